@@ -1,1 +1,58 @@
-fn main() {}
+//! The thin binary: parse the options, run the server, print errors with their remedy.
+
+use std::process::ExitCode;
+
+use kv_cache::config::{self, LogLevel, Origin, Request, Resolved};
+use kv_cache::error::StartError;
+use kv_cache::server;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kv-cache: {error}");
+            ExitCode::from(error.code)
+        }
+    }
+}
+
+fn start() -> Result<(), StartError> {
+    let resolved = match config::resolve(std::env::args_os())? {
+        Request::Print(text) => {
+            print!("{text}");
+            return Ok(());
+        }
+        Request::Run(resolved) => *resolved,
+    };
+    if resolved.options.check {
+        print_listing(&resolved);
+        return resolved.options.password().map(drop);
+    }
+    log_to_stderr(resolved.options.log_level);
+    server::run(resolved)
+}
+
+fn print_listing(resolved: &Resolved) {
+    for (name, value, origin) in &resolved.listing {
+        let origin = match origin {
+            Origin::Flag => "flag",
+            Origin::Environment => "environment",
+            Origin::File => "file",
+            Origin::Default => "default",
+        };
+        println!("{name:<22} {value:<20} {origin}");
+    }
+}
+
+fn log_to_stderr(level: LogLevel) {
+    let level = match level {
+        LogLevel::Error => tracing::Level::ERROR,
+        LogLevel::Warn => tracing::Level::WARN,
+        LogLevel::Info => tracing::Level::INFO,
+        LogLevel::Debug => tracing::Level::DEBUG,
+    };
+    tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(std::io::stderr).init();
+}

@@ -4,8 +4,7 @@
 use bytes::Bytes;
 use lru::LruCache;
 
-/// Milliseconds since the Unix epoch.
-pub type UnixMillis = u64;
+pub use crate::clock::UnixMillis;
 
 /// A key with its hash, computed once by the keyspace with the process's seed (64 well-mixed bits).
 #[derive(Clone, Copy)]
@@ -37,6 +36,15 @@ impl<'a> Value<'a> {
 pub enum NewValue<'a> {
     Copied(&'a [u8]),
     Shared(Bytes),
+}
+
+impl NewValue<'_> {
+    pub fn len(&self) -> usize {
+        match self {
+            NewValue::Copied(bytes) => bytes.len(),
+            NewValue::Shared(bytes) => bytes.len(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,310 @@
+//! The connections as the commands see them: who is there, what they are called, how to end one, and the memory they
+//! may hold together. It must not know how bytes reach them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::clock::UnixMillis;
+use crate::limits;
+use crate::resp::reply::Protocol;
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Tcp { peer: SocketAddr, local: SocketAddr },
+    Unix,
+}
+
+/// One connection. It owns the socket, so that the descriptor cannot be reused while anybody may still shut it down.
+#[derive(Debug)]
+pub struct Client {
+    pub id: u64,
+    pub core: usize,
+    pub created: UnixMillis,
+    socket: OwnedFd,
+    peer: Peer,
+    pub last_active: AtomicU64,
+    /// The last command's place in the table, plus one.
+    pub last_command: AtomicU16,
+    protocol: AtomicU8,
+    killed: AtomicBool,
+    /// Bytes held for requests that arrive and replies that wait.
+    pub held_bytes: AtomicUsize,
+    labels: Mutex<Labels>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Labels {
+    pub name: String,
+    pub lib_name: String,
+    pub lib_ver: String,
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Client {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl Client {
+    /// Ends the connection from any core: its engine sees the end of the input and cleans up.
+    pub fn kill(&self) {
+        self.killed.store(true, Relaxed);
+        self.shutdown(Shutdown::Both);
+    }
+
+    /// True once somebody has ended it: nothing more is run for it.
+    pub fn is_killed(&self) -> bool {
+        self.killed.load(Relaxed)
+    }
+
+    /// Lets nothing more in; what the kernel has received already can still be read.
+    pub fn stop_receiving(&self) {
+        self.shutdown(Shutdown::Read);
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        // It fails only when the peer is gone already.
+        let _ = socket2::SockRef::from(&self.socket).shutdown(how);
+    }
+
+    pub fn labels(&self) -> MutexGuard<'_, Labels> {
+        self.labels.lock().expect("a panicking core ends the process")
+    }
+
+    pub fn set_protocol(&self, protocol: Protocol) {
+        self.protocol.store(if protocol == Protocol::Resp3 { 3 } else { 2 }, Relaxed);
+    }
+
+    /// One line of CLIENT LIST, in Redis's fields as far as they have a meaning here.
+    pub fn describe(&self, now: UnixMillis, command_name: impl Fn(usize) -> &'static str) -> String {
+        let labels = self.labels().clone();
+        let (addr, laddr, flags) = match self.peer {
+            Peer::Tcp { peer, local } => (peer.to_string(), local.to_string(), "N"),
+            Peer::Unix => ("unix:0".to_owned(), "unix:0".to_owned(), "U"),
+        };
+        let command = match self.last_command.load(Relaxed) {
+            0 => "NULL",
+            place => command_name(place as usize - 1),
+        };
+        let mut line = String::with_capacity(256);
+        write!(
+            line,
+            "id={} addr={addr} laddr={laddr} fd={} name={} age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 \
+             multi=-1 watch=0 tot-mem={} events=r cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} \
+             core={}",
+            self.id,
+            self.socket.as_raw_fd(),
+            labels.name,
+            now.saturating_sub(self.created) / 1000,
+            now.saturating_sub(self.last_active.load(Relaxed)) / 1000,
+            self.held_bytes.load(Relaxed),
+            self.protocol.load(Relaxed),
+            labels.lib_name,
+            labels.lib_ver,
+            self.core,
+        )
+        .expect("writing to a string");
+        line
+    }
+}
+
+/// All connections, kept per core so that cores do not meet on one lock.
+#[derive(Debug)]
+pub struct Clients {
+    cores: Box<[Mutex<BTreeMap<u64, Arc<Client>>>]>,
+    /// Connections placed on each core, those on their way there included. Chosen and counted under one lock, so
+    /// that the balance is exact.
+    placed: Mutex<Vec<usize>>,
+    next_id: AtomicU64,
+    pub max: AtomicUsize,
+    pub memory: ClientMemory,
+}
+
+impl Clients {
+    pub fn new(cores: usize, max: usize, memory_limit_bytes: usize) -> Clients {
+        Clients {
+            cores: (0..cores).map(|_| Mutex::default()).collect(),
+            placed: Mutex::new(vec![0; cores]),
+            next_id: AtomicU64::new(1),
+            max: AtomicUsize::new(max),
+            memory: ClientMemory { used: AtomicUsize::new(0), limit: AtomicUsize::new(memory_limit_bytes) },
+        }
+    }
+
+    /// Chooses the core for a connection that `acceptor` has accepted: the least loaded, itself among equals.
+    /// `None` when `maxclients` is reached.
+    pub fn place(&self, acceptor: usize) -> Option<usize> {
+        let mut placed = self.placed.lock().expect("a panicking core ends the process");
+        if placed.iter().sum::<usize>() >= self.max.load(Relaxed) {
+            return None;
+        }
+        let least = *placed.iter().min()?;
+        let core = if placed[acceptor] == least { acceptor } else { placed.iter().position(|&n| n == least)? };
+        placed[core] += 1;
+        Some(core)
+    }
+
+    /// Enters a connection that was placed on `core`.
+    pub fn enter(&self, core: usize, socket: OwnedFd, peer: Peer, now: UnixMillis) -> Arc<Client> {
+        let client = Arc::new(Client {
+            id: self.next_id.fetch_add(1, Relaxed),
+            core,
+            created: now,
+            socket,
+            peer,
+            last_active: AtomicU64::new(now),
+            last_command: AtomicU16::new(0),
+            protocol: AtomicU8::new(2),
+            killed: AtomicBool::new(false),
+            held_bytes: AtomicUsize::new(0),
+            labels: Mutex::default(),
+        });
+        self.on_core(core).insert(client.id, client.clone());
+        client
+    }
+
+    /// Takes a connection off the books, and its place on its core.
+    pub fn leave(&self, client: &Client) {
+        self.on_core(client.core).remove(&client.id);
+        self.unplace(client.core);
+    }
+
+    /// Gives up a place that was never entered.
+    pub fn unplace(&self, core: usize) {
+        self.placed.lock().expect("a panicking core ends the process")[core] -= 1;
+    }
+
+    pub fn len(&self) -> usize {
+        self.placed.lock().expect("a panicking core ends the process").iter().sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One core's connections, oldest first.
+    pub fn of_core(&self, core: usize) -> Vec<Arc<Client>> {
+        self.on_core(core).values().cloned().collect()
+    }
+
+    /// Every connection, oldest first.
+    pub fn all(&self) -> Vec<Arc<Client>> {
+        let mut all: Vec<_> = (0..self.cores.len()).flat_map(|core| self.of_core(core)).collect();
+        all.sort_unstable_by_key(|client| client.id);
+        all
+    }
+
+    fn on_core(&self, core: usize) -> MutexGuard<'_, BTreeMap<u64, Arc<Client>>> {
+        self.cores[core].lock().expect("a panicking core ends the process")
+    }
+}
+
+/// The memory that all connections together may hold for requests in arrival and replies in waiting.
+#[derive(Debug)]
+pub struct ClientMemory {
+    used: AtomicUsize,
+    limit: AtomicUsize,
+}
+
+impl ClientMemory {
+    pub fn used_bytes(&self) -> usize {
+        self.used.load(Relaxed)
+    }
+
+    pub fn limit_bytes(&self) -> usize {
+        self.limit.load(Relaxed)
+    }
+
+    pub fn set_limit(&self, bytes: usize) {
+        self.limit.store(bytes, Relaxed);
+    }
+}
+
+/// One connection's part of the client memory. `resize` to nothing gives it back.
+#[derive(Debug)]
+pub struct Charge {
+    client: Arc<Client>,
+    charged: usize,
+}
+
+impl Charge {
+    pub fn new(client: Arc<Client>) -> Charge {
+        Charge { client, charged: 0 }
+    }
+
+    /// Adjusts the part to `needed` bytes, rounded up to the step; false, and no change, when all of it is taken.
+    pub fn resize(&mut self, clients: &Clients, needed: usize) -> bool {
+        let wanted = needed.next_multiple_of(limits::CLIENT_MEMORY_STEP_BYTES);
+        if wanted == self.charged {
+            return true;
+        }
+        let memory = &clients.memory;
+        if wanted < self.charged {
+            memory.used.fetch_sub(self.charged - wanted, Relaxed);
+        } else {
+            let more = wanted - self.charged;
+            if memory.used.fetch_add(more, Relaxed) + more > memory.limit.load(Relaxed) {
+                memory.used.fetch_sub(more, Relaxed);
+                return false;
+            }
+        }
+        self.charged = wanted;
+        self.client.held_bytes.store(wanted, Relaxed);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn socket() -> OwnedFd {
+        std::os::unix::net::UnixStream::pair().unwrap().0.into()
+    }
+
+    #[test]
+    fn connections_are_spread_evenly_whoever_accepts_them() {
+        let clients = Clients::new(4, 100, 0);
+        let mut counts = [0; 4];
+        for n in 0..64 {
+            counts[clients.place(if n % 3 == 0 { 1 } else { 2 }).unwrap()] += 1;
+        }
+        assert_eq!(counts, [16; 4]);
+    }
+
+    #[test]
+    fn maxclients_counts_connections_on_their_way() {
+        let clients = Clients::new(2, 2, 0);
+        let first = clients.place(0).unwrap();
+        assert!(clients.place(0).is_some());
+        assert_eq!(clients.place(1), None);
+        let client = clients.enter(first, socket(), Peer::Unix, 0);
+        clients.leave(&client);
+        assert!(clients.place(1).is_some());
+    }
+
+    #[test]
+    fn client_memory_is_refused_at_its_limit_and_given_back() {
+        let step = limits::CLIENT_MEMORY_STEP_BYTES;
+        let clients = Clients::new(1, 10, 3 * step);
+        let client = clients.enter(0, socket(), Peer::Unix, 0);
+        let (mut one, mut two) = (Charge::new(client.clone()), Charge::new(client));
+        assert!(one.resize(&clients, 2 * step));
+        assert!(two.resize(&clients, 1));
+        assert!(!two.resize(&clients, step + 1));
+        assert!(one.resize(&clients, 0));
+        assert!(two.resize(&clients, step + 1));
+        assert_eq!(clients.memory.used_bytes(), 2 * step);
+    }
+}

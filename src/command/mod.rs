@@ -1,0 +1,450 @@
+//! The commands: a table of rows, each a name, its properties and one function. COMMAND, arity errors, statistics per
+//! command and the README's table all come from the rows. Commands know the keyspace and the reply, never a socket.
+
+mod connection;
+mod counter;
+mod expiry;
+mod info;
+mod introspection;
+mod key;
+mod server;
+mod string;
+
+use std::sync::LazyLock;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::clock::UnixMillis;
+use crate::error::{self, Stop};
+use crate::keyspace::Held;
+use crate::limits;
+use crate::resp::parser::Arguments;
+use crate::resp::reply::Reply;
+use crate::session::Standing;
+use crate::shard::{Entry, Expiry, Key, NewValue, Room, SetError, Value};
+use crate::shared::Shared;
+use crate::stats::CoreStats;
+
+/// One command, or one subcommand of a container such as CLIENT.
+pub struct Command {
+    /// Lower case; a subcommand's without its container.
+    pub name: &'static str,
+    /// Arguments with the name: exactly so many, or at least so many when negative.
+    pub arity: i32,
+    pub flags: Flags,
+    pub keys: Keys,
+    pub group: Group,
+    pub since: &'static str,
+    pub summary: &'static str,
+    /// What follows the name, as manuals write it.
+    pub syntax: &'static str,
+    pub run: Run,
+    pub subcommands: &'static [Command],
+}
+
+pub type Run = fn(&mut Call<'_, '_>) -> Result<(), Stop>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Flags(u16);
+
+impl Flags {
+    pub const NONE: Flags = Flags(0);
+    pub const WRITE: Flags = Flags(1);
+    pub const READONLY: Flags = Flags(2);
+    /// May need memory; refused under `noeviction` at the cap.
+    pub const DENYOOM: Flags = Flags(4);
+    pub const ADMIN: Flags = Flags(8);
+    pub const FAST: Flags = Flags(16);
+    /// Allowed before authentication.
+    pub const NO_AUTH: Flags = Flags(32);
+
+    const NAMES: [(Flags, &'static str); 6] = [
+        (Flags::WRITE, "write"),
+        (Flags::READONLY, "readonly"),
+        (Flags::DENYOOM, "denyoom"),
+        (Flags::ADMIN, "admin"),
+        (Flags::FAST, "fast"),
+        (Flags::NO_AUTH, "no_auth"),
+    ];
+
+    pub const fn and(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+
+    pub const fn has(self, other: Flags) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
+        Flags::NAMES.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| name)
+    }
+}
+
+/// Which arguments are keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Keys {
+    /// 0 for none.
+    pub first: i32,
+    /// Negative counts from the end.
+    pub last: i32,
+    pub step: i32,
+}
+
+impl Keys {
+    pub const NONE: Keys = Keys { first: 0, last: 0, step: 0 };
+    pub const ONE: Keys = Keys { first: 1, last: 1, step: 1 };
+    pub const ALL: Keys = Keys { first: 1, last: -1, step: 1 };
+    pub const PAIRS: Keys = Keys { first: 1, last: -1, step: 2 };
+}
+
+/// As in Redis's documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    Connection,
+    Generic,
+    Server,
+    String,
+}
+
+impl Group {
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::Connection => "connection",
+            Group::Generic => "generic",
+            Group::Server => "server",
+            Group::String => "string",
+        }
+    }
+}
+
+impl Command {
+    /// A row without keys, flags or subcommands; the rest is added by the methods below.
+    const fn new(name: &'static str, arity: i32, group: Group, run: Run) -> Command {
+        Command {
+            name,
+            arity,
+            flags: Flags::NONE,
+            keys: Keys::NONE,
+            group,
+            since: "1.0.0",
+            summary: "",
+            syntax: "",
+            run,
+            subcommands: &[],
+        }
+    }
+
+    const fn flags(self, flags: Flags) -> Command {
+        Command { flags, ..self }
+    }
+
+    const fn keys(self, keys: Keys) -> Command {
+        Command { keys, ..self }
+    }
+
+    const fn doc(self, since: &'static str, syntax: &'static str, summary: &'static str) -> Command {
+        Command { since, syntax, summary, ..self }
+    }
+
+    const fn subcommands(self, subcommands: &'static [Command]) -> Command {
+        Command { subcommands, ..self }
+    }
+
+    fn accepts(&self, arguments: usize) -> bool {
+        let arguments = arguments as i32;
+        if self.arity < 0 { arguments >= -self.arity } else { arguments == self.arity }
+    }
+}
+
+/// Every family's rows.
+static FAMILIES: [&[Command]; 8] = [
+    string::COMMANDS,
+    counter::COMMANDS,
+    key::COMMANDS,
+    expiry::COMMANDS,
+    connection::COMMANDS,
+    introspection::COMMANDS,
+    server::COMMANDS,
+    info::COMMANDS,
+];
+
+/// All rows in one sequence, and where each name is.
+pub struct Table {
+    rows: Vec<&'static Command>,
+    /// Open addressing on the folded name; at most a quarter full.
+    places: Vec<Option<(u128, u16)>>,
+}
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let rows: Vec<_> = FAMILIES.iter().flat_map(|family| family.iter()).collect();
+    let mut places = vec![None; (rows.len() * 4).next_power_of_two()];
+    for (index, row) in rows.iter().enumerate() {
+        let folded = fold(row.name.as_bytes()).expect("command names are short");
+        let mut place = first_place(folded, places.len());
+        while places[place].is_some() {
+            place = (place + 1) % places.len();
+        }
+        places[place] = Some((folded, index as u16));
+    }
+    Table { rows, places }
+});
+
+impl Table {
+    pub fn get() -> &'static Table {
+        &TABLE
+    }
+
+    pub fn rows(&self) -> &[&'static Command] {
+        &self.rows
+    }
+
+    /// The row's place, for the counters, and the row.
+    pub fn find(&self, name: &[u8]) -> Option<(usize, &'static Command)> {
+        let folded = fold(name)?;
+        let mut place = first_place(folded, self.places.len());
+        while let Some((known, index)) = self.places[place] {
+            if known == folded {
+                let row = self.rows[index as usize];
+                return row.name.as_bytes().eq_ignore_ascii_case(name).then_some((index as usize, row));
+            }
+            place = (place + 1) % self.places.len();
+        }
+        None
+    }
+}
+
+/// A name of at most 16 bytes as one number, letters in lower case. Other bytes may coincide: compare once more.
+fn fold(name: &[u8]) -> Option<u128> {
+    let mut bytes = [0; 16];
+    bytes.get_mut(..name.len())?.copy_from_slice(name);
+    Some(u128::from_le_bytes(bytes) | u128::from_le_bytes([0x20; 16]))
+}
+
+fn first_place(folded: u128, places: usize) -> usize {
+    // Fibonacci hashing: the multiplier is 2^64 divided by the golden ratio.
+    let mixed = (folded as u64 ^ (folded >> 64) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 32) as usize & (places - 1)
+}
+
+/// One request on its way through its command.
+pub struct Call<'c, 'k> {
+    pub args: Arguments<'c>,
+    /// The hash of the first key, computed when the batch was parsed.
+    pub hash: u64,
+    pub now: UnixMillis,
+    pub held: &'c mut Held<'k>,
+    pub reply: &'c mut Reply,
+    /// Who asks.
+    pub standing: &'c mut Standing,
+    pub shared: &'c Shared,
+    pub stats: &'c CoreStats,
+}
+
+impl<'c> Call<'c, '_> {
+    /// Runs a command's row after the checks that hold for every command.
+    pub fn run(&mut self, row: &Command) -> Result<(), Stop> {
+        if !row.accepts(self.args.len()) {
+            return Err(wrong_arity(row.name));
+        }
+        if !self.standing.authenticated && !row.flags.has(Flags::NO_AUTH) {
+            return Err(error::NO_AUTH.into());
+        }
+        (row.run)(self)
+    }
+
+    pub fn arg(&self, index: usize) -> &'c [u8] {
+        self.args.get(index)
+    }
+
+    /// The key at argument 1.
+    pub fn key(&self) -> Key<'c> {
+        Key { bytes: self.args.get(1), hash: self.hash }
+    }
+
+    /// The keys from argument 1 on, every `step`-th argument.
+    pub fn all_keys(&self, step: usize) -> Vec<Key<'c>> {
+        (1..self.args.len()).step_by(step).map(|index| self.held.key(self.args.get(index))).collect()
+    }
+
+    pub fn integer(&self, index: usize) -> Result<i64, Stop> {
+        parse_integer(self.args.get(index)).ok_or(error::NOT_AN_INTEGER.into())
+    }
+
+    /// An argument on its way into the keyspace: by handle if it has an allocation of its own.
+    pub fn new_value(&self, index: usize) -> NewValue<'c> {
+        match self.args.shared(index) {
+            Some(bytes) if bytes.len() >= limits::STREAMED_ARGUMENT_MIN_BYTES => NewValue::Shared(bytes.clone()),
+            _ => NewValue::Copied(self.args.get(index)),
+        }
+    }
+
+    /// Looks a key up for reading: recency and the hit counters move.
+    pub fn find(&mut self, key: Key) -> Option<Entry<'_>> {
+        let found = self.held.shard(key.hash).get(key, self.now);
+        count_lookup(self.stats, found.is_some());
+        found
+    }
+
+    /// Looks a key up without a trace.
+    pub fn peek(&mut self, key: Key) -> Option<Entry<'_>> {
+        self.held.shard(key.hash).peek(key, self.now)
+    }
+
+    /// Replies with the value of `key`, or null.
+    pub fn reply_value(&mut self, key: Key) {
+        let found = self.held.shard(key.hash).get(key, self.now);
+        count_lookup(self.stats, found.is_some());
+        match found {
+            Some(entry) => write_value(self.reply, entry.value),
+            None => self.reply.null(),
+        }
+    }
+
+    /// Replies with the value that a write is about to replace, or null.
+    pub fn reply_old_value(&mut self, key: Key) {
+        match self.held.shard(key.hash).peek(key, self.now) {
+            Some(entry) => write_value(self.reply, entry.value),
+            None => self.reply.null(),
+        }
+    }
+
+    /// Makes sure that a write of this size finds room, before anything is changed.
+    pub fn reserve(&mut self, key: Key, value_bytes: usize) -> Result<(), Stop> {
+        check_key(key)?;
+        let bytes = key.bytes.len() + value_bytes;
+        if bytes < limits::SMALL_WRITE_BYTES {
+            return Ok(());
+        }
+        if value_bytes > self.shared.settings.largest_value_bytes.load(Relaxed) {
+            return Err(error::VALUE_TOO_LARGE.into());
+        }
+        room(self.held.shard(key.hash).make_room(bytes, self.now))
+    }
+
+    /// Replaces a value by one that was put together here; its time of expiry stays.
+    pub fn store_built(&mut self, key: Key, value: Vec<u8>) -> Result<(), Stop> {
+        if value.len() < limits::STREAMED_ARGUMENT_MIN_BYTES {
+            self.store(key, NewValue::Copied(&value), Expiry::Keep)
+        } else {
+            self.store(key, NewValue::Shared(value.into()), Expiry::Keep)
+        }
+    }
+
+    /// Writes a value whose room `reserve` has made.
+    pub fn store(&mut self, key: Key, value: NewValue, expiry: Expiry) -> Result<(), Stop> {
+        self.held.shard(key.hash).set(key, value, expiry, self.now).map_err(set_error)
+    }
+}
+
+fn count_lookup(stats: &CoreStats, hit: bool) {
+    if hit { &stats.hits } else { &stats.misses }.add(1);
+}
+
+fn check_key(key: Key) -> Result<(), Stop> {
+    if key.bytes.len() > limits::KEY_MAX_BYTES {
+        return Err(format!("ERR the key has {} bytes, the longest may have {}", key.bytes.len(), limits::KEY_MAX_BYTES).into());
+    }
+    Ok(())
+}
+
+fn room(room: Room) -> Result<(), Stop> {
+    match room {
+        Room::Ready => Ok(()),
+        Room::Retry => Err(Stop::Retry),
+        Room::Refused(error) => Err(set_error(error)),
+    }
+}
+
+fn set_error(error: SetError) -> Stop {
+    match error {
+        SetError::OutOfMemory => error::OUT_OF_MEMORY.into(),
+        SetError::TooLarge => error::VALUE_TOO_LARGE.into(),
+    }
+}
+
+fn write_value(reply: &mut Reply, value: Value) {
+    match value {
+        Value::Inline(bytes) => reply.bulk(bytes),
+        Value::Shared(bytes) => reply.bulk_shared(bytes),
+    }
+}
+
+pub fn wrong_arity(name: &str) -> Stop {
+    format!("ERR wrong number of arguments for '{name}' command").into()
+}
+
+/// The error for a name that is in no table, as Redis words it: name and the first arguments, cut and cleaned.
+pub fn unknown(args: Arguments) -> Stop {
+    let mut shown = String::new();
+    for arg in args.iter().skip(1) {
+        if shown.len() >= limits::ERROR_ECHO_MAX_BYTES {
+            break;
+        }
+        shown.push_str(&format!("'{}' ", error::echo(arg)));
+    }
+    format!("ERR unknown command '{}', with args beginning with: {shown}", error::echo(args.get(0))).into()
+}
+
+/// Runs a container's subcommand: the row found by the second argument.
+fn run_subcommand(call: &mut Call, container: &'static str, rows: &'static [Command]) -> Result<(), Stop> {
+    let name = call.arg(1);
+    let Some(row) = rows.iter().find(|row| row.name.as_bytes().eq_ignore_ascii_case(name)) else {
+        let upper = container.to_ascii_uppercase();
+        return Err(format!("ERR unknown subcommand '{}'. Try {upper} HELP.", error::echo(name)).into());
+    };
+    if !row.accepts(call.args.len()) {
+        return Err(wrong_arity(&format!("{container}|{}", row.name)));
+    }
+    (row.run)(call)
+}
+
+/// HELP of a container, from its rows.
+fn reply_help(reply: &mut Reply, container: &str, rows: &[Command]) {
+    reply.array(rows.len() * 2 + 1);
+    reply.simple(&format!("{} <subcommand> [<arg> ...]. Subcommands are:", container.to_ascii_uppercase()));
+    for row in rows {
+        reply.simple(format!("{} {}", row.name.to_ascii_uppercase(), row.syntax).trim_end());
+        reply.simple(&format!("    {}", row.summary));
+    }
+}
+
+/// As strict as Redis's `string2ll`: no plus, no spaces, no leading zeros, no minus zero.
+pub fn parse_integer(text: &[u8]) -> Option<i64> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    match digits {
+        [b'0'] if digits.len() == text.len() => Some(0),
+        [b'1'..=b'9', ..] if digits.len() <= 19 => std::str::from_utf8(text).ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+fn is_word(argument: &[u8], word: &str) -> bool {
+    argument.eq_ignore_ascii_case(word.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_found_in_any_case() {
+        let table = Table::get();
+        for (index, row) in table.rows().iter().enumerate() {
+            assert_eq!(table.find(row.name.as_bytes()).unwrap().0, index, "{}", row.name);
+            assert_eq!(table.find(row.name.to_ascii_uppercase().as_bytes()).unwrap().0, index);
+            assert!(row.name.len() <= 16 && row.arity != 0 && !row.summary.is_empty(), "{}", row.name);
+        }
+        for name in ["", "ge", "gett", "a command that is not in any table", "g\u{0}t", "GET "] {
+            assert!(table.find(name.as_bytes()).is_none(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn integers_are_parsed_as_strictly_as_redis_does() {
+        for (text, value) in [("0", 0), ("-1", -1), ("9223372036854775807", i64::MAX), ("-9223372036854775808", i64::MIN)] {
+            assert_eq!(parse_integer(text.as_bytes()), Some(value));
+        }
+        for text in ["", "-", "+1", "01", "-0", "00", " 1", "1 ", "1.0", "9223372036854775808", "1\0", "0x1"] {
+            assert_eq!(parse_integer(text.as_bytes()), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Commands about the server as a whole: its data, its settings, its end.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{Call, Command, Flags, Group, is_word, reply_help, run_subcommand};
+use crate::config::{parse_policy, policy_name};
+use crate::error::{self, Stop};
+use crate::glob;
+use crate::limits;
+use crate::shared::Shared;
+use crate::units::Size;
+use crate::{clock, stats};
+
+pub const COMMANDS: &[Command] = &[
+    row("dbsize", 1, Flags::READONLY.and(Flags::FAST), dbsize)
+        .doc("1.0.0", "", "Returns the number of keys in the database."),
+    row("time", 1, Flags::FAST, time).doc("2.6.0", "", "Returns the server time."),
+    row("flushall", -1, Flags::WRITE, flush).doc("1.0.0", "[ASYNC | SYNC]", "Removes all keys from all databases."),
+    row("flushdb", -1, Flags::WRITE, flush).doc("1.0.0", "[ASYNC | SYNC]", "Removes all keys from the current database."),
+    row("shutdown", -1, Flags::ADMIN, shutdown).doc(
+        "1.0.0",
+        "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
+        "Answers what was accepted and shuts the server down.",
+    ),
+    row("config", -2, Flags::ADMIN, |call| run_subcommand(call, "config", CONFIG))
+        .subcommands(CONFIG)
+        .doc("2.0.0", "", "A container for server configuration commands."),
+];
+
+const CONFIG: &[Command] = &[
+    row("get", -3, Flags::ADMIN, config_get)
+        .doc("2.0.0", "parameter [parameter ...]", "Returns the effective values of configuration parameters."),
+    row("set", -4, Flags::ADMIN, config_set)
+        .doc("2.0.0", "parameter value [parameter value ...]", "Sets configuration parameters in-flight."),
+    row("resetstat", 2, Flags::ADMIN, config_resetstat).doc("2.0.0", "", "Resets the server's statistics."),
+    row("help", 2, Flags::NONE, config_help).doc("5.0.0", "", "Returns helpful text about the different subcommands."),
+];
+
+const fn row(name: &'static str, arity: i32, flags: Flags, run: super::Run) -> Command {
+    Command::new(name, arity, Group::Server, run).flags(flags)
+}
+
+fn dbsize(call: &mut Call) -> Result<(), Stop> {
+    call.held.release();
+    call.reply.integer(call.shared.keyspace.totals().items as i64);
+    Ok(())
+}
+
+fn time(call: &mut Call) -> Result<(), Stop> {
+    let (seconds, micros) = clock::now_micros();
+    call.reply.array(2);
+    call.reply.bulk(seconds.to_string().as_bytes());
+    call.reply.bulk(micros.to_string().as_bytes());
+    Ok(())
+}
+
+/// Both modes empty the keyspace at one moment and give the memory back step by step: nobody waits for it.
+fn flush(call: &mut Call) -> Result<(), Stop> {
+    match call.args.len() {
+        1 => {}
+        2 if is_word(call.arg(1), "ASYNC") || is_word(call.arg(1), "SYNC") => {}
+        _ => return Err(error::SYNTAX.into()),
+    }
+    call.held.release();
+    call.shared.keyspace.clear();
+    call.reply.ok();
+    Ok(())
+}
+
+fn shutdown(call: &mut Call) -> Result<(), Stop> {
+    for word in call.args.iter().skip(1) {
+        if is_word(word, "ABORT") {
+            return Err("ERR No shutdown in progress.".into());
+        }
+        if !["SAVE", "NOSAVE", "NOW", "FORCE"].iter().any(|known| is_word(word, known)) {
+            return Err(error::SYNTAX.into());
+        }
+    }
+    // The same way down as from outside. Like Redis, no reply: the end of the connection is one.
+    nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM)
+        .map_err(|error| format!("ERR Errors trying to SHUTDOWN: {error}"))?;
+    call.standing.closing = true;
+    Ok(())
+}
+
+/// One CONFIG parameter under Redis's name.
+struct Parameter {
+    name: &'static str,
+    get: fn(&Shared) -> String,
+    /// `None` if it cannot change while the server runs.
+    set: Option<fn(&Shared, &str) -> Result<(), String>>,
+}
+
+static PARAMETERS: &[Parameter] = &[
+    changeable("maxmemory", |s| s.settings.max_memory_bytes.load(Relaxed).to_string(), set_maxmemory),
+    changeable(
+        "maxmemory-policy",
+        |s| policy_name(*s.settings.policy.lock().expect("a panicking core ends the process")).to_owned(),
+        |s, text| parse_policy(text).map(|policy| s.set_policy(policy)),
+    ),
+    changeable(
+        "maxclients",
+        |s| s.clients.max.load(Relaxed).to_string(),
+        |s, text| number(text, 1, s.descriptors as u64).map(|n| s.clients.max.store(n as usize, Relaxed)),
+    ),
+    changeable(
+        "timeout",
+        |s| s.settings.timeout_s.load(Relaxed).to_string(),
+        |s, text| number(text, 0, i32::MAX as u64).map(|n| s.settings.timeout_s.store(n as u32, Relaxed)),
+    ),
+    changeable(
+        "tcp-keepalive",
+        |s| s.settings.tcp_keepalive_s.load(Relaxed).to_string(),
+        |s, text| number(text, 0, 32_767).map(|n| s.settings.tcp_keepalive_s.store(n as u32, Relaxed)),
+    ),
+    changeable("requirepass", |s| s.settings.password(), |s, text| {
+        s.settings.set_password(text);
+        Ok(())
+    }),
+    changeable(
+        "proto-max-bulk-len",
+        |s| s.settings.largest_value_bytes.load(Relaxed).to_string(),
+        |s, text| size(text, 1 << 20, limits::VALUE_MAX_BYTES as u64).map(|n| s.set_max_value(n as usize)),
+    ),
+    changeable(
+        "client-query-buffer-limit",
+        |s| s.settings.query_limit_bytes.load(Relaxed).to_string(),
+        |s, text| {
+            size(text, 1 << 20, limits::QUERY_LIMIT_BYTES as u64)
+                .map(|n| s.settings.query_limit_bytes.store(n as usize, Relaxed))
+        },
+    ),
+    fixed("port", |s| s.tcp_port.to_string()),
+    fixed("bind", |s| s.options.bind.iter().map(|address| address.to_string()).collect::<Vec<_>>().join(" ")),
+    fixed("unixsocket", |s| s.options.unixsocket.as_ref().map_or(String::new(), |path| path.display().to_string())),
+    fixed("unixsocketperm", |s| s.options.unixsocketperm.to_string()),
+    fixed("tcp-backlog", |s| s.options.tcp_backlog.to_string()),
+    fixed("io-threads", |s| s.cores.to_string()),
+    fixed("databases", |_| "1".to_owned()),
+    fixed("save", |_| String::new()),
+    fixed("appendonly", |_| "no".to_owned()),
+    fixed("slave-read-only", |_| "yes".to_owned()),
+    fixed("replica-read-only", |_| "yes".to_owned()),
+];
+
+const fn changeable(
+    name: &'static str,
+    get: fn(&Shared) -> String,
+    set: fn(&Shared, &str) -> Result<(), String>,
+) -> Parameter {
+    Parameter { name, get, set: Some(set) }
+}
+
+const fn fixed(name: &'static str, get: fn(&Shared) -> String) -> Parameter {
+    Parameter { name, get, set: None }
+}
+
+fn number(text: &str, least: u64, most: u64) -> Result<u64, String> {
+    match text.parse::<u64>() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        Ok(_) => Err(format!("argument must be between {least} and {most} inclusive")),
+        Err(_) => Err("argument couldn't be parsed into an integer".to_owned()),
+    }
+}
+
+fn size(text: &str, least: u64, most: u64) -> Result<u64, String> {
+    match text.parse::<Size>() {
+        Ok(Size(bytes)) if (least..=most).contains(&bytes) => Ok(bytes),
+        Ok(_) => Err(format!("argument must be between {least} and {most} inclusive")),
+        Err(_) => Err("argument must be a memory value".to_owned()),
+    }
+}
+
+fn set_maxmemory(shared: &Shared, text: &str) -> Result<(), String> {
+    let least = shared.least_memory_bytes() as u64;
+    let bytes = size(text, 0, u64::MAX)?;
+    if bytes < least {
+        return Err(format!("argument must be at least {least}: this cache has no unlimited mode, and buffers need room"));
+    }
+    if bytes > shared.granted_bytes {
+        return Err(format!("argument must be at most {}, which is what the host grants", shared.granted_bytes));
+    }
+    shared.set_max_memory(bytes as usize);
+    Ok(())
+}
+
+fn config_get(call: &mut Call) -> Result<(), Stop> {
+    let wanted = |parameter: &&Parameter| {
+        call.args.iter().skip(2).any(|pattern| {
+            glob::matches(&pattern.to_ascii_lowercase(), parameter.name.as_bytes())
+        })
+    };
+    let found: Vec<_> = PARAMETERS.iter().filter(wanted).collect();
+    call.reply.map(found.len());
+    for parameter in found {
+        call.reply.bulk(parameter.name.as_bytes());
+        call.reply.bulk((parameter.get)(call.shared).as_bytes());
+    }
+    Ok(())
+}
+
+/// All or nothing: a parameter that is refused puts back those before it.
+fn config_set(call: &mut Call) -> Result<(), Stop> {
+    if !call.args.len().is_multiple_of(2) {
+        return Err(super::wrong_arity("config|set"));
+    }
+    call.held.release();
+    let mut undo = Vec::new();
+    for index in (2..call.args.len()).step_by(2) {
+        let failure = match set_parameter(call.shared, call.arg(index), call.arg(index + 1)) {
+            Ok((set, before)) => {
+                undo.push((set, before));
+                continue;
+            }
+            Err(failure) => failure,
+        };
+        for (set, before) in undo.into_iter().rev() {
+            // It was the value a moment ago.
+            let _ = set(call.shared, &before);
+        }
+        return Err(failure.into());
+    }
+    call.reply.ok();
+    Ok(())
+}
+
+type Setter = fn(&Shared, &str) -> Result<(), String>;
+
+fn set_parameter(shared: &Shared, name: &[u8], value: &[u8]) -> Result<(Setter, String), String> {
+    let shown = error::echo(name);
+    let Some(parameter) = PARAMETERS.iter().find(|parameter| is_word(name, parameter.name)) else {
+        return Err(format!("ERR Unknown option or number of arguments for CONFIG SET - '{shown}'"));
+    };
+    let before = (parameter.get)(shared);
+    let result = match (parameter.set, std::str::from_utf8(value)) {
+        (Some(set), Ok(value)) => set(shared, value).map(|()| (set, before)),
+        (Some(_), Err(_)) => Err("argument is no text".to_owned()),
+        (None, _) => Err("can't set immutable config".to_owned()),
+    };
+    result.map_err(|reason| format!("ERR CONFIG SET failed (possibly related to argument '{shown}') - {reason}"))
+}
+
+fn config_resetstat(call: &mut Call) -> Result<(), Stop> {
+    call.shared.stats.iter().for_each(stats::CoreStats::reset);
+    call.reply.ok();
+    Ok(())
+}
+
+fn config_help(call: &mut Call) -> Result<(), Stop> {
+    reply_help(call.reply, "config", CONFIG);
+    Ok(())
+}

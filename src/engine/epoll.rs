@@ -1,0 +1,147 @@
+//! The epoll engine: plain tokio on each core, for hosts that forbid io_uring. The same sessions, the same limits.
+
+use std::cell::RefCell;
+use std::io::{self, Read, Write};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::task::LocalSet;
+
+use super::Seat;
+use super::janitor::Watch;
+use super::outgoing::Outgoing;
+use super::readiness;
+use super::seat::{self, Desk, Transport};
+use crate::clients::Client;
+use crate::clock;
+use crate::limits;
+use crate::session::{Next, Session};
+
+/// Runs one core until the server has drained.
+pub fn run(seat: Seat) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let scratch = RefCell::new(vec![0; limits::IO_BUFFER_BYTES]);
+    let transport = Rc::new(Epoll { desk: Desk::new(&seat), scratch });
+    LocalSet::new().block_on(&runtime, seat::run(transport, seat))
+}
+
+struct Epoll {
+    desk: Desk,
+    /// What is received goes through here into the session: no connection keeps a buffer while it waits.
+    scratch: RefCell<Vec<u8>>,
+}
+
+impl Transport for Epoll {
+    fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    async fn serve(self: Rc<Self>, client: Arc<Client>) {
+        let mut session = self.desk.session(&client);
+        let watch = self.desk.roster.enter(&client);
+        // It ends in an error when the peer is gone: the end of the conversation all the same.
+        let _ = converse(&self, &client, &mut session, &watch).await;
+        client.kill();
+        self.desk.leave(&mut session);
+    }
+
+    type Listener = AsyncFd<TcpListener>;
+
+    fn listener(&self, socket: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
+        socket.set_nonblocking(true)?;
+        readiness::watch(socket, Interest::READABLE)
+    }
+
+    async fn accept(&self, listener: &AsyncFd<TcpListener>) -> io::Result<OwnedFd> {
+        let (stream, _) = listener.async_io(Interest::READABLE, TcpListener::accept).await?;
+        Ok(stream.into())
+    }
+
+    /// Nothing is held while a connection waits.
+    fn reclaim(&self) {}
+}
+
+async fn converse(epoll: &Epoll, client: &Arc<Client>, session: &mut Session, watch: &Watch) -> io::Result<()> {
+    let desk = &epoll.desk;
+    let socket = socket2::SockRef::from(client);
+    socket.set_nonblocking(true)?;
+    let readiness = readiness::watch(client.clone(), Interest::READABLE | Interest::WRITABLE)?;
+    let mut outgoing = Outgoing::default();
+    let mut next = Next::Receive;
+    loop {
+        if !outgoing.is_empty() {
+            send(&socket, &mut outgoing, watch)?;
+            desk.sent(session, outgoing.len());
+        }
+        match next {
+            Next::Yield => {
+                tokio::task::yield_now().await;
+                next = desk.advance(session, b"", outgoing.len(), |reply| outgoing.append(reply));
+                continue;
+            }
+            Next::Drain if outgoing.len() <= limits::IO_BUFFER_BYTES => {
+                next = desk.advance(session, b"", outgoing.len(), |reply| outgoing.append(reply));
+                continue;
+            }
+            Next::Close if outgoing.is_empty() => return Ok(()),
+            _ => {}
+        }
+        let interest = match (next == Next::Receive, !outgoing.is_empty()) {
+            (true, true) => Interest::READABLE | Interest::WRITABLE,
+            (true, false) => Interest::READABLE,
+            (false, _) => Interest::WRITABLE,
+        };
+        let mut ready = readiness.ready(interest).await?;
+        if ready.ready().is_writable() && !outgoing.is_empty() {
+            match send(&socket, &mut outgoing, watch) {
+                Ok(()) if outgoing.is_empty() => {}
+                Ok(()) => ready.clear_ready_matching(tokio::io::Ready::WRITABLE),
+                Err(error) => return Err(error),
+            }
+            desk.sent(session, outgoing.len());
+        }
+        if next == Next::Receive && ready.ready().is_readable() {
+            let mut buffer = epoll.scratch.borrow_mut();
+            match (&*socket).read(&mut buffer) {
+                Ok(0) => next = Next::Close,
+                Ok(received) => {
+                    if received < buffer.len() {
+                        ready.clear_ready_matching(tokio::io::Ready::READABLE);
+                    }
+                    desk.stats().unregistered_receives.add(1);
+                    next = desk.advance(session, &buffer[..received], outgoing.len(), |reply| outgoing.append(reply));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready.clear_ready_matching(tokio::io::Ready::READABLE);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Sends what the socket takes.
+fn send(mut socket: &socket2::Socket, outgoing: &mut Outgoing, watch: &Watch) -> io::Result<()> {
+    while let Some(piece) = outgoing.front() {
+        match socket.write(piece) {
+            Ok(sent) => {
+                outgoing.advance(sent);
+                watch.sending_since.set(if outgoing.is_empty() { 0 } else { clock::now() });
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if watch.sending_since.get() == 0 {
+                    watch.sending_since.set(clock::now());
+                }
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

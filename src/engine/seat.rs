@@ -1,0 +1,220 @@
+//! One core's tasks, whichever engine runs them: accepting, taking over connections, background work, the drain.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::net::{Shutdown, TcpListener};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::spawn_local;
+
+use super::janitor::Roster;
+use super::{Accepted, Admission, Seat, SeatLinks, admit, report_accept_error};
+use crate::clients::{Client, Peer};
+use crate::clock;
+use crate::limits;
+use crate::resp::reply::Reply;
+use crate::session::{self, Next, Session};
+
+/// What differs between the engines.
+pub trait Transport: 'static {
+    fn desk(&self) -> &Desk;
+
+    /// Serves one connection to its end.
+    fn serve(self: Rc<Self>, client: Arc<Client>) -> impl Future<Output = ()>;
+
+    /// A listening socket, as this engine waits on it.
+    type Listener: 'static;
+
+    fn listener(&self, socket: TcpListener) -> io::Result<Self::Listener>;
+
+    /// Waits for the next connection. It is never dropped while it waits.
+    fn accept(&self, listener: &Self::Listener) -> impl Future<Output = io::Result<OwnedFd>>;
+
+    /// Twice a second: call back what idle connections hold.
+    fn reclaim(&self);
+}
+
+/// What the tasks of one core share.
+pub struct Desk {
+    pub(super) links: SeatLinks,
+    pub roster: Roster,
+    core: RefCell<session::Core>,
+    reply: RefCell<Reply>,
+    left: Notify,
+}
+
+impl Desk {
+    pub fn new(seat: &Seat) -> Desk {
+        Desk {
+            links: SeatLinks { index: seat.index, shared: seat.shared.clone(), cores: seat.cores.clone() },
+            roster: Roster::default(),
+            core: RefCell::new(session::Core::new(seat.shared.clone(), seat.index)),
+            reply: RefCell::default(),
+            left: Notify::new(),
+        }
+    }
+
+    pub fn stats(&self) -> &crate::stats::CoreStats {
+        &self.links.shared.stats[self.links.index]
+    }
+
+    pub fn session(&self, client: &Arc<Client>) -> Session {
+        Session::new(client.clone(), &self.links.shared)
+    }
+
+    /// Lets a session take in what was received, and hands its replies to `take`, which must leave none behind.
+    pub fn advance(&self, session: &mut Session, input: &[u8], queued: usize, take: impl FnOnce(&mut Reply)) -> Next {
+        let mut reply = self.reply.borrow_mut();
+        let next = session.advance(input, &mut self.core.borrow_mut(), clock::now(), queued, &mut reply);
+        self.stats().net_output_bytes.add(reply.len() as u64);
+        take(&mut reply);
+        debug_assert!(reply.is_empty());
+        next
+    }
+
+    /// Tells a session that replies have left.
+    pub fn sent(&self, session: &mut Session, queued: usize) {
+        session.sent(&self.core.borrow(), queued);
+    }
+
+    /// Takes a connection off all books.
+    pub fn leave(&self, session: &mut Session) {
+        session.end(&self.core.borrow());
+        self.roster.leave(session.client());
+        self.links.shared.clients.leave(session.client());
+        if self.roster.is_empty() {
+            self.left.notify_one();
+        }
+    }
+}
+
+/// Runs a core until the server has drained.
+pub async fn run<T: Transport>(transport: Rc<T>, mut seat: Seat) -> io::Result<()> {
+    let mut listeners = Vec::new();
+    for socket in seat.tcp.drain(..) {
+        listeners.push(socket.try_clone()?);
+        spawn_local(accept_tcp(transport.clone(), transport.listener(socket)?, seat.drain.clone()));
+    }
+    if let Some(listener) = seat.unix.take() {
+        spawn_local(accept_unix(transport.clone(), listener));
+    }
+    let (inbox_closed, inbox) = (seat.drain.clone(), seat.inbox);
+    spawn_local(take_over(transport.clone(), inbox, inbox_closed));
+    spawn_local(tend_shard(transport.clone()));
+    spawn_local(tend_connections(transport.clone()));
+
+    // The sender lives in the main thread, which ends the process when it ends itself.
+    let _ = seat.drain.wait_for(|draining| *draining).await;
+    for listener in &listeners {
+        // Wakes the accept task, which finds that the server drains.
+        let _ = socket2::SockRef::from(listener).shutdown(Shutdown::Both);
+    }
+    drain(transport.desk()).await;
+    Ok(())
+}
+
+fn enter<T: Transport>(transport: &Rc<T>, accepted: Accepted) {
+    let links = &transport.desk().links;
+    let client = links.shared.clients.enter(links.index, accepted.socket, accepted.peer, clock::now());
+    if links.shared.draining.load(Relaxed) {
+        client.stop_receiving();
+    }
+    spawn_local(transport.clone().serve(client));
+}
+
+async fn accept_tcp<T: Transport>(transport: Rc<T>, listener: T::Listener, draining: watch::Receiver<bool>) {
+    loop {
+        match transport.accept(&listener).await {
+            Ok(socket) => {
+                if let Admission::Here(accepted) = admit(&transport.desk().links, socket, None) {
+                    enter(&transport, accepted);
+                }
+            }
+            Err(_) if *draining.borrow() => return,
+            Err(error) => {
+                report_accept_error(&transport.desk().links, &error);
+                tokio::time::sleep(Duration::from_millis(limits::ACCEPT_BACKOFF_MS)).await;
+            }
+        }
+    }
+}
+
+/// Unix connections are few and local: plain tokio accepts them under either engine.
+async fn accept_unix<T: Transport>(transport: Rc<T>, listener: std::os::unix::net::UnixListener) {
+    let listener = match tokio::net::UnixListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!("the Unix socket cannot be watched: {error}"),
+    };
+    loop {
+        match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) => {
+                if let Admission::Here(accepted) = admit(&transport.desk().links, stream.into(), Some(Peer::Unix)) {
+                    enter(&transport, accepted);
+                }
+            }
+            Err(error) => {
+                report_accept_error(&transport.desk().links, &error);
+                tokio::time::sleep(Duration::from_millis(limits::ACCEPT_BACKOFF_MS)).await;
+            }
+        }
+    }
+}
+
+/// Serves what other cores accepted for this one.
+async fn take_over<T: Transport>(
+    transport: Rc<T>,
+    mut inbox: mpsc::UnboundedReceiver<Accepted>,
+    draining: watch::Receiver<bool>,
+) {
+    while let Some(accepted) = inbox.recv().await {
+        if *draining.borrow() {
+            transport.desk().links.shared.clients.unplace(transport.desk().links.index);
+            continue;
+        }
+        enter(&transport, accepted);
+    }
+}
+
+/// The shard's background work: in bounded steps, and between steps the connections have their turn.
+async fn tend_shard<T: Transport>(transport: Rc<T>) {
+    let links = &transport.desk().links;
+    loop {
+        if links.shared.keyspace.tick(links.index, clock::now()) {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(Duration::from_millis(limits::SHARD_TICK_MS)).await;
+        }
+    }
+}
+
+async fn tend_connections<T: Transport>(transport: Rc<T>) {
+    let desk = transport.desk();
+    loop {
+        tokio::time::sleep(Duration::from_millis(limits::JANITOR_PERIOD_MS)).await;
+        desk.roster.close_overdue(&desk.links.shared, desk.stats(), clock::now());
+        transport.reclaim();
+    }
+}
+
+/// Answers what has been received and waits for the connections to end; those that do not in time are cut off.
+async fn drain(desk: &Desk) {
+    desk.roster.for_each(|client, _| client.stop_receiving());
+    let all_left = async {
+        while !desk.roster.is_empty() {
+            desk.left.notified().await;
+        }
+    };
+    let timeout = Duration::from_secs(desk.links.shared.options.shutdown_timeout);
+    if tokio::time::timeout(timeout, all_left).await.is_err() {
+        desk.roster.for_each(|client, _| {
+            tracing::warn!(client = client.id, "cut off: its replies were not taken within --shutdown-timeout");
+            client.kill();
+        });
+    }
+}

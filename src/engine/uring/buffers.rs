@@ -1,0 +1,110 @@
+//! One core's I/O buffers: those registered with its ring, and ordinary ones for when they are all taken.
+//!
+//! Invariant: `armed <= armed_max`: connections that wait for input never take the buffers that are needed for sending.
+
+use std::ops::{Deref, DerefMut};
+
+use tokio_uring::buf::fixed::{FixedBuf, FixedBufPool};
+
+use super::Registration;
+use crate::limits;
+use crate::system;
+use crate::units::human;
+
+pub enum Buffer {
+    Registered(FixedBuf),
+    Ordinary(Vec<u8>),
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Buffer::Registered(buffer) => buffer,
+            Buffer::Ordinary(buffer) => buffer,
+        }
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Buffer::Registered(buffer) => buffer,
+            Buffer::Ordinary(buffer) => buffer,
+        }
+    }
+}
+
+pub struct Buffers {
+    registered: Vec<FixedBuf>,
+    spare: Vec<Vec<u8>>,
+    /// Buffers that wait for input with their connections, and how many may.
+    armed: usize,
+    armed_max: usize,
+}
+
+impl Buffers {
+    /// Registers `wanted` buffers with the ring of the current runtime, as far as the kernel allows it.
+    pub fn new(wanted: usize) -> (Buffers, Registration) {
+        let (registered, registration) = match wanted {
+            0 => (Vec::new(), (0, "switched off".to_owned())),
+            _ => register(wanted),
+        };
+        // A quarter stays for sending. Without registration as many ordinary ones may wait.
+        let total = if registered.is_empty() { limits::REGISTERED_BUFFERS_MAX } else { registered.len() };
+        let buffers = Buffers { registered, spare: Vec::new(), armed: 0, armed_max: total - total / 4 };
+        (buffers, registration)
+    }
+
+    /// A buffer to wait for input with; `None` when enough connections have one: wait without.
+    pub fn arm(&mut self) -> Option<Buffer> {
+        (self.armed < self.armed_max).then(|| {
+            self.armed += 1;
+            self.take()
+        })
+    }
+
+    /// The wait is over; the buffer may be used on.
+    pub fn disarm(&mut self) {
+        self.armed -= 1;
+    }
+
+    /// A buffer for right now: sending, or receiving what is there already.
+    pub fn take(&mut self) -> Buffer {
+        match self.registered.pop() {
+            Some(buffer) => Buffer::Registered(buffer),
+            None => Buffer::Ordinary(self.spare.pop().unwrap_or_else(|| vec![0; limits::IO_BUFFER_BYTES])),
+        }
+    }
+
+    pub fn put(&mut self, buffer: Buffer) {
+        match buffer {
+            Buffer::Registered(buffer) => self.registered.push(buffer),
+            Buffer::Ordinary(buffer) if self.spare.len() < limits::SPARE_BUFFERS_MAX => self.spare.push(buffer),
+            Buffer::Ordinary(_) => {}
+        }
+    }
+
+    /// More connections want to wait with a buffer than may.
+    pub fn is_short(&self) -> bool {
+        self.armed == self.armed_max
+    }
+}
+
+fn register(wanted: usize) -> (Vec<FixedBuf>, Registration) {
+    let pool = FixedBufPool::new((0..wanted).map(|_| vec![0; limits::IO_BUFFER_BYTES]));
+    if let Err(error) = pool.register() {
+        let bytes = wanted * limits::IO_BUFFER_BYTES;
+        let reason = format!(
+            "{error}: {bytes} bytes of locked memory are needed for each core and the limit is {}; \
+             raise it (ulimit -l, LimitMEMLOCK, --ulimit memlock=-1:-1)",
+            human(system::locked_memory_limit())
+        );
+        return (Vec::new(), (0, reason));
+    }
+    // All are checked out for good: our own list spares the pool's search at every use.
+    let buffers: Vec<FixedBuf> = std::iter::from_fn(|| pool.try_next(limits::IO_BUFFER_BYTES)).collect();
+    let count = buffers.len();
+    (buffers, (count, "registered".to_owned()))
+}

@@ -1,0 +1,251 @@
+//! One connection on the ring: what is being sent and the next receive are armed in the same turn of the loop.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::Uring;
+use super::buffers::Buffer;
+use super::ring::{self, Chunk};
+use crate::clients::Client;
+use crate::clock;
+use crate::engine::janitor::Watch;
+use crate::engine::outgoing::Outgoing;
+use crate::limits;
+use crate::session::{Next, Session};
+
+/// How a connection waits for input.
+enum Waiting {
+    /// With a buffer, into which the kernel receives at once.
+    Armed(ring::Receive),
+    /// Without one, because enough others have theirs.
+    Polled(ring::Operation<Arc<Client>>),
+    /// Input is there, and is being fetched.
+    Fetching(ring::Receive),
+}
+
+enum Event {
+    Received(io::Result<usize>, Buffer),
+    /// There is input, but no buffer yet.
+    Readable,
+    Sent(io::Result<usize>, Chunk),
+}
+
+struct Connection<'u> {
+    uring: &'u Uring,
+    client: Arc<Client>,
+    session: Session,
+    watch: Rc<Watch>,
+    waiting: Option<Waiting>,
+    sending: Option<ring::Send>,
+    /// Bytes of the chunk that is being sent.
+    in_flight: usize,
+    outgoing: Outgoing,
+    /// The replies of the last turn, already in the buffer they are sent from.
+    ready: Option<Chunk>,
+}
+
+pub async fn serve(uring: &Uring, client: Arc<Client>) {
+    // The kernel waits in our place: it must not be told to answer EAGAIN instead.
+    let _ = socket2::SockRef::from(&client).set_nonblocking(false);
+    let mut connection = Connection {
+        uring,
+        session: uring.desk.session(&client),
+        watch: uring.desk.roster.enter(&client),
+        client,
+        waiting: None,
+        sending: None,
+        in_flight: 0,
+        outgoing: Outgoing::default(),
+        ready: None,
+    };
+    connection.converse().await;
+    connection.finish().await;
+}
+
+impl Connection<'_> {
+    async fn converse(&mut self) {
+        let mut next = Next::Receive;
+        loop {
+            self.start_sending();
+            match next {
+                Next::Receive if self.waiting.is_none() => self.start_waiting(),
+                Next::Yield => {
+                    tokio::task::yield_now().await;
+                    next = self.advance(b"");
+                    continue;
+                }
+                Next::Drain if self.queued() <= limits::IO_BUFFER_BYTES => {
+                    next = self.advance(b"");
+                    continue;
+                }
+                Next::Close if self.sending.is_none() => return,
+                _ => {}
+            }
+            match self.event().await {
+                Event::Received(Ok(received @ 1..), buffer) => {
+                    self.count_receive(&buffer);
+                    next = self.advance(&buffer[..received]);
+                    self.uring.buffers.borrow_mut().put(buffer);
+                }
+                Event::Received(Err(error), buffer) if is_passing(&error) => {
+                    self.uring.buffers.borrow_mut().put(buffer);
+                    self.waiting = Some(Waiting::Polled(ring::readable(self.client.clone())));
+                }
+                Event::Received(_, buffer) => {
+                    // The peer has sent all it will: what it asked is answered before the end.
+                    self.uring.buffers.borrow_mut().put(buffer);
+                    next = Next::Close;
+                }
+                Event::Readable => {
+                    let buffer = self.uring.buffers.borrow_mut().take();
+                    self.waiting = Some(Waiting::Fetching(ring::receive(self.client.clone(), buffer)));
+                }
+                Event::Sent(Ok(sent), chunk) => self.note_sent(sent, chunk),
+                Event::Sent(Err(error), chunk) if is_passing(&error) => self.note_sent(0, chunk),
+                Event::Sent(Err(_), chunk) => {
+                    self.recycle(chunk);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn queued(&self) -> usize {
+        self.outgoing.len() + self.in_flight + self.ready.as_ref().map_or(0, Chunk::len)
+    }
+
+    fn advance(&mut self, input: &[u8]) -> Next {
+        let queued = self.queued();
+        let (buffers, outgoing, ready) = (&self.uring.buffers, &mut self.outgoing, &mut self.ready);
+        self.uring.desk.advance(&mut self.session, input, queued, |reply| match reply.as_contiguous() {
+            Some([]) => {}
+            // The usual turn: everything fits one buffer, and nothing waits before it.
+            Some(bytes) if bytes.len() <= limits::IO_BUFFER_BYTES && outgoing.is_empty() && ready.is_none() => {
+                let mut buffer = buffers.borrow_mut().take();
+                buffer[..bytes.len()].copy_from_slice(bytes);
+                *ready = Some(Chunk::Buffered { buffer, from: 0, to: bytes.len() });
+                reply.clear();
+            }
+            _ => outgoing.append(reply),
+        })
+    }
+
+    fn start_sending(&mut self) {
+        if self.sending.is_some() {
+            return;
+        }
+        let Some(chunk) = self.ready.take().or_else(|| self.next_chunk()) else { return };
+        self.in_flight = chunk.len();
+        if self.watch.sending_since.get() == 0 {
+            self.watch.sending_since.set(clock::now());
+        }
+        self.sending = Some(ring::send(self.client.clone(), chunk));
+    }
+
+    fn next_chunk(&mut self) -> Option<Chunk> {
+        if self.outgoing.front()?.len() >= limits::SHARED_REPLY_MIN_BYTES {
+            return self.outgoing.pop().map(Chunk::Direct);
+        }
+        let mut buffer = self.uring.buffers.borrow_mut().take();
+        let to = self.outgoing.fill(&mut buffer, limits::SHARED_REPLY_MIN_BYTES);
+        Some(Chunk::Buffered { buffer, from: 0, to })
+    }
+
+    fn note_sent(&mut self, sent: usize, chunk: Chunk) {
+        let left = chunk.len() - sent;
+        self.in_flight = left;
+        if sent > 0 {
+            self.watch.sending_since.set(if left + self.outgoing.len() > 0 { clock::now() } else { 0 });
+        }
+        if left == 0 {
+            self.recycle(chunk);
+        } else {
+            let rest = match chunk {
+                Chunk::Buffered { buffer, from, to } => Chunk::Buffered { buffer, from: from + sent, to },
+                Chunk::Direct(mut bytes) => Chunk::Direct(bytes.split_off(sent)),
+            };
+            self.sending = Some(ring::send(self.client.clone(), rest));
+        }
+        let queued = self.queued();
+        self.uring.desk.sent(&mut self.session, queued);
+    }
+
+    fn recycle(&mut self, chunk: Chunk) {
+        if let Chunk::Buffered { buffer, .. } = chunk {
+            self.uring.buffers.borrow_mut().put(buffer);
+        }
+    }
+
+    fn start_waiting(&mut self) {
+        let buffer = self.uring.buffers.borrow_mut().arm();
+        self.waiting = Some(match buffer {
+            Some(buffer) => {
+                self.watch.armed.set(true);
+                Waiting::Armed(ring::receive(self.client.clone(), buffer))
+            }
+            None => Waiting::Polled(ring::readable(self.client.clone())),
+        });
+    }
+
+    fn count_receive(&self, buffer: &Buffer) {
+        let stats = self.uring.desk.stats();
+        match buffer {
+            Buffer::Registered(_) => stats.registered_receives.add(1),
+            Buffer::Ordinary(_) => stats.unregistered_receives.add(1),
+        }
+    }
+
+    /// Waits until something that is under way is done.
+    async fn event(&mut self) -> Event {
+        poll_fn(|cx| {
+            if let Some(sending) = &mut self.sending
+                && let Poll::Ready((result, (_, chunk))) = Pin::new(sending).poll(cx)
+            {
+                self.sending = None;
+                return Poll::Ready(Event::Sent(result, chunk));
+            }
+            let event = match &mut self.waiting {
+                None => return Poll::Pending,
+                Some(Waiting::Armed(receive) | Waiting::Fetching(receive)) => match Pin::new(receive).poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready((result, (_, buffer))) => Event::Received(result, buffer),
+                },
+                Some(Waiting::Polled(readable)) => match Pin::new(readable).poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(_) => Event::Readable,
+                },
+            };
+            if matches!(self.waiting.take(), Some(Waiting::Armed(_))) {
+                self.watch.armed.set(false);
+                self.uring.buffers.borrow_mut().disarm();
+            }
+            Poll::Ready(event)
+        })
+        .await
+    }
+
+    /// Ends what is under way and takes the connection off the books. No operation is left behind.
+    async fn finish(mut self) {
+        self.client.kill();
+        while self.sending.is_some() || self.waiting.is_some() {
+            match self.event().await {
+                Event::Received(_, buffer) => self.uring.buffers.borrow_mut().put(buffer),
+                Event::Sent(_, chunk) => self.recycle(chunk),
+                Event::Readable => {}
+            }
+        }
+        if let Some(chunk) = self.ready.take() {
+            self.recycle(chunk);
+        }
+        self.uring.desk.leave(&mut self.session);
+    }
+}
+
+/// The operation was called back or interrupted; the connection is as it was.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ECANCELED | libc::EINTR | libc::EAGAIN | libc::ENOBUFS))
+}

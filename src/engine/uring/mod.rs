@@ -1,0 +1,160 @@
+//! The io_uring engine: tokio-uring on each core. Finds out what the kernel allows and runs one core on it.
+//!
+//! tokio-uring's facts that shape this folder: dropping a future does not cancel its operation, so nothing that is
+//! under way is ever dropped; a registry holds at most 1,024 buffers; a pending receive owns its buffer.
+
+mod buffers;
+mod connection;
+mod ring;
+
+use std::cell::RefCell;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use io_uring::{IoUring, opcode};
+
+use super::Seat;
+use super::seat::{self, Desk, Transport};
+use crate::clients::Client;
+use crate::clock;
+use crate::system;
+use buffers::Buffers;
+
+/// Entries of the submission queue: a loop turn that has more to say submits in between.
+const RING_ENTRIES: u32 = 1024;
+
+/// The ring's set-up flags, best first. COOP_TASKRUN halves the cost of a request: completions are handled when the
+/// core enters the kernel anyway, without interrupting it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rung {
+    /// Linux 6.0 and later.
+    CoopSingleIssuer,
+    /// Linux 5.19 and later.
+    Coop,
+    /// Linux 5.11 and later.
+    Plain,
+}
+
+impl Rung {
+    const LADDER: [Rung; 3] = [Rung::CoopSingleIssuer, Rung::Coop, Rung::Plain];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Rung::CoopSingleIssuer => "COOP_TASKRUN, SINGLE_ISSUER",
+            Rung::Coop => "COOP_TASKRUN; SINGLE_ISSUER needs Linux 6.0",
+            Rung::Plain => "without COOP_TASKRUN, which needs Linux 5.19 and halves the cost of a request",
+        }
+    }
+
+    fn builder(self) -> io_uring::Builder {
+        let mut builder = IoUring::builder();
+        match self {
+            Rung::CoopSingleIssuer => builder.setup_coop_taskrun().setup_single_issuer(),
+            Rung::Coop => builder.setup_coop_taskrun(),
+            Rung::Plain => &mut builder,
+        };
+        builder
+    }
+}
+
+/// Builds as many rings as will run, uses each once, and says on which rung that worked, or why it cannot.
+pub fn probe(cores: usize) -> Result<Rung, String> {
+    let mut last = io::Error::from_raw_os_error(libc::ENOSYS);
+    for rung in Rung::LADDER {
+        let rings: io::Result<Vec<IoUring>> = (0..cores).map(|_| try_ring(rung)).collect();
+        match rings {
+            Ok(_) => return Ok(rung),
+            Err(error) => last = error,
+        }
+    }
+    Err(format!("io_uring cannot be had: {last}: {}", remedy(&last)))
+}
+
+fn try_ring(rung: Rung) -> io::Result<IoUring> {
+    let mut ring = rung.builder().build(RING_ENTRIES)?;
+    ring::push_nop(&mut ring, opcode::Nop::new().build())?;
+    ring.submit_and_wait(1)?;
+    match ring.completion().next() {
+        Some(done) if done.result() >= 0 => {}
+        Some(done) => return Err(io::Error::from_raw_os_error(-done.result())),
+        None => return Err(io::Error::from_raw_os_error(libc::EIO)),
+    }
+    Ok(ring)
+}
+
+/// What an operator can do about an error of the ring.
+fn remedy(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => match system::sysctl("kernel.io_uring_disabled") {
+            Some(level @ 1..) => format!("sysctl kernel.io_uring_disabled is {level}; set it to 0"),
+            _ => "a seccomp profile or a security module forbids it; in Docker give --security-opt \
+                  seccomp=docker/seccomp.json"
+                .to_owned(),
+        },
+        Some(libc::ENOSYS) => "the kernel has none (Linux 5.11 or later has) or a seccomp profile hides it".to_owned(),
+        Some(libc::ENOMEM) => format!(
+            "locked memory ran out: the limit is {}; raise it (ulimit -l, LimitMEMLOCK, --ulimit memlock=-1:-1)",
+            crate::units::human(system::locked_memory_limit())
+        ),
+        Some(libc::EMFILE | libc::ENFILE) => "no file descriptors left; raise the limit (ulimit -n)".to_owned(),
+        Some(libc::EINVAL) => "this kernel is too old for it; Linux 5.11 or later is needed".to_owned(),
+        _ => "see man io_uring_setup".to_owned(),
+    }
+}
+
+/// Whether buffers could be registered, for the banner: how many, and why not.
+pub type Registration = (usize, String);
+
+/// Runs one core until the server has drained. `report` is told once whether buffers could be registered.
+pub fn run(rung: Rung, buffers: usize, seat: Seat, report: impl FnOnce(Registration)) -> io::Result<()> {
+    let mut builder = tokio_uring::builder();
+    builder.entries(RING_ENTRIES).uring_builder(&rung.builder());
+    let runtime = tokio_uring::Runtime::new(&builder)?;
+    runtime.block_on(async {
+        let (buffers, registration) = Buffers::new(buffers);
+        report(registration);
+        let transport = Rc::new(Uring { desk: Desk::new(&seat), buffers: RefCell::new(buffers) });
+        seat::run(transport, seat).await
+    })?;
+    // Nothing is under way any more that matters, and the process ends next: tokio-uring's own clean-up would wait
+    // for connections that were cut off.
+    std::mem::forget(runtime);
+    Ok(())
+}
+
+pub(super) struct Uring {
+    desk: Desk,
+    buffers: RefCell<Buffers>,
+}
+
+impl Transport for Uring {
+    fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    async fn serve(self: Rc<Self>, client: Arc<Client>) {
+        connection::serve(&self, client).await;
+    }
+
+    type Listener = Rc<TcpListener>;
+
+    fn listener(&self, socket: TcpListener) -> io::Result<Rc<TcpListener>> {
+        Ok(Rc::new(socket))
+    }
+
+    async fn accept(&self, listener: &Rc<TcpListener>) -> io::Result<OwnedFd> {
+        ring::accept(listener.clone()).await
+    }
+
+    /// Silent connections give their buffers back when others could use them.
+    fn reclaim(&self) {
+        if self.buffers.borrow().is_short() {
+            for client in self.desk.roster.silent_and_armed(clock::now()) {
+                ring::cancel(client);
+            }
+        }
+    }
+}

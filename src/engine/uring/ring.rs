@@ -1,0 +1,126 @@
+//! The operations that are put on the ring, each with the memory and the socket it needs until it is done.
+//!
+//! Every operation owns its `Client` (and with it the descriptor) and its buffer while the kernel works on them, even
+//! if its future is dropped: tokio-uring keeps the stored data until the completion arrives.
+#![allow(unsafe_code)] // Two things the kernel's interface asks for, each with its reason.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use io_uring::types::{CancelBuilder, Fd};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
+
+use super::buffers::Buffer;
+use crate::clients::Client;
+
+/// An operation under way; awaiting it gives the result and the data back.
+pub type Operation<D> = InFlightOneshot<D, GiveBack<D>>;
+
+/// Hands the result and the stored data to whoever waits.
+pub struct GiveBack<D>(std::marker::PhantomData<D>);
+
+impl<D: 'static> OneshotOutputTransform for GiveBack<D> {
+    type Output = (io::Result<usize>, D);
+    type StoredData = D;
+
+    fn transform_oneshot_output(self, data: D, done: cqueue::Entry) -> Self::Output {
+        let result = done.result();
+        let result = if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(result as usize) };
+        (result, data)
+    }
+}
+
+fn submit<D: Unpin + 'static>(data: D, entry: squeue::Entry) -> Operation<D> {
+    UnsubmittedOneshot::new(data, GiveBack(std::marker::PhantomData), entry).submit()
+}
+
+fn descriptor(client: &Client) -> Fd {
+    Fd(client.as_fd().as_raw_fd())
+}
+
+pub type Receive = Operation<(Arc<Client>, Buffer)>;
+
+/// Waits for input and receives into `buffer`.
+pub fn receive(client: Arc<Client>, mut buffer: Buffer) -> Receive {
+    let (socket, start, len) = (descriptor(&client), buffer.as_mut_ptr(), buffer.len() as u32);
+    let entry = match &buffer {
+        Buffer::Registered(fixed) => opcode::ReadFixed::new(socket, start, len, fixed.buf_index()).build(),
+        Buffer::Ordinary(_) => opcode::Recv::new(socket, start, len).build(),
+    };
+    submit((client, buffer), entry)
+}
+
+/// Waits for input without a buffer.
+pub fn readable(client: Arc<Client>) -> Operation<Arc<Client>> {
+    let events = (libc::POLLIN | libc::POLLRDHUP) as u32;
+    let entry = opcode::PollAdd::new(descriptor(&client), events).build();
+    submit(client, entry)
+}
+
+/// What is being sent.
+pub enum Chunk {
+    /// The bytes `from..to` of a buffer.
+    Buffered { buffer: Buffer, from: usize, to: usize },
+    /// A piece that is sent from where it lies.
+    Direct(Bytes),
+}
+
+impl Chunk {
+    pub fn len(&self) -> usize {
+        match self {
+            Chunk::Buffered { from, to, .. } => to - from,
+            Chunk::Direct(bytes) => bytes.len(),
+        }
+    }
+}
+
+pub type Send = Operation<(Arc<Client>, Chunk)>;
+
+/// Sends; the socket may take only part of it.
+pub fn send(client: Arc<Client>, chunk: Chunk) -> Send {
+    let socket = descriptor(&client);
+    let entry = match &chunk {
+        Chunk::Buffered { buffer, from, to } => {
+            let (start, len) = (buffer[*from..*to].as_ptr(), (to - from) as u32);
+            match buffer {
+                Buffer::Registered(fixed) => opcode::WriteFixed::new(socket, start, len, fixed.buf_index()).build(),
+                Buffer::Ordinary(_) => plain_send(socket, start, len),
+            }
+        }
+        Chunk::Direct(bytes) => plain_send(socket, bytes.as_ptr(), bytes.len() as u32),
+    };
+    submit((client, chunk), entry)
+}
+
+fn plain_send(socket: Fd, start: *const u8, len: u32) -> squeue::Entry {
+    opcode::Send::new(socket, start, len).flags(libc::MSG_NOSIGNAL).build()
+}
+
+/// Accepts one connection. The future must run to its end: a dropped one would lose the accepted socket.
+pub async fn accept(listener: Rc<TcpListener>) -> io::Result<OwnedFd> {
+    let entry = opcode::Accept::new(Fd(listener.as_raw_fd()), std::ptr::null_mut(), std::ptr::null_mut())
+        .flags(libc::SOCK_CLOEXEC)
+        .build();
+    let (result, _) = submit(listener, entry).await;
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+    result.map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
+}
+
+/// Asks the kernel to give up the operation that waits on this socket. Linux 5.19; earlier ones refuse, and the
+/// operation goes on waiting.
+pub fn cancel(client: Arc<Client>) {
+    let entry = opcode::AsyncCancel2::new(CancelBuilder::fd(descriptor(&client))).build();
+    // Nobody waits for the answer: the cancelled operation itself completes with ECANCELED.
+    drop(submit(client, entry));
+}
+
+/// Puts one operation on a ring that no runtime owns yet.
+pub fn push_nop(ring: &mut IoUring, entry: squeue::Entry) -> io::Result<()> {
+    // SAFETY: a no-op refers to no memory.
+    unsafe { ring.submission().push(&entry) }.map_err(|_| io::Error::other("the submission queue is full"))
+}

@@ -1,0 +1,65 @@
+//! Errors, by what happens next: reply and go on, try again, close, refuse to start. It must not know who meets them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Why a command ends before its reply.
+#[derive(Debug)]
+pub enum Stop {
+    /// Reply with this error (Redis's text, code first) and go on with the next request.
+    Error(Cow<'static, str>),
+    /// Room for a large value is being made piece by piece: let the others have their turn, then run it again.
+    Retry,
+}
+
+impl From<&'static str> for Stop {
+    fn from(text: &'static str) -> Stop {
+        Stop::Error(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Stop {
+    fn from(text: String) -> Stop {
+        Stop::Error(Cow::Owned(text))
+    }
+}
+
+/// Redis's texts that more than one command uses.
+pub const SYNTAX: &str = "ERR syntax error";
+pub const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
+pub const OVERFLOW: &str = "ERR increment or decrement would overflow";
+pub const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+pub const VALUE_TOO_LARGE: &str = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+pub const NO_AUTH: &str = "NOAUTH Authentication required.";
+pub const WRONG_PASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+
+/// A client's text as it may stand in an error: bounded, and printable.
+pub fn echo(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(crate::limits::ERROR_ECHO_MAX_BYTES)];
+    String::from_utf8_lossy(shown).into_owned()
+}
+
+/// Why the server does not start, with what to do about it. `code` is the exit code: 2 for a wrong option, else 1.
+#[derive(Debug)]
+pub struct StartError {
+    pub message: String,
+    pub code: u8,
+}
+
+impl StartError {
+    pub fn option(message: impl Into<String>) -> StartError {
+        StartError { message: message.into(), code: 2 }
+    }
+
+    pub fn host(message: impl Into<String>) -> StartError {
+        StartError { message: message.into(), code: 1 }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for StartError {}

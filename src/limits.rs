@@ -1,0 +1,147 @@
+//! Every bound of the server, with its reason and with what happens when it is reached. It knows no other module;
+//! what an operator may change is an option in `config.rs` whose default stands here.
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// One receive or send buffer. Large enough for a pipeline of 64 small requests or replies; small enough that 1,024
+/// of them are 16 MiB of locked memory. It also bounds what one connection can make the core do in one turn.
+pub const IO_BUFFER_BYTES: usize = 16 * KIB;
+
+/// What the kernel's registry of one ring holds; tokio-uring drops the excess silently, so we never offer more.
+/// Beyond them a connection waits without a buffer (poll first) and is then served from an ordinary one.
+pub const REGISTERED_BUFFERS_MAX: usize = 1024;
+
+/// The pool of registered buffers takes at most this share of the memory cap, over all cores.
+pub const REGISTERED_SHARE: usize = 16;
+
+/// Ordinary buffers that a core keeps for reuse; more are allocated when needed and freed after.
+pub const SPARE_BUFFERS_MAX: usize = 64;
+
+/// A connection that has been silent for so long gives its armed buffer back while buffers are short.
+pub const ARMED_IDLE_MS: u64 = 1_000;
+
+/// Requests that are parsed ahead, so that their memory can be fetched while the first ones run.
+pub const BATCH_REQUESTS_MAX: usize = 32;
+
+/// Requests that one connection runs before the others have their turn; the rest waits in its buffer.
+pub const TURN_REQUESTS_MAX: usize = 1024;
+
+/// Arguments that are parsed ahead together; a batch ends early rather than hold more.
+pub const BATCH_ARGUMENTS_MAX: usize = 1024;
+
+/// Bytes in a request line or an inline command: `too big ... string`, then close. Redis's PROTO_INLINE_MAX_SIZE.
+pub const INLINE_MAX_BYTES: usize = 64 * KIB;
+
+/// Arguments of a request: `invalid multibulk length`, then close (option `max-arguments`).
+pub const ARGUMENTS_MAX: usize = 65_536;
+
+/// Before authentication: `unauthenticated multibulk length` or `unauthenticated bulk length`, then close.
+pub const UNAUTHENTICATED_ARGUMENTS_MAX: usize = 10;
+pub const UNAUTHENTICATED_ARGUMENT_BYTES: usize = 16 * KIB;
+
+/// An argument from this size on is collected in an allocation of its own and becomes the value without a copy.
+pub const STREAMED_ARGUMENT_MIN_BYTES: usize = 32 * KIB;
+
+/// A streamed argument's allocation doubles as bytes arrive up to here. A client that has sent this much gets the
+/// promised rest as address space (untouched pages cost nothing), which spares the copies of further doubling.
+pub const STREAM_DOUBLING_MAX_BYTES: usize = MIB;
+
+/// A value, whatever the options say: Redis's own limit, `string exceeds maximum allowed size`.
+pub const VALUE_MAX_BYTES: usize = 512 * MIB;
+
+/// A key longer than this is refused with an error; the shard's item header counts key bytes in 16 bits.
+pub const KEY_MAX_BYTES: usize = 65_535;
+
+/// A shared value of this size and above is sent from where it lies; a smaller one is copied into the reply.
+pub const SHARED_REPLY_MIN_BYTES: usize = 16 * KIB;
+
+/// The share of the memory cap that requests being received and replies being sent may hold, all connections
+/// together. It is set aside, so that connections never push data out.
+pub const CLIENT_MEMORY_SHARE: usize = 8;
+
+/// Connections charge that memory in steps of this size, so that the shared counter is touched rarely.
+pub const CLIENT_MEMORY_STEP_BYTES: usize = 16 * KIB;
+
+/// A write of less than this makes its room in the shard by itself; a larger one lets others in between, see
+/// `Shard::make_room`.
+pub const SMALL_WRITE_BYTES: usize = 16 * KIB;
+
+/// Replies queued for one connection before its next requests wait (option `client-output-limit`).
+pub const OUTPUT_LIMIT_BYTES: usize = 64 * MIB;
+
+/// One request and the values in it, while it arrives (option `client-query-limit`): `OOM`-error, then close.
+pub const QUERY_LIMIT_BYTES: usize = 1024 * MIB;
+
+/// A client that takes none of its waiting replies for so long is closed.
+pub const OUTPUT_STALL_MS: u64 = 60_000;
+
+/// Connections at a time (option `maxclients`): `max number of clients reached`, then close.
+pub const CLIENTS_MAX: usize = 10_000;
+
+/// Descriptors the process needs beside its clients: listeners, rings, event loops, log, files.
+pub const DESCRIPTORS_RESERVED: usize = 64;
+
+/// The listen queue (option `tcp-backlog`); the kernel cuts it to net.core.somaxconn.
+pub const BACKLOG: u32 = 4096;
+
+/// After a failed accept (no descriptors left, above all) the accept task rests for so long: it never spins.
+pub const ACCEPT_BACKOFF_MS: u64 = 100;
+
+/// How often a core looks after its idle connections, and how often its shard when nothing is due.
+pub const JANITOR_PERIOD_MS: u64 = 500;
+pub const SHARD_TICK_MS: u64 = 50;
+
+/// Background steps that a core makes for its shard before it serves its connections again.
+pub const SHARD_STEPS_PER_TURN: usize = 1;
+
+/// How long the drain may take after SIGTERM (option `shutdown-timeout`, seconds). Docker kills after 10.
+pub const SHUTDOWN_TIMEOUT_S: u64 = 8;
+
+/// A client's name, and its library's name and version.
+pub const CLIENT_NAME_MAX_BYTES: usize = 1024;
+
+/// What of a client's text is repeated in an error message.
+pub const ERROR_ECHO_MAX_BYTES: usize = 128;
+
+/// What the process itself may hold outside the cap: code, stacks, rings, tables of connections.
+pub const PROCESS_MEMORY_BYTES: usize = 32 * MIB;
+
+/// The least memory cap that leaves room for pools and a useful shard.
+pub const MEMORY_CAP_MIN_BYTES: usize = 8 * MIB;
+
+pub const THREADS_MAX: usize = 256;
+
+// A full pipeline batch of small replies fits into one send.
+const _: () = assert!(BATCH_REQUESTS_MAX * 256 <= IO_BUFFER_BYTES);
+// An argument that fits into the receive buffer is never streamed.
+const _: () = assert!(STREAMED_ARGUMENT_MIN_BYTES >= IO_BUFFER_BYTES);
+const _: () = assert!(STREAMED_ARGUMENT_MIN_BYTES <= STREAM_DOUBLING_MAX_BYTES);
+// Before authentication nothing is streamed.
+const _: () = assert!(UNAUTHENTICATED_ARGUMENT_BYTES < STREAMED_ARGUMENT_MIN_BYTES);
+// Offsets into a request are 32 bits wide.
+const _: () = assert!(QUERY_LIMIT_BYTES < u32::MAX as usize);
+
+/// Registered buffers for each core under a memory cap: as many as the registry holds, unless they would take more
+/// than their share. Half of them can be armed for receiving while the other half is being sent from.
+pub const fn registered_buffers(memory_cap_bytes: usize, cores: usize) -> usize {
+    let affordable = memory_cap_bytes / REGISTERED_SHARE / cores / IO_BUFFER_BYTES;
+    if affordable < REGISTERED_BUFFERS_MAX { affordable } else { REGISTERED_BUFFERS_MAX }
+}
+
+/// What the items and tables of all shards may hold together, once clients and buffer pools have their shares.
+pub const fn data_bytes(memory_cap_bytes: usize, registered_bytes: usize) -> usize {
+    memory_cap_bytes - memory_cap_bytes / CLIENT_MEMORY_SHARE - registered_bytes
+}
+
+/// The largest value: what clients may hold while it arrives, half of a shard, and Redis's own limit.
+pub const fn largest_value_bytes(memory_cap_bytes: usize, shard_bytes: usize) -> usize {
+    let mut largest = VALUE_MAX_BYTES;
+    if memory_cap_bytes / CLIENT_MEMORY_SHARE < largest {
+        largest = memory_cap_bytes / CLIENT_MEMORY_SHARE;
+    }
+    if shard_bytes / 2 < largest {
+        largest = shard_bytes / 2;
+    }
+    largest
+}

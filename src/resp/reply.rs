@@ -1,0 +1,216 @@
+//! Writes replies in RESP2 or RESP3 for one connection's turn. It must not know commands; what is a map in one
+//! protocol and a flat array in the other is decided here and nowhere else.
+
+use std::collections::VecDeque;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::limits;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    #[default]
+    Resp2,
+    Resp3,
+}
+
+/// The replies of one turn: small ones written into one buffer, large values kept as handles between.
+pub struct Reply {
+    tail: BytesMut,
+    /// What comes before `tail`, in order.
+    parts: VecDeque<Bytes>,
+    parts_bytes: usize,
+    pub protocol: Protocol,
+    /// CLIENT REPLY OFF and SKIP: what is written is taken back by the caller.
+    errors: u64,
+}
+
+impl Default for Reply {
+    fn default() -> Self {
+        Reply {
+            tail: BytesMut::with_capacity(limits::IO_BUFFER_BYTES),
+            parts: VecDeque::new(),
+            parts_bytes: 0,
+            protocol: Protocol::Resp2,
+            errors: 0,
+        }
+    }
+}
+
+impl Reply {
+    /// Bytes written and not yet taken.
+    pub fn len(&self) -> usize {
+        self.parts_bytes + self.tail.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Error replies written so far, for the statistics.
+    pub fn errors(&self) -> u64 {
+        self.errors
+    }
+
+    /// Everything, if it lies in one piece; `clear` it after copying.
+    pub fn as_contiguous(&self) -> Option<&[u8]> {
+        self.parts.is_empty().then_some(&self.tail[..])
+    }
+
+    pub fn clear(&mut self) {
+        self.parts.clear();
+        self.parts_bytes = 0;
+        self.tail.clear();
+    }
+
+    /// Moves everything out, in order, without copying.
+    pub fn take(&mut self, into: &mut VecDeque<Bytes>) {
+        into.append(&mut self.parts);
+        self.parts_bytes = 0;
+        if !self.tail.is_empty() {
+            into.push_back(self.tail.split().freeze());
+        }
+    }
+
+    /// `+text`
+    pub fn simple(&mut self, text: &str) {
+        self.line(b'+', text.as_bytes());
+    }
+
+    pub fn ok(&mut self) {
+        self.tail.put_slice(b"+OK\r\n");
+    }
+
+    /// `-text`; anything in it that would end the line becomes a space: a client's bytes cannot forge a reply.
+    pub fn error(&mut self, text: &str) {
+        self.errors += 1;
+        self.tail.put_u8(b'-');
+        self.tail.extend(text.bytes().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
+        self.tail.put_slice(b"\r\n");
+    }
+
+    pub fn integer(&mut self, value: i64) {
+        self.header(b':', value);
+    }
+
+    pub fn bulk(&mut self, bytes: &[u8]) {
+        self.header(b'$', bytes.len() as i64);
+        self.tail.put_slice(bytes);
+        self.tail.put_slice(b"\r\n");
+    }
+
+    /// A bulk string from a handle: large ones are not copied.
+    pub fn bulk_shared(&mut self, bytes: &Bytes) {
+        if bytes.len() < limits::SHARED_REPLY_MIN_BYTES {
+            return self.bulk(bytes);
+        }
+        self.header(b'$', bytes.len() as i64);
+        let before = self.tail.split().freeze();
+        self.parts_bytes += before.len() + bytes.len();
+        self.parts.push_back(before);
+        self.parts.push_back(bytes.clone());
+        self.tail.put_slice(b"\r\n");
+    }
+
+    /// No value.
+    pub fn null(&mut self) {
+        self.tail.put_slice(match self.protocol {
+            Protocol::Resp2 => b"$-1\r\n",
+            Protocol::Resp3 => b"_\r\n",
+        });
+    }
+
+    /// `count` elements follow.
+    pub fn array(&mut self, count: usize) {
+        self.header(b'*', count as i64);
+    }
+
+    /// `count` keys, each with its value, follow.
+    pub fn map(&mut self, count: usize) {
+        match self.protocol {
+            Protocol::Resp2 => self.header(b'*', 2 * count as i64),
+            Protocol::Resp3 => self.header(b'%', count as i64),
+        }
+    }
+
+    /// `count` distinct elements follow.
+    pub fn set(&mut self, count: usize) {
+        match self.protocol {
+            Protocol::Resp2 => self.header(b'*', count as i64),
+            Protocol::Resp3 => self.header(b'~', count as i64),
+        }
+    }
+
+    /// Text for people: a verbatim string in RESP3.
+    pub fn text(&mut self, text: &str) {
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(text.as_bytes()),
+            Protocol::Resp3 => {
+                self.header(b'=', text.len() as i64 + 4);
+                self.tail.put_slice(b"txt:");
+                self.tail.put_slice(text.as_bytes());
+                self.tail.put_slice(b"\r\n");
+            }
+        }
+    }
+
+    fn line(&mut self, kind: u8, text: &[u8]) {
+        self.tail.put_u8(kind);
+        self.tail.put_slice(text);
+        self.tail.put_slice(b"\r\n");
+    }
+
+    fn header(&mut self, kind: u8, value: i64) {
+        let mut digits = itoa::Buffer::new();
+        self.line(kind, digits.format(value).as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(protocol: Protocol, write: impl FnOnce(&mut Reply), expect: &str) {
+        let mut reply = Reply { protocol, ..Reply::default() };
+        write(&mut reply);
+        let mut parts = VecDeque::new();
+        reply.take(&mut parts);
+        let bytes: Vec<u8> = parts.iter().flatten().copied().collect();
+        assert_eq!(String::from_utf8_lossy(&bytes), expect);
+        assert!(reply.is_empty());
+    }
+
+    #[test]
+    fn the_two_protocols_differ_where_they_should() {
+        check(Protocol::Resp2, |r| r.null(), "$-1\r\n");
+        check(Protocol::Resp3, |r| r.null(), "_\r\n");
+        check(Protocol::Resp2, |r| r.map(2), "*4\r\n");
+        check(Protocol::Resp3, |r| r.map(2), "%2\r\n");
+        check(Protocol::Resp2, |r| r.set(2), "*2\r\n");
+        check(Protocol::Resp3, |r| r.set(2), "~2\r\n");
+        check(Protocol::Resp2, |r| r.text("hi"), "$2\r\nhi\r\n");
+        check(Protocol::Resp3, |r| r.text("hi"), "=6\r\ntxt:hi\r\n");
+        check(Protocol::Resp3, |r| r.bulk(b""), "$0\r\n\r\n");
+        check(Protocol::Resp2, |r| r.integer(i64::MIN), ":-9223372036854775808\r\n");
+    }
+
+    #[test]
+    fn an_error_is_always_one_line() {
+        check(Protocol::Resp2, |r| r.error("ERR unknown command 'x\r\n+OK\r\n'"), "-ERR unknown command 'x  +OK  '\r\n");
+    }
+
+    #[test]
+    fn a_large_value_is_not_copied() {
+        let value = Bytes::from(vec![b'v'; limits::SHARED_REPLY_MIN_BYTES]);
+        let mut reply = Reply::default();
+        reply.ok();
+        reply.bulk_shared(&value);
+        reply.ok();
+        let length = reply.len();
+        let mut parts = VecDeque::new();
+        reply.take(&mut parts);
+        assert_eq!(parts[1].as_ptr(), value.as_ptr());
+        assert_eq!(parts.iter().map(Bytes::len).sum::<usize>(), length);
+        assert_eq!(&parts[2][..], b"\r\n+OK\r\n");
+    }
+}

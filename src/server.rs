@@ -1,0 +1,228 @@
+//! Starts the cores, one pinned thread each, handles signals, drains and stops. It must not know how bytes move.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use nix::sys::signal::{SigSet, Signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::command::Table;
+use crate::config::{Options, Resolved};
+use crate::engine::{self, Choice, Seat, listener};
+use crate::error::StartError;
+use crate::limits;
+use crate::shared::{EngineReport, Plan, Shared};
+use crate::system;
+use crate::units::human;
+
+/// Runs the server until it has drained after SIGTERM, SIGINT or SHUTDOWN.
+pub fn run(resolved: Resolved) -> Result<(), StartError> {
+    let begun = Instant::now();
+    end_on_panic();
+    let options = resolved.options;
+    let signals = block_signals()?;
+    let threads = options.threads.map_or_else(system::granted_threads, usize::from);
+    let (choice, reason) = engine::choose(options.engine, threads)?;
+    let (tcp, tcp_port) = listener::bind_tcp(&options.bind, options.port, threads, options.tcp_backlog)?;
+    let unix = match &options.unixsocket {
+        Some(path) => Some(listener::bind_unix(path, options.unixsocketperm.0, options.tcp_backlog)?),
+        None => None,
+    };
+    let plan = plan(options, &choice, threads, tcp_port)?;
+    let buffers = plan.registered_buffers;
+    let shared = Arc::new(Shared::new(plan, Table::get().rows().len()));
+
+    let (drain, draining) = watch::channel(false);
+    let (inboxes, outboxes): (Vec<_>, Vec<_>) =
+        (0..threads).map(|_| mpsc::unbounded_channel()).map(|(sender, receiver)| (receiver, sender)).unzip();
+    let cores = system::allowed_cores();
+    let (reports, reported) = std::sync::mpsc::channel();
+    let mut handles = Vec::new();
+    for (index, (tcp, inbox)) in tcp.into_iter().zip(inboxes).enumerate() {
+        let seat = Seat {
+            index,
+            shared: shared.clone(),
+            tcp,
+            unix: if index == 0 { unix.as_ref().and_then(|unix| unix.try_clone().ok()) } else { None },
+            inbox,
+            cores: outboxes.clone(),
+            drain: draining.clone(),
+        };
+        let (choice, reports, core) = (choice.clone(), reports.clone(), cores[index % cores.len()]);
+        let run = move || run_core(core, choice, buffers, seat, &reports);
+        let spawned = std::thread::Builder::new().name(format!("core-{index}")).spawn(run);
+        handles.push(spawned.map_err(|error| StartError::host(format!("cannot start a thread: {error}; see ulimit -u")))?);
+    }
+    drop(reports);
+    let report = await_cores(&choice, reason, reported.iter().take(threads))?;
+    shared.engine.set(report).expect("set once, here");
+    announce(&shared, &cores, begun);
+    watch_signals(signals, shared.clone(), drain);
+    for handle in handles {
+        handle.join().expect("a panicking core ends the process");
+    }
+    if let Some(path) = &shared.options.unixsocket {
+        let _ = std::fs::remove_file(path);
+    }
+    tracing::info!("drained; bye");
+    Ok(())
+}
+
+/// A panic anywhere ends the process with a message: never a half-dead server.
+fn end_on_panic() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        before(info);
+        eprintln!("kv-cache: a thread panicked; the process ends. Please report the lines above.");
+        std::process::abort();
+    }));
+}
+
+/// Resolves what the options leave to the host.
+fn plan(options: Options, choice: &Choice, cores: usize, tcp_port: u16) -> Result<Plan, StartError> {
+    let (granted_bytes, grantor) = system::granted_memory();
+    let mut max_memory_bytes = options.maxmemory.resolve(granted_bytes) as usize;
+    if max_memory_bytes < limits::MEMORY_CAP_MIN_BYTES {
+        return Err(StartError::option(format!(
+            "--maxmemory is {} and must be at least {}",
+            human(max_memory_bytes as u64),
+            human(limits::MEMORY_CAP_MIN_BYTES as u64)
+        )));
+    }
+    if (max_memory_bytes + limits::PROCESS_MEMORY_BYTES) as u64 > granted_bytes {
+        let lowered = granted_bytes as usize / 10 * 7;
+        tracing::warn!(
+            "--maxmemory {} does not fit the {grantor}'s {}: lowered to 70% of it, {}",
+            human(max_memory_bytes as u64),
+            human(granted_bytes),
+            human(lowered as u64)
+        );
+        max_memory_bytes = lowered;
+    }
+    let open_files = system::raise_open_files() as usize;
+    let descriptors = open_files.saturating_sub(limits::DESCRIPTORS_RESERVED + 8 * cores).max(1);
+    let mut maxclients = options.maxclients as usize;
+    if maxclients > descriptors {
+        tracing::warn!(
+            "--maxclients {maxclients} lowered to {descriptors}: the limit on open files is {open_files}; \
+             raise it (ulimit -n, LimitNOFILE)"
+        );
+        maxclients = descriptors;
+    }
+    Ok(Plan {
+        password: options.password()?,
+        registered_buffers: engine::wanted_buffers(choice, options.registered_buffers, max_memory_bytes, cores),
+        options,
+        cores,
+        max_memory_bytes,
+        granted_bytes,
+        maxclients,
+        descriptors,
+        tcp_port,
+    })
+}
+
+type Report = std::sync::mpsc::Sender<Result<(usize, String), String>>;
+
+/// The life of one core's thread.
+fn run_core(core: usize, choice: Choice, buffers: usize, seat: Seat, reports: &Report) {
+    if let Err(error) = system::pin(core) {
+        tracing::warn!("cannot pin a thread to core {core}: {error}; it runs where the scheduler puts it");
+    }
+    // The receiver is gone only when another core has failed and the process ends.
+    let report = |registration| drop(reports.send(Ok(registration)));
+    let ran = match choice {
+        Choice::Uring(rung) => engine::uring::run(rung, buffers, seat, report),
+        Choice::Epoll => {
+            report((0, "the epoll engine has none".to_owned()));
+            engine::epoll::run(seat)
+        }
+    };
+    if let Err(error) = ran {
+        let _ = reports.send(Err(format!("core {core} cannot run its event loop: {error}")));
+    }
+}
+
+/// Waits until every core runs.
+fn await_cores(
+    choice: &Choice,
+    reason: String,
+    reports: impl Iterator<Item = Result<(usize, String), String>>,
+) -> Result<EngineReport, StartError> {
+    let mut least: Option<(usize, String)> = None;
+    for report in reports {
+        let report = report.map_err(StartError::host)?;
+        if least.as_ref().is_none_or(|(buffers, _)| report.0 < *buffers) {
+            least = Some(report);
+        }
+    }
+    let (registered_buffers, registered_reason) = least.unwrap_or_default();
+    let name = match choice {
+        Choice::Uring(_) => "io_uring",
+        Choice::Epoll => "epoll",
+    };
+    Ok(EngineReport { name, reason, registered_buffers, registered_reason })
+}
+
+/// The banner, on standard output: what runs, and what of this host costs speed.
+fn announce(shared: &Shared, cores: &[usize], begun: Instant) {
+    let options = &shared.options;
+    let pinned: Vec<_> = (0..shared.cores).map(|index| cores[index % cores.len()].to_string()).collect();
+    let engine = shared.engine.get().expect("set before");
+    println!("kv-cache {} in {} ms", env!("CARGO_PKG_VERSION"), begun.elapsed().as_millis());
+    for address in &options.bind {
+        println!("  listening on       {}", std::net::SocketAddr::new(*address, shared.tcp_port));
+    }
+    if let Some(path) = &options.unixsocket {
+        println!("  listening on       {} (mode {})", path.display(), options.unixsocketperm);
+    }
+    println!("  cores              {}, pinned to {}", shared.cores, pinned.join(","));
+    println!("  engine             {}: {}", engine.name, engine.reason);
+    match engine.registered_buffers {
+        0 => println!("  registered buffers none: {}", engine.registered_reason),
+        buffers => println!(
+            "  registered buffers {buffers} of {} for each core",
+            human(limits::IO_BUFFER_BYTES as u64)
+        ),
+    }
+    println!(
+        "  memory cap         {} of {}; values up to {}",
+        human(shared.settings.max_memory_bytes.load(Relaxed)),
+        human(shared.granted_bytes),
+        human(shared.settings.largest_value_bytes.load(Relaxed) as u64)
+    );
+    for costly in system::costly_settings(options.tcp_backlog) {
+        println!("  costs speed        {costly}");
+    }
+    if engine.name == "epoll" && options.engine != crate::config::Engine::Epoll {
+        tracing::warn!("running on epoll: {}", engine.reason);
+    }
+    if engine.name == "io_uring" && engine.registered_buffers == 0 && options.registered_buffers == crate::config::Switch::On {
+        tracing::warn!("buffers are not registered: {}", engine.registered_reason);
+    }
+}
+
+/// Signals are handled by one thread; every other one is started with them blocked.
+fn block_signals() -> Result<SigSet, StartError> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGINT);
+    signals.thread_block().map_err(|error| StartError::host(format!("cannot block signals: {error}")))?;
+    Ok(signals)
+}
+
+/// The first signal drains, the second ends the process at once.
+fn watch_signals(signals: SigSet, shared: Arc<Shared>, drain: watch::Sender<bool>) {
+    std::thread::spawn(move || {
+        if let Ok(signal) = signals.wait() {
+            tracing::info!("{signal}: answering what was accepted, then ending; a second signal ends at once");
+            shared.draining.store(true, Relaxed);
+            let _ = drain.send(true);
+        }
+        if let Ok(signal) = signals.wait() {
+            tracing::warn!("{signal} again: ending at once");
+            std::process::exit(1);
+        }
+    });
+}

@@ -1,0 +1,391 @@
+//! One connection's conversation, sans-IO: the engine pushes bytes in and takes replies out. No socket, no clock, no
+//! `async`: tests, benchmarks and both engines drive the same code.
+//!
+//! Invariant: `pending` holds exactly the bytes that were received and not yet turned into finished requests, except
+//! those of a streamed argument, which the parser keeps.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::clients::{Charge, Client};
+use crate::clock::UnixMillis;
+use crate::command::{self, Call, Command, Table};
+use crate::error::Stop;
+use crate::keyspace::Held;
+use crate::limits;
+use crate::resp::parser::{Args, Bounds, Parsed, Parser, ProtocolError};
+use crate::resp::reply::{Protocol, Reply};
+use crate::shared::Shared;
+use crate::stats::CoreStats;
+
+/// What the engine does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Receive more.
+    Receive,
+    /// Let other connections have their turn, then call `advance` again without input.
+    Yield,
+    /// Send until less is queued, then call `advance` again without input.
+    Drain,
+    /// Send what is queued, then close.
+    Close,
+}
+
+/// What one core's sessions work with: the shared state, and scratch space that no session keeps.
+pub struct Core {
+    pub shared: Arc<Shared>,
+    pub index: usize,
+    batch: Batch,
+}
+
+impl Core {
+    pub fn new(shared: Arc<Shared>, index: usize) -> Core {
+        Core { shared, index, batch: Batch::default() }
+    }
+
+    pub fn stats(&self) -> &CoreStats {
+        &self.shared.stats[self.index]
+    }
+}
+
+/// Requests parsed ahead of their execution.
+#[derive(Default)]
+struct Batch {
+    args: Args,
+    requests: Vec<Request>,
+    /// The first error in the bytes, after all the requests.
+    error: Option<ProtocolError>,
+}
+
+struct Request {
+    /// The request's arguments, as positions in `Batch::args`.
+    from: usize,
+    to: usize,
+    /// Where it starts and ends in the input.
+    start: usize,
+    end: usize,
+    row: Option<(usize, &'static Command)>,
+    /// Of its first key; 0 without one.
+    hash: u64,
+}
+
+/// What commands know and change of the connection they run for.
+pub struct Standing {
+    pub client: Arc<Client>,
+    pub authenticated: bool,
+    pub protocol: Protocol,
+    /// The last reply is being written.
+    pub closing: bool,
+}
+
+pub struct Session {
+    standing: Standing,
+    parser: Parser,
+    /// The arguments of the request that has come in part, or that waits for room.
+    args: Args,
+    pending: Vec<u8>,
+    /// Our part of the client memory.
+    charge: Charge,
+    /// Replies that the engine still has to send, from before this turn.
+    queued: usize,
+}
+
+impl Session {
+    pub fn new(client: Arc<Client>, shared: &Shared) -> Session {
+        Session {
+            standing: Standing {
+                authenticated: !shared.settings.needs_password(),
+                protocol: Protocol::Resp2,
+                closing: false,
+                client: client.clone(),
+            },
+            parser: Parser::default(),
+            args: Args::default(),
+            pending: Vec::new(),
+            charge: Charge::new(client),
+            queued: 0,
+        }
+    }
+
+    pub fn client(&self) -> &Arc<Client> {
+        &self.standing.client
+    }
+
+    /// Takes what was received (nothing, when called again after `Yield` or `Drain`), runs what is complete, and
+    /// appends the replies. `queued` is what the engine still has to send from before.
+    pub fn advance(&mut self, input: &[u8], core: &mut Core, now: UnixMillis, queued: usize, reply: &mut Reply) -> Next {
+        self.queued = queued;
+        reply.protocol = self.standing.protocol;
+        if !input.is_empty() {
+            self.standing.client.last_active.store(now, Relaxed);
+            core.stats().net_input_bytes.add(input.len() as u64);
+        }
+        let next = self.take_in(input, core, now, reply);
+        let held = self.held_bytes();
+        if next == Next::Close {
+            self.end(core);
+            return Next::Close;
+        }
+        if held > core.shared.settings.query_limit_bytes.load(Relaxed) {
+            return self.refuse(core, reply, "ERR the request is larger than client-query-limit");
+        }
+        let replies = queued + reply.len();
+        if !self.charge.resize(&core.shared.clients, held + if replies > limits::IO_BUFFER_BYTES { replies } else { 0 }) {
+            if held > 0 && !self.charge.resize(&core.shared.clients, held) {
+                return self.refuse(
+                    core,
+                    reply,
+                    "OOM requests and replies in flight hold an eighth of maxmemory; send smaller ones or raise maxmemory",
+                );
+            }
+            if replies > 0 {
+                core.stats().output_waits.add(1);
+                return Next::Drain;
+            }
+        }
+        next
+    }
+
+    /// Called when replies have left: `queued` bytes of them still wait.
+    pub fn sent(&mut self, core: &Core, queued: usize) {
+        let replies = if queued > limits::IO_BUFFER_BYTES { queued } else { 0 };
+        // Giving back is never refused.
+        self.charge.resize(&core.shared.clients, self.held_bytes() + replies);
+    }
+
+    /// Called when the connection is over, however it ended.
+    pub fn end(&mut self, core: &Core) {
+        self.charge.resize(&core.shared.clients, 0);
+        self.pending = Vec::new();
+    }
+
+    /// Some of a request has come, or requests wait for their turn.
+    fn held_bytes(&self) -> usize {
+        self.pending.capacity() + self.parser.stream_bytes() + self.args.aside_bytes()
+    }
+
+    fn refuse(&mut self, core: &Core, reply: &mut Reply, text: &str) -> Next {
+        core.stats().query_limit_closed.add(1);
+        reply.error(text);
+        self.end(core);
+        Next::Close
+    }
+
+    fn take_in(&mut self, mut input: &[u8], core: &mut Core, now: UnixMillis, reply: &mut Reply) -> Next {
+        match self.parser.stream(input) {
+            Ok(taken) => input = &input[taken..],
+            Err(_) => return self.refuse(core, reply, "OOM no memory for a value of this size"),
+        }
+        if self.parser.is_streaming() {
+            return Next::Receive;
+        }
+        if self.pending.is_empty() {
+            let (used, next) = self.run(input, core, now, reply);
+            self.pending.extend_from_slice(&input[used..]);
+            self.settle(core, now, reply, next)
+        } else {
+            self.pending.extend_from_slice(input);
+            let buffered = std::mem::take(&mut self.pending);
+            let (used, next) = self.run(&buffered, core, now, reply);
+            self.pending = buffered;
+            self.pending.drain(..used);
+            self.settle(core, now, reply, next)
+        }
+    }
+
+    /// After a run: hands the beginning of a streamed argument to the parser, and gives memory back.
+    fn settle(&mut self, core: &mut Core, now: UnixMillis, reply: &mut Reply, next: Next) -> Next {
+        if next == Next::Receive && self.parser.is_streaming() {
+            let rest = self.pending.split_off(self.parser.pos());
+            return self.take_in(&rest, core, now, reply);
+        }
+        if self.pending.is_empty() {
+            self.pending = Vec::new();
+        }
+        next
+    }
+
+    /// Runs requests from `input` until it is used up or the turn is over. Returns how much of it is done with.
+    fn run(&mut self, input: &[u8], core: &mut Core, now: UnixMillis, reply: &mut Reply) -> (usize, Next) {
+        let mut done = 0;
+        let mut turn = limits::TURN_REQUESTS_MAX;
+        loop {
+            self.parse_batch(input, done, core);
+            let stopped = self.run_batch(input, &mut done, core, now, reply);
+            turn = turn.saturating_sub(core.batch.requests.len());
+            let parsed_all = core.batch.requests.is_empty();
+            let error = core.batch.error.take();
+            let next = match (stopped, error) {
+                (Some(next), _) => Some(next),
+                (None, Some(error)) => {
+                    core.stats().protocol_errors.add(1);
+                    reply.error(&format!("ERR Protocol error: {error}"));
+                    Some(Next::Close)
+                }
+                (None, None) if parsed_all => Some(Next::Receive),
+                (None, None) if turn == 0 => Some(Next::Yield),
+                (None, None) => None,
+            };
+            if let Some(next) = next {
+                if next != Next::Receive && !matches!(stopped, Some(Next::Yield) if !self.args.is_empty()) {
+                    // Requests that were parsed ahead are parsed again; a request that is kept waits in `args`.
+                    self.parser.rewind(done);
+                    self.args.clear();
+                }
+                core.batch.args.clear();
+                core.batch.args.shrink();
+                self.parser.rebase(done);
+                return (done, next);
+            }
+        }
+    }
+
+    /// Fills the batch with the requests that `input` holds from `done` on. The beginning of an incomplete one is
+    /// kept in `self.args`.
+    fn parse_batch(&mut self, input: &[u8], done: usize, core: &mut Core) {
+        let bounds = self.bounds(&core.shared);
+        let batch = &mut core.batch;
+        batch.requests.clear();
+        // The arguments of a request that has come in part before come first.
+        batch.args.clear();
+        std::mem::swap(&mut batch.args, &mut self.args);
+        let mut start = done;
+        while batch.requests.len() < limits::BATCH_REQUESTS_MAX && batch.args.len() < limits::BATCH_ARGUMENTS_MAX {
+            let from = batch.requests.last().map_or(0, |request: &Request| request.to);
+            match self.parser.next(input, &bounds, &mut batch.args) {
+                Ok(Parsed::Request) => {
+                    let (to, end) = (batch.args.len(), self.parser.pos());
+                    batch.requests.push(Request { from, to, start, end, row: None, hash: 0 });
+                    start = end;
+                }
+                Ok(Parsed::Incomplete) => {
+                    if start == 0 {
+                        // The common case for a request of many arguments: nothing before it, nothing to move.
+                        std::mem::swap(&mut batch.args, &mut self.args);
+                    } else {
+                        self.args = batch.args.keep(from, batch.args.len(), start);
+                    }
+                    break;
+                }
+                Err(error) => {
+                    batch.error = Some(error);
+                    break;
+                }
+            }
+            if !self.standing.authenticated {
+                // The bounds may change with the next command.
+                break;
+            }
+        }
+    }
+
+    fn bounds(&self, shared: &Shared) -> Bounds {
+        if !self.standing.authenticated {
+            return Bounds {
+                arguments: limits::UNAUTHENTICATED_ARGUMENTS_MAX,
+                argument_bytes: limits::UNAUTHENTICATED_ARGUMENT_BYTES,
+                unauthenticated: true,
+            };
+        }
+        Bounds {
+            arguments: shared.settings.max_arguments.load(Relaxed),
+            argument_bytes: shared.settings.largest_value_bytes.load(Relaxed),
+            unauthenticated: false,
+        }
+    }
+
+    /// Runs the batch; `done` follows the end of the last finished request. `Some` when the turn ends before the
+    /// batch does.
+    fn run_batch(
+        &mut self,
+        input: &[u8],
+        done: &mut usize,
+        core: &mut Core,
+        now: UnixMillis,
+        reply: &mut Reply,
+    ) -> Option<Next> {
+        let Core { shared, index, batch } = core;
+        let stats = &shared.stats[*index];
+        let mut held = shared.keyspace.hold();
+        look_ahead(input, batch, &mut held);
+        let output_limit = shared.settings.output_limit_bytes.load(Relaxed);
+        for at in 0..batch.requests.len() {
+            let Request { from, to, start, end, row, hash } = batch.requests[at];
+            if from == to {
+                *done = end;
+                continue;
+            }
+            let args = batch.args.view(input, from, to);
+            let mut call =
+                Call { args, hash, now, held: &mut held, reply, standing: &mut self.standing, shared, stats };
+            let outcome = match row {
+                Some((place, row)) => {
+                    stats.calls[place].add(1);
+                    call.standing.client.last_command.store(place as u16 + 1, Relaxed);
+                    call.run(row).inspect_err(|_| stats.failed_calls[place].add(1))
+                }
+                None if is_web_request(args.get(0)) => {
+                    stats.protocol_errors.add(1);
+                    return Some(Next::Close);
+                }
+                None => Err(command::unknown(args)),
+            };
+            match outcome {
+                Ok(()) => {}
+                Err(Stop::Error(text)) => {
+                    stats.errors.add(1);
+                    reply.error(&text);
+                }
+                Err(Stop::Retry) => {
+                    // Its streamed arguments are no longer in the input: keep them all, as they are.
+                    self.args = batch.args.keep(from, to, start);
+                    self.parser.hold(end);
+                    *done = start;
+                    return Some(Next::Yield);
+                }
+            }
+            stats.commands.add(1);
+            *done = end;
+            if self.standing.closing || self.standing.client.is_killed() {
+                return Some(Next::Close);
+            }
+            if self.queued + reply.len() > output_limit {
+                stats.output_waits.add(1);
+                return Some(Next::Drain);
+            }
+        }
+        None
+    }
+}
+
+/// Looks up each request's row and hashes its first key, then starts fetching the memory that the look-ups will
+/// touch, a stage at a time for all of them: their cache misses overlap instead of adding up.
+fn look_ahead(input: &[u8], batch: &mut Batch, held: &mut Held) {
+    let table = Table::get();
+    for request in &mut batch.requests {
+        let args = batch.args.view(input, request.from, request.to);
+        if args.is_empty() {
+            continue;
+        }
+        request.row = table.find(args.get(0));
+        if let Some((_, row)) = request.row
+            && row.keys.first > 0
+            && args.len() > row.keys.first as usize
+        {
+            request.hash = held.keyspace().hash(args.get(row.keys.first as usize));
+        }
+    }
+    if batch.requests.len() < 2 {
+        return;
+    }
+    for stage in 0..3 {
+        for request in batch.requests.iter().filter(|request| request.hash != 0) {
+            held.shard(request.hash).prefetch(request.hash, stage);
+        }
+    }
+}
+
+/// A browser or a proxy that was made to talk to us: nothing it sends may run.
+fn is_web_request(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:")
+}
