@@ -53,6 +53,8 @@ impl Core {
 struct Batch {
     args: Args,
     requests: Vec<Request>,
+    /// All of the input has been parsed; what is left of it is the beginning of a request.
+    exhausted: bool,
     /// The first error in the bytes, after all the requests.
     error: Option<ProtocolError>,
 }
@@ -213,7 +215,6 @@ impl Session {
             self.parse_batch(input, done, core);
             let stopped = self.run_batch(input, &mut done, core, now, reply);
             turn = turn.saturating_sub(core.batch.requests.len());
-            let parsed_all = core.batch.requests.is_empty();
             let error = core.batch.error.take();
             let next = match (stopped, error) {
                 (Some(next), _) => Some(next),
@@ -222,7 +223,7 @@ impl Session {
                     reply.error(&format!("ERR Protocol error: {error}"));
                     Some(Next::Close)
                 }
-                (None, None) if parsed_all => Some(Next::Receive),
+                (None, None) if core.batch.exhausted => Some(Next::Receive),
                 (None, None) if turn == 0 => Some(Next::Yield),
                 (None, None) => None,
             };
@@ -246,6 +247,7 @@ impl Session {
         let bounds = self.bounds(&core.shared);
         let batch = &mut core.batch;
         batch.requests.clear();
+        batch.exhausted = false;
         // The arguments of a request that has come in part before come first.
         batch.args.clear();
         std::mem::swap(&mut batch.args, &mut self.args);
@@ -259,6 +261,7 @@ impl Session {
                     start = end;
                 }
                 Ok(Parsed::Incomplete) => {
+                    batch.exhausted = true;
                     if start == 0 {
                         // The common case for a request of many arguments: nothing before it, nothing to move.
                         std::mem::swap(&mut batch.args, &mut self.args);
