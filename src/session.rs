@@ -115,7 +115,14 @@ impl Session {
 
     /// Takes what was received (nothing, when called again after `Yield` or `Drain`), runs what is complete, and
     /// appends the replies. `queued` is what the engine still has to send from before.
-    pub fn advance(&mut self, input: &[u8], core: &mut Core, now: UnixMillis, queued: usize, reply: &mut Reply) -> Next {
+    pub fn advance(
+        &mut self,
+        input: &[u8],
+        core: &mut Core,
+        now: UnixMillis,
+        queued: usize,
+        reply: &mut Reply,
+    ) -> Next {
         self.queued = queued;
         reply.protocol = self.standing.protocol;
         if !input.is_empty() {
@@ -132,7 +139,8 @@ impl Session {
             return self.refuse(core, reply, "ERR the request is larger than client-query-limit");
         }
         let replies = queued + reply.len();
-        if !self.charge.resize(&core.shared.clients, held + if replies > limits::IO_BUFFER_BYTES { replies } else { 0 }) {
+        if !self.charge.resize(&core.shared.clients, held + if replies > limits::IO_BUFFER_BYTES { replies } else { 0 })
+        {
             if held > 0 && !self.charge.resize(&core.shared.clients, held) {
                 return self.refuse(
                     core,
@@ -365,6 +373,7 @@ impl Session {
 /// touch, a stage at a time for all of them: their cache misses overlap instead of adding up.
 fn look_ahead(input: &[u8], batch: &mut Batch, held: &mut Held) {
     let table = Table::get();
+    let ahead = batch.requests.len() > 1;
     for request in &mut batch.requests {
         let args = batch.args.view(input, request.from, request.to);
         if args.is_empty() {
@@ -376,12 +385,15 @@ fn look_ahead(input: &[u8], batch: &mut Batch, held: &mut Held) {
             && args.len() > row.keys.first as usize
         {
             request.hash = held.keyspace().hash(args.get(row.keys.first as usize));
+            if ahead {
+                held.shard(request.hash).prefetch(request.hash, 0);
+            }
         }
     }
-    if batch.requests.len() < 2 {
+    if !ahead {
         return;
     }
-    for stage in 0..3 {
+    for stage in 1..3 {
         for request in batch.requests.iter().filter(|request| request.hash != 0) {
             held.shard(request.hash).prefetch(request.hash, stage);
         }
