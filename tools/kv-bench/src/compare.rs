@@ -47,6 +47,7 @@ pub struct Ratio {
 
 /// Carries out the whole comparison and reports each workload as soon as it is measured; whether all of it went well.
 pub fn compare(comparison: &Comparison) -> Result<bool, String> {
+    report::check_writable(&[&comparison.outputs.json, &comparison.outputs.html])?;
     let mut progress = Progress::new(comparison.outputs.quiet);
     for server in &comparison.servers {
         let timeout = comparison.workloads[0].timeout;
@@ -56,9 +57,10 @@ pub fn compare(comparison: &Comparison) -> Result<bool, String> {
     for plan in &comparison.workloads {
         let contest = contest(comparison, plan, &mut progress)?;
         progress.finish();
-        println!("{}", report::table::contest(&contest));
+        report::print_unless_json(&comparison.outputs, || report::table::contest(&contest));
         contests.push(contest);
     }
+    report::comparison(&contests, &comparison.outputs)?;
     Ok(contests.iter().flat_map(|contest| &contest.standings).all(|standing| standing.counts.clean()))
 }
 

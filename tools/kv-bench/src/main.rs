@@ -12,6 +12,7 @@ mod plan;
 mod progress;
 mod protocol;
 mod report;
+mod saturate;
 mod target;
 mod traffic;
 mod units;
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
     let clean = match command {
         Command::Run(run) => single(&run),
         Command::Compare(comparison) => compare::compare(&comparison),
-        Command::Saturate(_) => todo!(),
+        Command::Saturate(search) => saturate::saturate(&search),
     };
     match clean {
         Ok(true) => ExitCode::SUCCESS,
@@ -51,7 +52,9 @@ fn main() -> ExitCode {
 /// Runs one plan and reports; whether everything went well.
 fn single(run: &options::Run) -> Result<bool, String> {
     let plan = &run.plan;
-    let mut progress = Progress::new(run.outputs.quiet);
+    let (outputs, files) = (&run.outputs, &run.files);
+    report::check_writable(&[&outputs.json, &outputs.html, &files.hgrm, &files.csv])?;
+    let mut progress = Progress::new(outputs.quiet);
     engine::probe(&plan.target, plan.timeout)?;
     let session = Session::new(plan);
     if plan.fill {
@@ -59,6 +62,6 @@ fn single(run: &options::Run) -> Result<bool, String> {
     }
     let outcome = session.load(&mut progress.phase(&plan.label, plan.length()))?;
     progress.finish();
-    print!("{}", report::table::run(plan, &outcome));
+    report::run(plan, &outcome, outputs, files)?;
     Ok(outcome.clean())
 }

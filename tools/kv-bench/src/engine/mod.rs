@@ -113,10 +113,10 @@ pub struct Session<'a> {
 }
 
 /// What a session does with the server.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Task {
     Fill,
-    Load,
+    Load(Pace),
 }
 
 impl<'a> Session<'a> {
@@ -140,7 +140,12 @@ impl<'a> Session<'a> {
 
     /// Loads the server as the plan says. An error means that nothing was measured; trouble on the way is part of the outcome.
     pub fn load(&self, progress: &mut dyn FnMut(&Moment)) -> Result<Outcome, String> {
-        self.carry_out(Task::Load, progress)
+        self.load_at(self.plan.pace, progress)
+    }
+
+    /// The same at another pace.
+    pub fn load_at(&self, pace: Pace, progress: &mut dyn FnMut(&Moment)) -> Result<Outcome, String> {
+        self.carry_out(Task::Load(pace), progress)
     }
 
     fn carry_out(&self, task: Task, progress: &mut dyn FnMut(&Moment)) -> Result<Outcome, String> {
@@ -185,7 +190,7 @@ impl<'a> Session<'a> {
         let stock = Arc::clone(&self.stock);
         let (source, quota) = match (task, plan.extent) {
             (Task::Fill, _) => Source::fill(stock, part, parts),
-            (Task::Load, extent) => {
+            (Task::Load(_), extent) => {
                 let source = Source::mix(stock, plan.seed, part, parts);
                 let quota = match extent {
                     Extent::Time(_) => u64::MAX,
@@ -194,7 +199,10 @@ impl<'a> Session<'a> {
                 (source, quota)
             }
         };
-        let fill = task == Task::Fill;
+        let (fill, pace) = match task {
+            Task::Fill => (true, Pace::Closed),
+            Task::Load(pace) => (false, pace),
+        };
         let orders = Orders {
             target: plan.target.clone(),
             part,
@@ -202,7 +210,7 @@ impl<'a> Session<'a> {
             connections: plan.connections,
             pipeline: if fill { 64 } else { plan.pipeline },
             churn: plan.traffic.churn && !fill,
-            pace: if fill { Pace::Closed } else { plan.pace },
+            pace,
             seed: plan.seed,
             quota,
             timeout: plan.timeout,
@@ -214,9 +222,10 @@ impl<'a> Session<'a> {
 
     fn window(&self, task: Task, clock: Clock) -> Window {
         let nanos = |duration: Duration| duration.as_nanos() as u64;
-        let from = clock.now() + if task == Task::Load { nanos(self.plan.warmup) } else { 0 };
+        let warmup = if let Task::Load(_) = task { self.plan.warmup } else { Duration::ZERO };
+        let from = clock.now() + nanos(warmup);
         let until = match (task, self.plan.extent) {
-            (Task::Load, Extent::Time(duration)) => from + nanos(duration),
+            (Task::Load(_), Extent::Time(duration)) => from + nanos(duration),
             _ => u64::MAX,
         };
         Window { from, until }
@@ -225,7 +234,7 @@ impl<'a> Session<'a> {
     /// About a hundred slices for a timeline, and enough of them for a progress bar.
     fn slice(&self, task: Task) -> Duration {
         match (task, self.plan.extent) {
-            (Task::Load, Extent::Time(duration)) => {
+            (Task::Load(_), Extent::Time(duration)) => {
                 (duration / 100).clamp(Duration::from_millis(100), Duration::from_secs(1))
             }
             _ => Duration::from_millis(200),
@@ -257,7 +266,7 @@ impl Collector<'_> {
                     for moment in self.timeline.add(index, &slice) {
                         progress(&moment);
                     }
-                    tally.add(slice);
+                    tally.add(*slice);
                 }
                 Ok(News::Done(finished)) => ends.push(*finished),
                 Ok(News::Ready) | Err(mpsc::RecvTimeoutError::Timeout) => {}

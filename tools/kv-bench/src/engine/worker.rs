@@ -53,7 +53,7 @@ pub enum News {
     /// All connections stand.
     Ready,
     /// What was seen in the slice with this number.
-    Slice(usize, Tally),
+    Slice(usize, Box<Tally>),
     /// The end; nothing follows.
     Done(Box<Finished>),
 }
@@ -219,7 +219,7 @@ impl Worker {
         let tally = mem::take(&mut self.judge.tally);
         match self.slices {
             0 => self.cpu_before = cpu::Share::of_this_thread(), // the warm-up ends; what it saw does not count
-            slices => drop(self.news.send(News::Slice(slices - 1, tally))),
+            slices => drop(self.news.send(News::Slice(slices - 1, Box::new(tally)))),
         }
         self.slices += 1;
         for index in 0..self.connections.len() {

@@ -4,32 +4,32 @@ use crate::{
     compare::{Contest, Standing},
     engine::Outcome,
     plan::{Extent, Pace, Plan},
+    saturate::Ascent,
     units::{bytes, grouped, latency, three_digits},
 };
 use hdrhistogram::Histogram;
 use std::fmt::Write;
 
 /// The quantiles that every report shows.
-pub const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
+const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
 
 /// One run.
 pub fn run(plan: &Plan, outcome: &Outcome) -> String {
-    let mut text = format!("{}\n{}\n\n", title(plan), conditions(plan));
+    let table = aligned(&run_rows(outcome));
+    format!("{}\n{}\n\n{table}\n{}", title(plan), conditions(plan), notes(plan, outcome).join("\n"))
+}
+
+/// A heading, a row for each kind of request, one for all of them.
+pub fn run_rows(outcome: &Outcome) -> Vec<Vec<String>> {
     let seconds = outcome.elapsed.as_secs_f64();
-    let all = outcome.tally.all();
     let mut rows = vec![heading(&["", "requests", "requests/s", "mean", "p50", "p90", "p99", "p99.9", "max"])];
     for (name, latencies) in outcome.tally.kinds() {
         rows.push(row(name, latencies, seconds));
     }
     if rows.len() != 2 {
-        rows.push(row("all", &all, seconds));
+        rows.push(row("all", &outcome.tally.all(), seconds));
     }
-    text.push_str(&aligned(&rows));
-    text.push('\n');
-    for line in notes(plan, outcome) {
-        writeln!(text, "{line}").expect("a String takes everything");
-    }
-    text
+    rows
 }
 
 /// What was loaded with what.
@@ -105,25 +105,8 @@ pub fn notes(plan: &Plan, outcome: &Outcome) -> Vec<String> {
 
 /// One workload of a comparison.
 pub fn contest(contest: &Contest) -> String {
-    let plan = &contest.plan;
-    let mut text = format!("{}  ({})\n", contest.label(), conditions(plan));
-    let mut rows = vec![heading(&[
-        "server",
-        "requests/s",
-        "p50",
-        "p99",
-        "p99.9",
-        "max",
-        "ratio",
-        "spread",
-        "CPU/request",
-        "ratio",
-        "spread",
-    ])];
-    for standing in &contest.standings {
-        rows.push(standing_row(standing, &contest.standings[0]));
-    }
-    text.push_str(&aligned(&rows));
+    let table = aligned(&contest_rows(contest));
+    let mut text = format!("{}  ({})\n{table}", contest.label(), conditions(&contest.plan));
     for standing in &contest.standings {
         if let Some(words) = standing.trouble() {
             writeln!(text, "{}: {words}", standing.name).expect("a String takes everything");
@@ -132,12 +115,42 @@ pub fn contest(contest: &Contest) -> String {
     text
 }
 
+/// A heading and a row for each server; the ratios are to the first one.
+pub fn contest_rows(contest: &Contest) -> Vec<Vec<String>> {
+    let head =
+        ["server", "requests/s", "ratio", "spread", "p50", "p99", "p99.9", "max", "CPU/request", "ratio", "spread"];
+    let rows = contest.standings.iter().map(|standing| standing_row(standing, &contest.standings[0]));
+    std::iter::once(heading(&head)).chain(rows).collect()
+}
+
+/// The search for the highest rate.
+pub fn ascent(plan: &Plan, ascent: &Ascent) -> String {
+    let table = aligned(&ascent_rows(ascent));
+    let bound = latency(ascent.bound.as_nanos() as u64);
+    let answer = match ascent.highest() {
+        Some(rate) => format!("{} requests/s with p99 within {bound}", grouped(rate as u64)),
+        None => format!("no rate kept p99 within {bound}; give a larger --p99"),
+    };
+    format!("{}\n{}\n\n{table}\n{answer}", title(plan), conditions(plan))
+}
+
+/// A heading and a row for each step.
+pub fn ascent_rows(ascent: &Ascent) -> Vec<Vec<String>> {
+    let rows = ascent.steps.iter().map(|step| {
+        let [p50, p99, max] = [step.p50_nanoseconds, step.p99_nanoseconds, step.max_nanoseconds].map(latency);
+        let cpu = step.cpu_nanoseconds_per_request.map_or("-".into(), cpu_time);
+        let [rate, reached] = [step.rate, step.reached].map(|rate| grouped(rate as u64));
+        vec![rate, reached, p50, p99, max, cpu, if step.held { "held" } else { "not held" }.into()]
+    });
+    std::iter::once(heading(&["rate/s", "reached/s", "p50", "p99", "max", "CPU/request", ""])).chain(rows).collect()
+}
+
 fn standing_row(standing: &Standing, first: &Standing) -> Vec<String> {
     let latencies = &standing.latencies;
     let mut row = vec![standing.name.clone(), grouped(standing.throughput().round() as u64)];
+    row.extend(standing.throughput_ratio(first).map_or([String::new(), String::new()], |ratio| ratio.cells()));
     row.extend([0.5, 0.99, 0.999].map(|quantile| latency(latencies.value_at_quantile(quantile))));
     row.push(latency(latencies.max()));
-    row.extend(standing.throughput_ratio(first).map_or([String::new(), String::new()], |ratio| ratio.cells()));
     row.push(standing.cpu_per_request().map_or("-".into(), cpu_time));
     row.extend(standing.cpu_ratio(first).map_or([String::new(), String::new()], |ratio| ratio.cells()));
     row
@@ -157,7 +170,7 @@ fn heading(cells: &[&str]) -> Vec<String> {
 }
 
 /// Rows as columns: the first to the left, numbers to the right.
-pub fn aligned(rows: &[Vec<String>]) -> String {
+fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
