@@ -249,9 +249,8 @@ fn read_file(path: &Path, matches: &ArgMatches) -> Result<Vec<(String, String)>,
         };
         let value = toml_text(&value)
             .ok_or_else(|| StartError::option(format!("{shown}: '{key}' must be text, a number or a list of those")))?;
-        let overridden = |id: &str| {
-            matches!(matches.value_source(id), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
-        };
+        let overridden =
+            |id: &str| matches!(matches.value_source(id), Some(ValueSource::CommandLine | ValueSource::EnvVariable));
         // The two ways to give the password are one setting.
         let password = name.starts_with("requirepass") && (overridden("requirepass") || overridden("requirepass_file"));
         if !overridden(arg.get_id().as_str()) && !password {
@@ -286,9 +285,9 @@ fn listing(merged: &ArgMatches, given: &ArgMatches, file: &[(String, String)]) -
         .map(|arg| {
             let id = arg.get_id().as_str();
             let name = arg.get_long().unwrap_or(id).to_owned();
-            let raw = merged.get_raw(id).map(|values| {
-                values.map(|value| value.to_string_lossy().into_owned()).collect::<Vec<_>>().join(",")
-            });
+            let raw = merged
+                .get_raw(id)
+                .map(|values| values.map(|value| value.to_string_lossy().into_owned()).collect::<Vec<_>>().join(","));
             let origin = match given.value_source(id) {
                 Some(ValueSource::CommandLine) => Origin::Flag,
                 Some(ValueSource::EnvVariable) => Origin::Environment,

@@ -52,7 +52,8 @@ pub fn run(resolved: Resolved) -> Result<(), StartError> {
         let (choice, reports, core) = (choice.clone(), reports.clone(), cores[index % cores.len()]);
         let run = move || run_core(core, choice, buffers, seat, &reports);
         let spawned = std::thread::Builder::new().name(format!("core-{index}")).spawn(run);
-        handles.push(spawned.map_err(|error| StartError::host(format!("cannot start a thread: {error}; see ulimit -u")))?);
+        handles
+            .push(spawned.map_err(|error| StartError::host(format!("cannot start a thread: {error}; see ulimit -u")))?);
     }
     drop(reports);
     let report = await_cores(&choice, reason, reported.iter().take(threads))?;
@@ -181,10 +182,9 @@ fn announce(shared: &Shared, cores: &[usize], begun: Instant) {
     println!("  engine             {}: {}", engine.name, engine.reason);
     match engine.registered_buffers {
         0 => println!("  registered buffers none: {}", engine.registered_reason),
-        buffers => println!(
-            "  registered buffers {buffers} of {} for each core",
-            human(limits::IO_BUFFER_BYTES as u64)
-        ),
+        buffers => {
+            println!("  registered buffers {buffers} of {} for each core", human(limits::IO_BUFFER_BYTES as u64))
+        }
     }
     println!(
         "  memory cap         {} of {}; values up to {}",
@@ -198,7 +198,10 @@ fn announce(shared: &Shared, cores: &[usize], begun: Instant) {
     if engine.name == "epoll" && options.engine != crate::config::Engine::Epoll {
         tracing::warn!("running on epoll: {}", engine.reason);
     }
-    if engine.name == "io_uring" && engine.registered_buffers == 0 && options.registered_buffers == crate::config::Switch::On {
+    if engine.name == "io_uring"
+        && engine.registered_buffers == 0
+        && options.registered_buffers == crate::config::Switch::On
+    {
         tracing::warn!("buffers are not registered: {}", engine.registered_reason);
     }
 }

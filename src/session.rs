@@ -115,7 +115,14 @@ impl Session {
 
     /// Takes what was received (nothing, when called again after `Yield` or `Drain`), runs what is complete, and
     /// appends the replies. `queued` is what the engine still has to send from before.
-    pub fn advance(&mut self, input: &[u8], core: &mut Core, now: UnixMillis, queued: usize, reply: &mut Reply) -> Next {
+    pub fn advance(
+        &mut self,
+        input: &[u8],
+        core: &mut Core,
+        now: UnixMillis,
+        queued: usize,
+        reply: &mut Reply,
+    ) -> Next {
         self.queued = queued;
         reply.protocol = self.standing.protocol;
         if !input.is_empty() {
@@ -132,7 +139,8 @@ impl Session {
             return self.refuse(core, reply, "ERR the request is larger than client-query-limit");
         }
         let replies = queued + reply.len();
-        if !self.charge.resize(&core.shared.clients, held + if replies > limits::IO_BUFFER_BYTES { replies } else { 0 }) {
+        if !self.charge.resize(&core.shared.clients, held + if replies > limits::IO_BUFFER_BYTES { replies } else { 0 })
+        {
             if held > 0 && !self.charge.resize(&core.shared.clients, held) {
                 return self.refuse(
                     core,

@@ -70,9 +70,10 @@ impl FromStr for Memory {
 
     fn from_str(text: &str) -> Result<Memory, String> {
         let Some(percent) = text.trim().strip_suffix('%') else {
-            return text.parse().map(Memory::Bytes).map_err(|_: String| {
-                format!("'{text}' is not an amount of memory; write it as 1400mb, 1.4gb or 70%")
-            });
+            return text
+                .parse()
+                .map(Memory::Bytes)
+                .map_err(|_: String| format!("'{text}' is not an amount of memory; write it as 1400mb, 1.4gb or 70%"));
         };
         match percent.trim().parse::<f64>() {
             Ok(share) if share > 0.0 && share <= 95.0 => Ok(Memory::Percent(share)),

@@ -26,9 +26,11 @@ pub const COMMANDS: &[Command] = &[
     row("auth", -2, BEFORE_AUTH, auth).doc("1.0.0", "[username] password", "Authenticates the connection."),
     row("select", 2, FAST, select).doc("1.0.0", "index", "Changes the selected database."),
     row("reset", 1, BEFORE_AUTH, reset).doc("6.2.0", "", "Resets the connection."),
-    row("client", -2, Flags::NONE, |call| run_subcommand(call, "client", CLIENT))
-        .subcommands(CLIENT)
-        .doc("2.4.0", "", "A container for client connection commands."),
+    row("client", -2, Flags::NONE, |call| run_subcommand(call, "client", CLIENT)).subcommands(CLIENT).doc(
+        "2.4.0",
+        "",
+        "A container for client connection commands.",
+    ),
 ];
 
 const CLIENT: &[Command] = &[
@@ -138,9 +140,11 @@ fn set_protocol(call: &mut Call, protocol: Protocol) {
 fn auth(call: &mut Call) -> Result<(), Stop> {
     match call.args.len() {
         2 if !call.shared.settings.needs_password() => {
-            return Err("ERR AUTH <password> called without any password configured for the default user. Are you sure \
+            return Err(
+                "ERR AUTH <password> called without any password configured for the default user. Are you sure \
                         your configuration is correct?"
-                .into());
+                    .into(),
+            );
         }
         2 => authenticate(call, b"default", call.arg(1))?,
         3 => authenticate(call, call.arg(1), call.arg(2))?,
@@ -184,7 +188,11 @@ fn client_id(call: &mut Call) -> Result<(), Stop> {
 
 fn client_getname(call: &mut Call) -> Result<(), Stop> {
     let labels = call.standing.client.labels();
-    if labels.name.is_empty() { call.reply.null() } else { call.reply.bulk(labels.name.as_bytes()) }
+    if labels.name.is_empty() {
+        call.reply.null()
+    } else {
+        call.reply.bulk(labels.name.as_bytes())
+    }
     Ok(())
 }
 

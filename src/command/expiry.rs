@@ -13,22 +13,46 @@ const SYNTAX_AT_SECONDS: &str = "key unix-time-seconds [NX | XX | GT | LT]";
 const SYNTAX_AT_MILLISECONDS: &str = "key unix-time-milliseconds [NX | XX | GT | LT]";
 
 pub const COMMANDS: &[Command] = &[
-    row("expire", -3, WRITE, |call| expire(call, Unit::SECONDS, "expire"))
-        .doc("1.0.0", SYNTAX_SECONDS, "Sets the expiration time of a key in seconds."),
-    row("pexpire", -3, WRITE, |call| expire(call, Unit::MILLISECONDS, "pexpire"))
-        .doc("2.6.0", SYNTAX_MILLISECONDS, "Sets the expiration time of a key in milliseconds."),
-    row("expireat", -3, WRITE, |call| expire(call, Unit::AT_SECONDS, "expireat"))
-        .doc("1.2.0", SYNTAX_AT_SECONDS, "Sets the expiration time of a key to a Unix timestamp."),
-    row("pexpireat", -3, WRITE, |call| expire(call, Unit::AT_MILLISECONDS, "pexpireat"))
-        .doc("2.6.0", SYNTAX_AT_MILLISECONDS, "Sets the expiration time of a key to a Unix milliseconds timestamp."),
-    row("ttl", 2, READ, |call| remaining(call, |at, now| (at.saturating_sub(now) + 500) / 1000))
-        .doc("1.0.0", "key", "Returns the expiration time in seconds of a key."),
-    row("pttl", 2, READ, |call| remaining(call, |at, now| at.saturating_sub(now)))
-        .doc("2.6.0", "key", "Returns the expiration time in milliseconds of a key."),
-    row("expiretime", 2, READ, |call| remaining(call, |at, _| (at + 500) / 1000))
-        .doc("7.0.0", "key", "Returns the expiration time of a key as a Unix timestamp."),
-    row("pexpiretime", 2, READ, |call| remaining(call, |at, _| at))
-        .doc("7.0.0", "key", "Returns the expiration time of a key as a Unix milliseconds timestamp."),
+    row("expire", -3, WRITE, |call| expire(call, Unit::SECONDS, "expire")).doc(
+        "1.0.0",
+        SYNTAX_SECONDS,
+        "Sets the expiration time of a key in seconds.",
+    ),
+    row("pexpire", -3, WRITE, |call| expire(call, Unit::MILLISECONDS, "pexpire")).doc(
+        "2.6.0",
+        SYNTAX_MILLISECONDS,
+        "Sets the expiration time of a key in milliseconds.",
+    ),
+    row("expireat", -3, WRITE, |call| expire(call, Unit::AT_SECONDS, "expireat")).doc(
+        "1.2.0",
+        SYNTAX_AT_SECONDS,
+        "Sets the expiration time of a key to a Unix timestamp.",
+    ),
+    row("pexpireat", -3, WRITE, |call| expire(call, Unit::AT_MILLISECONDS, "pexpireat")).doc(
+        "2.6.0",
+        SYNTAX_AT_MILLISECONDS,
+        "Sets the expiration time of a key to a Unix milliseconds timestamp.",
+    ),
+    row("ttl", 2, READ, |call| remaining(call, |at, now| (at.saturating_sub(now) + 500) / 1000)).doc(
+        "1.0.0",
+        "key",
+        "Returns the expiration time in seconds of a key.",
+    ),
+    row("pttl", 2, READ, |call| remaining(call, |at, now| at.saturating_sub(now))).doc(
+        "2.6.0",
+        "key",
+        "Returns the expiration time in milliseconds of a key.",
+    ),
+    row("expiretime", 2, READ, |call| remaining(call, |at, _| (at + 500) / 1000)).doc(
+        "7.0.0",
+        "key",
+        "Returns the expiration time of a key as a Unix timestamp.",
+    ),
+    row("pexpiretime", 2, READ, |call| remaining(call, |at, _| at)).doc(
+        "7.0.0",
+        "key",
+        "Returns the expiration time of a key as a Unix milliseconds timestamp.",
+    ),
     row("persist", 2, WRITE, persist).doc("2.2.0", "key", "Removes the expiration time of a key."),
 ];
 
@@ -134,7 +158,9 @@ fn expire(call: &mut Call, unit: Unit, command: &str) -> Result<(), Stop> {
     let conditions = Conditions::parse(call)?;
     let key = call.key();
     let done = match call.peek(key) {
-        Some(entry) if conditions.allow(entry.expires_at, wanted) => apply(call, key, Some(wanted.max(0) as UnixMillis)),
+        Some(entry) if conditions.allow(entry.expires_at, wanted) => {
+            apply(call, key, Some(wanted.max(0) as UnixMillis))
+        }
         _ => false,
     };
     call.reply.integer(done as i64);

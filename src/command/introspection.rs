@@ -5,9 +5,11 @@ use crate::error::{self, Stop};
 use crate::glob;
 use crate::resp::reply::Reply;
 
-pub const COMMANDS: &[Command] = &[Command::new("command", -1, Group::Server, command)
-    .subcommands(SUBCOMMANDS)
-    .doc("2.8.13", "", "Returns detailed information about all commands.")];
+pub const COMMANDS: &[Command] = &[Command::new("command", -1, Group::Server, command).subcommands(SUBCOMMANDS).doc(
+    "2.8.13",
+    "",
+    "Returns detailed information about all commands.",
+)];
 
 const SUBCOMMANDS: &[Command] = &[
     row("count", 2, count).doc("2.8.13", "", "Returns a count of commands."),
@@ -181,7 +183,9 @@ fn list(call: &mut Call) -> Result<(), Stop> {
             if is_word(call.arg(3), "PATTERN") {
                 rows.map(|row| row.name).filter(|name| glob::matches(wanted, name.as_bytes())).collect()
             } else if is_word(call.arg(3), "ACLCAT") {
-                rows.filter(|row| categories(row).iter().any(|name| is_word(wanted, name))).map(|row| row.name).collect()
+                rows.filter(|row| categories(row).iter().any(|name| is_word(wanted, name)))
+                    .map(|row| row.name)
+                    .collect()
             } else if is_word(call.arg(3), "MODULE") {
                 Vec::new()
             } else {

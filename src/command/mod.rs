@@ -341,7 +341,12 @@ fn count_lookup(stats: &CoreStats, hit: bool) {
 
 fn check_key(key: Key) -> Result<(), Stop> {
     if key.bytes.len() > limits::KEY_MAX_BYTES {
-        return Err(format!("ERR the key has {} bytes, the longest may have {}", key.bytes.len(), limits::KEY_MAX_BYTES).into());
+        return Err(format!(
+            "ERR the key has {} bytes, the longest may have {}",
+            key.bytes.len(),
+            limits::KEY_MAX_BYTES
+        )
+        .into());
     }
     Ok(())
 }
@@ -440,7 +445,9 @@ mod tests {
 
     #[test]
     fn integers_are_parsed_as_strictly_as_redis_does() {
-        for (text, value) in [("0", 0), ("-1", -1), ("9223372036854775807", i64::MAX), ("-9223372036854775808", i64::MIN)] {
+        for (text, value) in
+            [("0", 0), ("-1", -1), ("9223372036854775807", i64::MAX), ("-9223372036854775808", i64::MIN)]
+        {
             assert_eq!(parse_integer(text.as_bytes()), Some(value));
         }
         for text in ["", "-", "+1", "01", "-0", "00", " 1", "1 ", "1.0", "9223372036854775808", "1\0", "0x1"] {

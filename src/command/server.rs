@@ -12,26 +12,41 @@ use crate::units::Size;
 use crate::{clock, stats};
 
 pub const COMMANDS: &[Command] = &[
-    row("dbsize", 1, Flags::READONLY.and(Flags::FAST), dbsize)
-        .doc("1.0.0", "", "Returns the number of keys in the database."),
+    row("dbsize", 1, Flags::READONLY.and(Flags::FAST), dbsize).doc(
+        "1.0.0",
+        "",
+        "Returns the number of keys in the database.",
+    ),
     row("time", 1, Flags::FAST, time).doc("2.6.0", "", "Returns the server time."),
     row("flushall", -1, Flags::WRITE, flush).doc("1.0.0", "[ASYNC | SYNC]", "Removes all keys from all databases."),
-    row("flushdb", -1, Flags::WRITE, flush).doc("1.0.0", "[ASYNC | SYNC]", "Removes all keys from the current database."),
+    row("flushdb", -1, Flags::WRITE, flush).doc(
+        "1.0.0",
+        "[ASYNC | SYNC]",
+        "Removes all keys from the current database.",
+    ),
     row("shutdown", -1, Flags::ADMIN, shutdown).doc(
         "1.0.0",
         "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
         "Answers what was accepted and shuts the server down.",
     ),
-    row("config", -2, Flags::ADMIN, |call| run_subcommand(call, "config", CONFIG))
-        .subcommands(CONFIG)
-        .doc("2.0.0", "", "A container for server configuration commands."),
+    row("config", -2, Flags::ADMIN, |call| run_subcommand(call, "config", CONFIG)).subcommands(CONFIG).doc(
+        "2.0.0",
+        "",
+        "A container for server configuration commands.",
+    ),
 ];
 
 const CONFIG: &[Command] = &[
-    row("get", -3, Flags::ADMIN, config_get)
-        .doc("2.0.0", "parameter [parameter ...]", "Returns the effective values of configuration parameters."),
-    row("set", -4, Flags::ADMIN, config_set)
-        .doc("2.0.0", "parameter value [parameter value ...]", "Sets configuration parameters in-flight."),
+    row("get", -3, Flags::ADMIN, config_get).doc(
+        "2.0.0",
+        "parameter [parameter ...]",
+        "Returns the effective values of configuration parameters.",
+    ),
+    row("set", -4, Flags::ADMIN, config_set).doc(
+        "2.0.0",
+        "parameter value [parameter value ...]",
+        "Sets configuration parameters in-flight.",
+    ),
     row("resetstat", 2, Flags::ADMIN, config_resetstat).doc("2.0.0", "", "Resets the server's statistics."),
     row("help", 2, Flags::NONE, config_help).doc("5.0.0", "", "Returns helpful text about the different subcommands."),
 ];
@@ -113,10 +128,14 @@ static PARAMETERS: &[Parameter] = &[
         |s| s.settings.tcp_keepalive_s.load(Relaxed).to_string(),
         |s, text| number(text, 0, 32_767).map(|n| s.settings.tcp_keepalive_s.store(n as u32, Relaxed)),
     ),
-    changeable("requirepass", |s| s.settings.password(), |s, text| {
-        s.settings.set_password(text);
-        Ok(())
-    }),
+    changeable(
+        "requirepass",
+        |s| s.settings.password(),
+        |s, text| {
+            s.settings.set_password(text);
+            Ok(())
+        },
+    ),
     changeable(
         "proto-max-bulk-len",
         |s| s.settings.largest_value_bytes.load(Relaxed).to_string(),
@@ -175,7 +194,9 @@ fn set_maxmemory(shared: &Shared, text: &str) -> Result<(), String> {
     let least = shared.least_memory_bytes() as u64;
     let bytes = size(text, 0, u64::MAX)?;
     if bytes < least {
-        return Err(format!("argument must be at least {least}: this cache has no unlimited mode, and buffers need room"));
+        return Err(format!(
+            "argument must be at least {least}: this cache has no unlimited mode, and buffers need room"
+        ));
     }
     if bytes > shared.granted_bytes {
         return Err(format!("argument must be at most {}, which is what the host grants", shared.granted_bytes));
@@ -186,9 +207,7 @@ fn set_maxmemory(shared: &Shared, text: &str) -> Result<(), String> {
 
 fn config_get(call: &mut Call) -> Result<(), Stop> {
     let wanted = |parameter: &&Parameter| {
-        call.args.iter().skip(2).any(|pattern| {
-            glob::matches(&pattern.to_ascii_lowercase(), parameter.name.as_bytes())
-        })
+        call.args.iter().skip(2).any(|pattern| glob::matches(&pattern.to_ascii_lowercase(), parameter.name.as_bytes()))
     };
     let found: Vec<_> = PARAMETERS.iter().filter(wanted).collect();
     call.reply.map(found.len());

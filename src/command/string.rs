@@ -71,7 +71,8 @@ impl SetOptions {
             } else if is_word(word, "KEEPTTL") && matches!(options.expiry, None | Some(Expiry::Keep)) {
                 options.expiry = Some(Expiry::Keep);
             } else {
-                let (true, Some(unit), true) = (options.expiry.is_none(), Unit::of_word(word), index + 1 < call.args.len())
+                let (true, Some(unit), true) =
+                    (options.expiry.is_none(), Unit::of_word(word), index + 1 < call.args.len())
                 else {
                     return Err(error::SYNTAX.into());
                 };

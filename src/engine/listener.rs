@@ -57,7 +57,9 @@ fn refusal(address: SocketAddr, error: &io::Error) -> StartError {
             address.port()
         ),
         io::ErrorKind::AddrNotAvailable => "this host has no such address; see ip addr, and --bind".to_owned(),
-        io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE; choose another --port".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE; choose another --port".to_owned()
+        }
         _ => "see --bind and --port".to_owned(),
     };
     StartError::host(format!("cannot listen on {address}: {error}: {remedy}"))
@@ -83,7 +85,8 @@ pub fn prepare(socket: &SockRef, keepalive_s: u32) {
     if keepalive_s > 0 {
         let time = Duration::from_secs(keepalive_s as u64);
         // As Redis: three probes, a third of the time apart.
-        let probes = TcpKeepalive::new().with_time(time).with_interval(time / 3 + Duration::from_secs(1)).with_retries(3);
+        let probes =
+            TcpKeepalive::new().with_time(time).with_interval(time / 3 + Duration::from_secs(1)).with_retries(3);
         let _ = socket.set_tcp_keepalive(&probes);
     }
 }

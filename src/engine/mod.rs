@@ -124,7 +124,9 @@ fn report_accept_error(seat: &SeatLinks, error: &std::io::Error) {
     seat.shared.stats[seat.index].accept_errors.add(1);
     match error.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE) => {
-            tracing::warn!("cannot accept: {error}; raise the limit on open files (ulimit -n, LimitNOFILE) or lower --maxclients");
+            tracing::warn!(
+                "cannot accept: {error}; raise the limit on open files (ulimit -n, LimitNOFILE) or lower --maxclients"
+            );
         }
         _ => tracing::debug!("cannot accept: {error}"),
     }

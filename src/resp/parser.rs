@@ -500,7 +500,12 @@ mod tests {
     }
 
     fn refuse(input: &[u8], expect: &str) {
-        assert_eq!(parse_in_pieces(&[input]).unwrap_err().to_string(), expect, "{:?}", input.escape_ascii().to_string());
+        assert_eq!(
+            parse_in_pieces(&[input]).unwrap_err().to_string(),
+            expect,
+            "{:?}",
+            input.escape_ascii().to_string()
+        );
     }
 
     #[test]

@@ -196,7 +196,11 @@ mod tests {
 
     #[test]
     fn an_error_is_always_one_line() {
-        check(Protocol::Resp2, |r| r.error("ERR unknown command 'x\r\n+OK\r\n'"), "-ERR unknown command 'x  +OK  '\r\n");
+        check(
+            Protocol::Resp2,
+            |r| r.error("ERR unknown command 'x\r\n+OK\r\n'"),
+            "-ERR unknown command 'x  +OK  '\r\n",
+        );
     }
 
     #[test]
