@@ -42,12 +42,12 @@ impl Engine {
 
 /// Turns functions of an `Engine` into tests on each of the two: `uring::name` and `epoll::name`.
 macro_rules! on_both_engines {
-    ($($name:ident),* $(,)?) => {
+    ($($(#[$attribute:meta])* $name:ident),* $(,)?) => {
         mod uring {
-            $(#[test] fn $name() { super::$name($crate::harness::Engine::Uring) })*
+            $($(#[$attribute])* #[test] fn $name() { super::$name($crate::harness::Engine::Uring) })*
         }
         mod epoll {
-            $(#[test] fn $name() { super::$name($crate::harness::Engine::Epoll) })*
+            $($(#[$attribute])* #[test] fn $name() { super::$name($crate::harness::Engine::Epoll) })*
         }
     };
 }

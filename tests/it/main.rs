@@ -9,5 +9,9 @@ mod client;
 mod harness;
 mod wire;
 
+mod connection;
 mod counters;
+mod expiry;
+mod introspection;
+mod keys;
 mod strings;
