@@ -1,10 +1,46 @@
 //! One core's cache: a plain synchronous library. It must not know sockets, protocol, clocks or other shards:
 //! keys come hashed, the time comes as an argument.
+//!
+//! In reading order, from what a command does down to where bytes lie:
+//!
+//! - this file: the commands on one key;
+//! - `reclaim`: room for what comes, by eviction, by moving cells together, by giving memory back, in bounded steps;
+//! - `scan`: the commands on any key;
+//! - `index`: from a key's hash to its cell;  `recency`: the order of use;  `wheel`: the order of expiry;
+//! - `item`: what lies in a cell;  `heap`, `classes`, `extent`: where cells lie;  `large`: what is too large for one;
+//! - `graveyard`: what has been cleared and is not given back yet.
+//!
+//! An item is one cell. Both orders are lists threaded through the cells, so an item costs its cell and an entry of
+//! the index, and whoever moves a cell mends the index and the neighbours (`Shard::move_item`).
+
+mod classes;
+mod extent;
+mod graveyard;
+mod heap;
+mod index;
+mod item;
+mod large;
+mod reclaim;
+mod recency;
+mod scan;
+mod wheel;
 
 use bytes::Bytes;
-use lru::LruCache;
+use classes::{MAX_CELL_BYTES, class_of};
+use graveyard::Graveyard;
+use heap::{Heap, Loc};
+use index::{Index, Place};
+use item::Shape;
+use large::{Large, LargeItems};
+use recency::Recency;
+use reclaim::Reservation;
+use wheel::Wheel;
 
 pub use crate::clock::UnixMillis;
+
+/// `set` makes the room for items of at most this much itself; for larger ones call `make_room` first. Also the
+/// largest item whose value is copied into the shard; of a larger one the `Bytes` handle is kept.
+pub const SMALL_SET_BYTES: usize = MAX_CELL_BYTES;
 
 /// A key with its hash, computed once by the keyspace with the process's seed (64 well-mixed bits).
 #[derive(Clone, Copy)]
@@ -13,8 +49,15 @@ pub struct Key<'a> {
     pub hash: u64,
 }
 
+impl Key<'_> {
+    /// The part of the hash that the index uses. The keyspace picks the shard by the other half.
+    fn tag(&self) -> u32 {
+        (self.hash >> 32) as u32
+    }
+}
+
 /// A value as it lies in the shard.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
     /// A small value, inside the item: copy it while the shard is borrowed.
     Inline(&'a [u8]),
@@ -31,18 +74,36 @@ impl<'a> Value<'a> {
     }
 }
 
-/// A value on its way in: bytes that are copied, or a handle that is kept.
+/// A value on its way in.
 #[derive(Clone)]
 pub enum NewValue<'a> {
+    /// Bytes to be copied.
     Copied(&'a [u8]),
+    /// A handle that is kept if the item is large. It should be the only content of its allocation: memory is counted
+    /// by its length.
     Shared(Bytes),
 }
 
 impl NewValue<'_> {
     pub fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+
+    fn as_slice(&self) -> &[u8] {
         match self {
-            NewValue::Copied(bytes) => bytes.len(),
-            NewValue::Shared(bytes) => bytes.len(),
+            NewValue::Copied(bytes) => bytes,
+            NewValue::Shared(bytes) => bytes,
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            NewValue::Copied(bytes) => Bytes::copy_from_slice(bytes),
+            NewValue::Shared(bytes) => bytes,
         }
     }
 }
@@ -56,7 +117,7 @@ pub enum Expiry {
 }
 
 /// What a look-up finds.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
     pub value: Value<'a>,
     pub expires_at: Option<UnixMillis>,
@@ -84,8 +145,10 @@ pub enum Room {
 pub enum Policy {
     AllKeysLru,
     NoEviction,
+    /// The least recently used of the items that expire.
     VolatileLru,
     AllKeysRandom,
+    /// Of the items that expire, one of those that do so soonest.
     VolatileTtl,
 }
 
@@ -97,132 +160,359 @@ pub struct Tick {
 }
 
 /// What a shard counts; read under its lock.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardStats {
+    /// Items given up to make room, since the start.
     pub evicted: u64,
+    /// Items removed because their time had come, since the start.
     pub expired: u64,
+    /// How long the items evicted of late had been idle: a mean in which each eviction weighs 1/16. In milliseconds.
+    pub eviction_age_millis: u64,
+    pub items: u64,
+    /// Items that carry a time of expiry.
+    pub expiring: u64,
+    /// See `Shard::used_bytes`.
+    pub used_bytes: u64,
+    /// Keys and values alone.
+    pub dataset_bytes: u64,
 }
 
 pub struct Shard {
-    items: LruCache<Box<[u8]>, (Bytes, Option<UnixMillis>), ahash::RandomState>,
-    stats: ShardStats,
-    used: u64,
-    limit: u64,
+    heap: Heap,
+    large: LargeItems,
+    index: Index,
+    recency: Recency,
+    wheel: Wheel,
+    graveyard: Graveyard,
+    policy: Policy,
+    limit_bytes: u64,
+    dataset_bytes: u64,
+    reservation: Option<Reservation>,
+    evicted: u64,
+    expired: u64,
+    eviction_age_millis: u64,
+    /// State of the generator behind random choices.
+    random: u64,
 }
 
-// Stands in until the real engine lands.
 impl Shard {
     /// `limit_bytes`: what items, tables and their allocator overhead may hold together.
-    pub fn new(limit_bytes: u64, _policy: Policy) -> Shard {
+    pub fn new(limit_bytes: u64, policy: Policy) -> Shard {
         Shard {
-            items: LruCache::unbounded_with_hasher(ahash::RandomState::new()),
-            stats: ShardStats::default(),
-            used: 0,
-            limit: limit_bytes,
+            heap: Heap::new(),
+            large: LargeItems::default(),
+            index: Index::new(),
+            recency: Recency::new(),
+            wheel: Wheel::new(),
+            graveyard: Graveyard::default(),
+            policy,
+            limit_bytes,
+            dataset_bytes: 0,
+            reservation: None,
+            evicted: 0,
+            expired: 0,
+            eviction_age_millis: 0,
+            random: 0,
         }
     }
-    fn cost(key: &[u8], value: &[u8]) -> u64 {
-        (key.len() + value.len() + 100) as u64
-    }
-    fn drop_expired(&mut self, key: Key, now: UnixMillis) {
-        if let Some((_, Some(at))) = self.items.peek(key.bytes) {
-            if *at <= now {
-                self.delete(key, 0);
-                self.stats.expired += 1;
-            }
-        }
-    }
+
     /// Finds and marks as most recently used.
     pub fn get(&mut self, key: Key, now: UnixMillis) -> Option<Entry<'_>> {
-        self.drop_expired(key, now);
-        self.items.get(key.bytes).map(|(value, at)| Entry { value: Value::Shared(value), expires_at: *at })
+        let loc = self.find_live(key, now)?;
+        self.touch(loc, now);
+        Some(self.entry(loc))
     }
+
     /// Finds and leaves recency as it is.
     pub fn peek(&self, key: Key, now: UnixMillis) -> Option<Entry<'_>> {
-        self.items
-            .peek(key.bytes)
-            .filter(|(_, at)| at.is_none_or(|at| at > now))
-            .map(|(value, at)| Entry { value: Value::Shared(value), expires_at: *at })
+        Some(self.entry(self.peek_live(key, now)?))
     }
-    /// Inserts or replaces; the item becomes the most recently used. Evicts what it must for a value of at most
-    /// `SMALL_SET_BYTES`; larger ones call `make_room` first.
+
+    /// Inserts or replaces; the item becomes the most recently used. Evicts what it must for an item of at most
+    /// `SMALL_SET_BYTES`; larger ones call `make_room` first. A time of expiry that has passed removes the item.
     pub fn set(&mut self, key: Key, value: NewValue<'_>, expiry: Expiry, now: UnixMillis) -> Result<(), SetError> {
-        let kept = self.peek(key, now).and_then(|e| e.expires_at);
-        self.delete(key, now);
-        let value = match value {
-            NewValue::Copied(bytes) => Bytes::copy_from_slice(bytes),
-            NewValue::Shared(bytes) => bytes,
-        };
-        let at = match expiry {
+        let old = self.find_live(key, now);
+        let expires_at = match expiry {
             Expiry::Never => None,
             Expiry::At(at) => Some(at),
-            Expiry::Keep => kept,
+            Expiry::Keep => old.and_then(|loc| self.heap.expires_at(loc)),
         };
-        self.used += Self::cost(key.bytes, &value);
-        self.items.put(key.bytes.into(), (value, at));
-        while self.used > self.limit {
-            let Some((k, v)) = self.items.pop_lru() else { break };
-            self.used -= Self::cost(&k, &v.0);
-            self.stats.evicted += 1;
+        if expires_at.is_some_and(|at| at <= now) {
+            old.inspect(|&loc| self.remove(loc));
+            return Ok(());
         }
+        let shape = shape_of(key.bytes.len(), value.len(), expires_at.is_some());
+        let class = class_of(shape.cell_bytes()).expect("what is too large for a cell is not inline");
+        let outside = if shape.is_large() { LargeItems::cost(key.bytes.len(), value.len()) } else { 0 };
+        if let Some(loc) = old {
+            // First, so that it is not what is evicted for its own successor.
+            self.touch(loc, now);
+            if self.heap.class_at(loc) == class && !shape.is_large() && !self.heap.shape(loc).is_large() {
+                self.overwrite(loc, shape, key, value.as_slice(), expires_at, now);
+                return self.settle(now);
+            }
+        }
+        self.admit(class, outside, now)?;
+        if old.is_some()
+            && let Some(place) = self.place(key)
+        {
+            self.remove(place.loc());
+        }
+        self.insert(class, shape, key, value, expires_at, now);
         Ok(())
     }
-    /// Makes room for `bytes` of keys and values that are about to be set under the same borrow.
-    pub fn make_room(&mut self, _bytes: usize, _now: UnixMillis) -> Room {
-        Room::Ready
-    }
+
     /// Removes; true if a live item was there.
     pub fn delete(&mut self, key: Key, now: UnixMillis) -> bool {
-        match self.items.pop(key.bytes) {
-            Some((v, at)) => {
-                self.used -= Self::cost(key.bytes, &v);
-                at.is_none_or(|at| at > now)
-            }
-            None => false,
-        }
+        let live = self.find_live(key, now);
+        live.inspect(|&loc| self.remove(loc)).is_some()
     }
-    /// Sets or clears the time of expiry; true if a live item was there. Recency stays as it is.
+
+    /// Sets or clears the time of expiry; true if a live item was there. Recency stays as it is (under volatile-lru an
+    /// item that starts to expire counts as just used). A time that has passed removes the item.
     pub fn set_expiry(&mut self, key: Key, at: Option<UnixMillis>, now: UnixMillis) -> bool {
-        self.drop_expired(key, now);
-        match self.items.peek_mut(key.bytes) {
-            Some(item) => {
-                item.1 = at;
-                true
-            }
-            None => false,
+        let Some(mut loc) = self.find_live(key, now) else { return false };
+        if at.is_some_and(|at| at <= now) {
+            self.remove(loc);
+            return true;
         }
+        let expires = self.heap.shape(loc).expires();
+        if expires != at.is_some() {
+            let Some(moved) = self.reshape(loc, at.is_some()) else { return true };
+            loc = moved;
+        } else if expires {
+            self.wheel.unlink(&mut self.heap, loc);
+        }
+        if let Some(at) = at {
+            self.heap.set_expires_at(loc, at);
+            self.wheel.link(&mut self.heap, loc, now);
+            if self.policy == Policy::VolatileLru {
+                self.recency.touch(&mut self.heap, loc);
+            }
+        }
+        // Beyond the limit for a moment rather than refused: the next command pays.
+        let _ = self.settle(now);
+        true
     }
+
     /// Items held, those past their time but not yet collected included.
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.index.len()
     }
+
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.len() == 0
     }
+
     /// Items that carry a time of expiry.
     pub fn expiring(&self) -> usize {
-        self.items.iter().filter(|(_, (_, at))| at.is_some()).count()
+        self.wheel.len()
     }
+
+    /// What an item holds of memory: its cell, its share of the tables, its own allocations. None if it is not there.
+    pub fn memory_usage(&self, key: Key, now: UnixMillis) -> Option<u64> {
+        let loc = self.peek_live(key, now)?;
+        let own = match self.heap.shape(loc).is_large() {
+            true => LargeItems::cost(key.bytes.len(), self.entry(loc).value.as_slice().len()),
+            false => 0,
+        };
+        Some(self.heap.cell_bytes(loc) + own + self.index.bytes() / self.index.len() as u64)
+    }
+
+    /// Milliseconds since the item was last used, to a tenth of a second. None if it is not there.
+    pub fn idle_millis(&self, key: Key, now: UnixMillis) -> Option<u64> {
+        Some(self.heap.idle_millis(self.peek_live(key, now)?, now))
+    }
+
     /// Empties at once; `tick` gives the memory back piece by piece.
     pub fn clear(&mut self) {
-        self.items.clear();
-        self.used = 0;
+        let heap = std::mem::replace(&mut self.heap, Heap::new());
+        let index = std::mem::replace(&mut self.index, Index::new());
+        self.graveyard.bury(heap, index, std::mem::take(&mut self.large));
+        self.recency = Recency::new();
+        self.wheel = Wheel::new();
+        self.dataset_bytes = 0;
     }
-    /// One bounded step of background work: expiry, give-back, eviction after the limit fell.
-    pub fn tick(&mut self, _now: UnixMillis) -> Tick {
-        Tick { more: false }
-    }
+
     /// What the shard holds of memory, as the limit counts it.
     pub fn used_bytes(&self) -> u64 {
-        self.used
+        self.heap.resident_bytes() + self.index.bytes() + self.large.bytes() + self.graveyard.bytes()
     }
-    pub fn set_limit(&mut self, limit_bytes: u64) {
-        self.limit = limit_bytes;
-    }
-    pub fn set_policy(&mut self, _policy: Policy) {}
+
     pub fn stats(&self) -> ShardStats {
-        self.stats
+        ShardStats {
+            evicted: self.evicted,
+            expired: self.expired,
+            eviction_age_millis: self.eviction_age_millis,
+            items: self.len() as u64,
+            expiring: self.expiring() as u64,
+            used_bytes: self.used_bytes(),
+            dataset_bytes: self.dataset_bytes,
+        }
     }
+
     /// Starts fetching the memory that a look-up of `hash` will touch; call stage 0, 1, 2 for a batch of keys in turn.
-    pub fn prefetch(&self, _hash: u64, _stage: u8) {}
+    pub fn prefetch(&self, hash: u64, stage: u8) {
+        let tag = (hash >> 32) as u32;
+        let Some(loc) = self.index.touch(tag) else { return };
+        if stage == 0 {
+            std::hint::black_box(loc);
+            return;
+        }
+        let (newer, older) = (self.heap.newer(loc), self.heap.older(loc));
+        std::hint::black_box(newer);
+        if stage == 2 {
+            for neighbour in [newer, older] {
+                if !neighbour.is_none() {
+                    std::hint::black_box(self.heap.newer(neighbour));
+                }
+            }
+        }
+    }
+
+    fn place(&self, key: Key) -> Option<Place> {
+        self.index.find(key.tag(), |loc| self.key_at(loc) == key.bytes)
+    }
+
+    fn peek_live(&self, key: Key, now: UnixMillis) -> Option<Loc> {
+        self.place(key).map(|place| place.loc()).filter(|&loc| !self.heap.is_expired(loc, now))
+    }
+
+    /// As `peek_live`, and removes what is past its time.
+    fn find_live(&mut self, key: Key, now: UnixMillis) -> Option<Loc> {
+        let loc = self.place(key)?.loc();
+        if self.heap.is_expired(loc, now) {
+            self.remove(loc);
+            self.expired += 1;
+            return None;
+        }
+        Some(loc)
+    }
+
+    fn touch(&mut self, loc: Loc, now: UnixMillis) {
+        self.recency.touch(&mut self.heap, loc);
+        self.heap.set_accessed(loc, now);
+    }
+
+    fn key_at(&self, loc: Loc) -> &[u8] {
+        match self.heap.shape(loc).is_large() {
+            true => &self.large.get(self.heap.large_id(loc)).key,
+            false => self.heap.key_and_value(loc).0,
+        }
+    }
+
+    fn entry(&self, loc: Loc) -> Entry<'_> {
+        let value = match self.heap.shape(loc).is_large() {
+            true => Value::Shared(&self.large.get(self.heap.large_id(loc)).value),
+            false => Value::Inline(self.heap.key_and_value(loc).1),
+        };
+        Entry { value, expires_at: self.heap.expires_at(loc) }
+    }
+
+    /// Adds an item for which room has been made and whose key is not there.
+    fn insert(&mut self, class: u8, shape: Shape, key: Key, value: NewValue, expires_at: Option<u64>, now: UnixMillis) {
+        let loc = self.heap.alloc(class).expect("room has been made");
+        self.dataset_bytes += (key.bytes.len() + value.len()) as u64;
+        self.heap.set_shape(loc, shape);
+        self.heap.set_tag(loc, key.tag());
+        self.heap.set_accessed(loc, now);
+        if shape.is_large() {
+            let id = self.large.insert(Large { key: key.bytes.into(), value: value.into_bytes() });
+            self.heap.set_large_id(loc, id);
+        } else {
+            self.heap.set_key_and_value(loc, key.bytes, value.as_slice());
+        }
+        self.recency.link(&mut self.heap, loc);
+        if let Some(at) = expires_at {
+            self.heap.set_expires_at(loc, at);
+            self.wheel.link(&mut self.heap, loc, now);
+        }
+        self.index.insert(key.tag(), loc, |loc| self.heap.tag(loc));
+    }
+
+    /// Replaces the value of an inline item by one for which a cell of the same class will do.
+    fn overwrite(&mut self, loc: Loc, shape: Shape, key: Key, value: &[u8], expires_at: Option<u64>, now: UnixMillis) {
+        let old = self.heap.shape(loc);
+        self.dataset_bytes = self.dataset_bytes - old.body_len() as u64 + shape.body_len() as u64;
+        if old.expires() {
+            self.wheel.unlink(&mut self.heap, loc);
+        }
+        self.heap.set_shape(loc, shape);
+        self.heap.set_key_and_value(loc, key.bytes, value);
+        if let Some(at) = expires_at {
+            self.heap.set_expires_at(loc, at);
+            self.wheel.link(&mut self.heap, loc, now);
+        }
+    }
+
+    fn remove(&mut self, loc: Loc) {
+        let (tag, shape) = (self.heap.tag(loc), self.heap.shape(loc));
+        self.recency.unlink(&mut self.heap, loc);
+        if shape.expires() {
+            self.wheel.unlink(&mut self.heap, loc);
+        }
+        let body_bytes = if shape.is_large() {
+            let large = self.large.remove(self.heap.large_id(loc));
+            large.key.len() + large.value.len()
+        } else {
+            shape.body_len()
+        };
+        self.dataset_bytes -= body_bytes as u64;
+        let place = self.place_of(tag, loc);
+        self.index.remove(tag, place, |loc| self.heap.tag(loc));
+        self.heap.free(loc);
+    }
+
+    fn place_of(&self, tag: u32, loc: Loc) -> Place {
+        self.index.find(tag, |found| found == loc).expect("every cell is in the index")
+    }
+
+    /// Moves an item to a cell with or without the fields of expiry, off the wheel, and returns the cell. None when no
+    /// memory is to be had: then the item is gone.
+    fn reshape(&mut self, from: Loc, expires: bool) -> Option<Loc> {
+        let old = self.heap.shape(from);
+        let shape = old.with_expires(expires);
+        let class = class_of(shape.cell_bytes()).expect("inline items leave room for an expiry: see `shape_of`");
+        if !self.heap.has_room(class) && !self.heap.grow() {
+            self.remove(from);
+            return None;
+        }
+        let to = self.heap.alloc(class).expect("room has been made");
+        if old.expires() {
+            self.wheel.unlink(&mut self.heap, from);
+        }
+        self.heap.copy_reshaped(from, to, shape);
+        self.follow(from, to);
+        self.heap.free(from);
+        Some(to)
+    }
+
+    /// Moves an item to another cell of its class.
+    fn move_item(&mut self, from: Loc) {
+        let to = self.heap.alloc(self.heap.class_at(from)).expect("the class has a hole for it");
+        self.heap.copy_cell(from, to);
+        self.follow(from, to);
+        if self.heap.shape(to).expires() {
+            self.wheel.follow(&mut self.heap, to);
+        }
+        self.heap.free(from);
+    }
+
+    /// The item at `from` has been copied to `to`: the order of use and the index follow.
+    fn follow(&mut self, from: Loc, to: Loc) {
+        self.recency.follow(&mut self.heap, from, to);
+        let tag = self.heap.tag(to);
+        let place = self.place_of(tag, from);
+        self.index.relocate(tag, place, to);
+    }
+}
+
+/// Small items lie inline. Whether one expires makes no difference to that, so that a time of expiry can be given to
+/// any item where it is.
+fn shape_of(key_len: usize, value_len: usize, expires: bool) -> Shape {
+    if item::inline_bytes(key_len, value_len, true) <= MAX_CELL_BYTES {
+        Shape::inline(key_len, value_len, expires)
+    } else {
+        Shape::large(expires)
+    }
 }

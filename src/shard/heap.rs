@@ -1,0 +1,387 @@
+//! Where items lie: cells of a few sizes in pages of anonymous memory, counted to the byte. It must not know what a
+//! cell holds, nor which cell to give up: it says when a page could be emptied by moving cells, and the shard moves them.
+//!
+//! A page holds cells of one class. When sizes shift, the classes that lost items keep holes; once a class has a
+//! page's worth of them it is *crowdable*: one page's cells fit into the holes of the others, and the page is free for
+//! any class (the idea of memcached's slab rebalancer, with cells moved instead of dropped).
+
+use super::classes::{CLASS_COUNT, cell_units, cells_per_page};
+use super::extent::Extent;
+
+pub const UNIT_BYTES: usize = 4;
+/// What moves between classes. Small, because each class in use may hold a page that is nearly empty.
+pub const PAGE_BYTES: usize = 64 * 1024;
+pub const PAGE_UNITS: u32 = (PAGE_BYTES / UNIT_BYTES) as u32;
+/// What is mapped at a time: large, so that the kernel's limit of 65,530 mappings per process never matters.
+pub const EXTENT_BYTES: usize = 64 * 1024 * 1024;
+const EXTENT_UNITS: u32 = (EXTENT_BYTES / UNIT_BYTES) as u32;
+const PAGES_PER_EXTENT: u32 = (EXTENT_BYTES / PAGE_BYTES) as u32;
+/// A location is 32 bits of 4-byte units: 16 GiB of cells per shard. The last extent is left out, so that the values
+/// above `MAX_LOC` are free for marks.
+const MAX_EXTENTS: usize = 255;
+pub const MAX_LOC: u32 = MAX_EXTENTS as u32 * EXTENT_UNITS;
+/// Stands in a free cell where an item keeps a link.
+const FREE_MARK: u32 = u32::MAX - 1;
+/// How many pages are looked at for the emptiest one.
+const VICTIM_SAMPLE: usize = 16;
+
+const _: () = assert!(EXTENT_UNITS as usize * MAX_EXTENTS < (u32::MAX - (1 << 16)) as usize);
+
+/// Where a cell is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Loc(pub u32);
+
+impl Loc {
+    pub const NONE: Loc = Loc(u32::MAX);
+
+    pub fn is_none(self) -> bool {
+        self == Loc::NONE
+    }
+    fn page(self) -> u32 {
+        self.0 / PAGE_UNITS
+    }
+    fn offset(self) -> u16 {
+        (self.0 % PAGE_UNITS) as u16
+    }
+}
+
+const NO_PAGE: u32 = u32::MAX;
+const NO_CELL: u16 = u16::MAX;
+
+#[derive(Clone, Copy)]
+struct Page {
+    /// Neighbours in the ring of the class's pages with room.
+    next: u32,
+    prev: u32,
+    live: u16,
+    /// Units from here on have never been handed out.
+    carved: u16,
+    /// Head of the list of freed cells, as an offset in units.
+    free: u16,
+    class: u8,
+    /// In the ring. Neither a full page is, nor one that is being emptied.
+    listed: bool,
+}
+
+const UNUSED_PAGE: Page =
+    Page { next: NO_PAGE, prev: NO_PAGE, live: 0, carved: 0, free: NO_CELL, class: 0, listed: false };
+
+#[derive(Clone, Copy)]
+struct Class {
+    /// A page with room, in a ring with the others.
+    room: u32,
+    /// Cells that can be handed out without another page.
+    holes: u32,
+}
+
+/// A page that is being emptied.
+#[derive(Clone, Copy)]
+struct Evacuation {
+    page: u32,
+    /// Where to look next, in units.
+    at: u16,
+}
+
+pub struct Heap {
+    extents: Vec<Extent>,
+    pages: Vec<Box<[Page]>>,
+    classes: [Class; CLASS_COUNT],
+    /// One bit per class that has a page's worth of holes.
+    crowdable: u128,
+    evacuation: Option<Evacuation>,
+    /// Pages never used; those given back to the kernel; those kept for the next class that asks.
+    fresh: u32,
+    vacant: Vec<u32>,
+    idle: Vec<u32>,
+    /// Pages that have memory: in classes or idle.
+    resident: u32,
+    /// Bytes of live cells.
+    live_bytes: u64,
+}
+
+impl Heap {
+    pub fn new() -> Heap {
+        Heap {
+            extents: Vec::new(),
+            pages: Vec::new(),
+            classes: [Class { room: NO_PAGE, holes: 0 }; CLASS_COUNT],
+            crowdable: 0,
+            evacuation: None,
+            fresh: 0,
+            vacant: Vec::new(),
+            idle: Vec::new(),
+            resident: 0,
+            live_bytes: 0,
+        }
+    }
+
+    /// Memory held: resident pages and their descriptions.
+    pub fn resident_bytes(&self) -> u64 {
+        let described = self.pages.len() * PAGES_PER_EXTENT as usize * size_of::<Page>();
+        let listed = (self.vacant.capacity() + self.idle.capacity()) * size_of::<u32>();
+        self.resident as u64 * PAGE_BYTES as u64 + (described + listed) as u64
+    }
+
+    /// Bytes in holes and idle pages: held, but not by items.
+    pub fn hole_bytes(&self) -> u64 {
+        self.resident as u64 * PAGE_BYTES as u64 - self.live_bytes
+    }
+
+    /// True when a cell of the class, or an idle page, is at hand.
+    pub fn has_room(&self, class: u8) -> bool {
+        self.classes[class as usize].room != NO_PAGE || !self.idle.is_empty()
+    }
+
+    /// A cell of the class; none when that takes a page and there is no idle one.
+    pub fn alloc(&mut self, class: u8) -> Option<Loc> {
+        if self.classes[class as usize].room == NO_PAGE {
+            let page = self.idle.pop()?;
+            self.assign(page, class);
+        }
+        Some(self.take_cell(class))
+    }
+
+    /// Makes another page resident. False when the process may not map more, or the shard's address space is used up.
+    pub fn grow(&mut self) -> bool {
+        let page = match self.vacant.pop() {
+            Some(page) => page,
+            None if self.fresh < self.pages.len() as u32 * PAGES_PER_EXTENT || self.map_extent() => {
+                self.fresh += 1;
+                self.fresh - 1
+            }
+            None => return false,
+        };
+        self.resident += 1;
+        self.idle.push(page);
+        true
+    }
+
+    pub fn free(&mut self, loc: Loc) {
+        let id = loc.page();
+        let page = *self.page(id);
+        let class = page.class;
+        self.set_word(loc, 0, FREE_MARK);
+        self.set_word(loc, 1, page.free as u32);
+        self.live_bytes -= cell_units(class) as u64 * UNIT_BYTES as u64;
+        let page = self.page_mut(id);
+        page.free = loc.offset();
+        page.live -= 1;
+        let (empty, listed) = (page.live == 0, page.listed);
+        let evacuated = self.evacuation.is_some_and(|evacuation| evacuation.page == id);
+        if !evacuated {
+            self.classes[class as usize].holes += 1;
+            if !listed {
+                self.list(id);
+            }
+        }
+        if empty {
+            if evacuated {
+                self.evacuation = None;
+            } else {
+                self.unlist(id);
+                self.classes[class as usize].holes -= cells_per_page(class);
+            }
+            *self.page_mut(id) = UNUSED_PAGE;
+            self.idle.push(id);
+        }
+        self.note_holes(class);
+    }
+
+    /// The class of the cell at `loc`.
+    pub fn class_at(&self, loc: Loc) -> u8 {
+        self.page(loc.page()).class
+    }
+
+    /// The size of the cell at `loc`.
+    pub fn cell_bytes(&self, loc: Loc) -> u64 {
+        cell_units(self.class_at(loc)) as u64 * UNIT_BYTES as u64
+    }
+
+    /// True when a cell of the class is at hand without another page.
+    pub fn has_hole(&self, class: u8) -> bool {
+        self.classes[class as usize].room != NO_PAGE
+    }
+
+    pub fn idle_pages(&self) -> usize {
+        self.idle.len()
+    }
+
+    /// Gives the memory of one idle page back to the kernel. False when there is none.
+    pub fn release_idle_page(&mut self) -> bool {
+        let Some(id) = self.idle.pop() else { return false };
+        let start = (id % PAGES_PER_EXTENT) as usize * PAGE_BYTES;
+        self.extents[(id / PAGES_PER_EXTENT) as usize].discard(start..start + PAGE_BYTES);
+        self.vacant.push(id);
+        self.resident -= 1;
+        true
+    }
+
+    /// The next cell to move so that a page becomes free: allocate another of the same class, move, free this one.
+    /// None when no class has a page's worth of holes.
+    pub fn next_evacuee(&mut self) -> Option<Loc> {
+        if self.evacuation.is_none() {
+            self.begin_evacuation()?;
+        }
+        let evacuation = self.evacuation?;
+        let page = *self.page(evacuation.page);
+        let step = cell_units(page.class) as u16;
+        let mut at = evacuation.at;
+        // Others took the holes that this page's cells were to move into: the page joins its class again.
+        if self.classes[page.class as usize].room == NO_PAGE {
+            self.evacuation = None;
+            self.classes[page.class as usize].holes += cells_per_page(page.class) - page.live as u32;
+            self.list(evacuation.page);
+            self.note_holes(page.class);
+            return None;
+        }
+        loop {
+            let loc = Loc(evacuation.page * PAGE_UNITS + at as u32);
+            at += step;
+            // A page that is being emptied has a live cell further on: the last one to go makes it idle.
+            if self.word(loc, 0) != FREE_MARK {
+                self.evacuation = Some(Evacuation { page: evacuation.page, at });
+                return Some(loc);
+            }
+        }
+    }
+
+    /// The memory alone, for giving it back piece by piece once nothing in it matters.
+    pub fn into_extents(self) -> Vec<Extent> {
+        self.extents
+    }
+
+    pub fn word(&self, loc: Loc, index: usize) -> u32 {
+        u32::from_le_bytes(self.bytes(loc, index * 4, 4).try_into().expect("four bytes"))
+    }
+
+    pub fn set_word(&mut self, loc: Loc, index: usize, word: u32) {
+        self.bytes_mut(loc, index * 4, 4).copy_from_slice(&word.to_le_bytes());
+    }
+
+    pub fn bytes(&self, loc: Loc, start: usize, len: usize) -> &[u8] {
+        let at = (loc.0 % EXTENT_UNITS) as usize * UNIT_BYTES + start;
+        &self.extents[(loc.0 / EXTENT_UNITS) as usize][at..at + len]
+    }
+
+    pub fn bytes_mut(&mut self, loc: Loc, start: usize, len: usize) -> &mut [u8] {
+        let at = (loc.0 % EXTENT_UNITS) as usize * UNIT_BYTES + start;
+        &mut self.extents[(loc.0 / EXTENT_UNITS) as usize][at..at + len]
+    }
+
+    /// Copies the whole cell at `from` to `to`, a cell of the same class.
+    pub fn copy_cell(&mut self, from: Loc, to: Loc) {
+        let bytes = cell_units(self.class_at(from)) as usize * UNIT_BYTES;
+        let (source, target) = ((from.0 / EXTENT_UNITS) as usize, (to.0 / EXTENT_UNITS) as usize);
+        let at = (from.0 % EXTENT_UNITS) as usize * UNIT_BYTES;
+        let to_at = (to.0 % EXTENT_UNITS) as usize * UNIT_BYTES;
+        if source == target {
+            self.extents[source].copy_within(at..at + bytes, to_at);
+        } else {
+            let [source, target] = self.extents.get_disjoint_mut([source, target]).expect("two extents");
+            target[to_at..to_at + bytes].copy_from_slice(&source[at..at + bytes]);
+        }
+    }
+
+    fn map_extent(&mut self) -> bool {
+        if self.extents.len() == MAX_EXTENTS {
+            return false;
+        }
+        let Ok(extent) = Extent::new(EXTENT_BYTES) else { return false };
+        self.extents.push(extent);
+        self.pages.push(vec![UNUSED_PAGE; PAGES_PER_EXTENT as usize].into());
+        true
+    }
+
+    fn assign(&mut self, id: u32, class: u8) {
+        *self.page_mut(id) = Page { class, ..UNUSED_PAGE };
+        self.classes[class as usize].holes += cells_per_page(class);
+        self.list(id);
+        self.note_holes(class);
+    }
+
+    /// A cell of the page at the head of the class's ring.
+    fn take_cell(&mut self, class: u8) -> Loc {
+        let id = self.classes[class as usize].room;
+        let units = cell_units(class);
+        let page = self.page_mut(id);
+        page.live += 1;
+        let full = page.live as u32 == cells_per_page(class);
+        let loc = if page.free == NO_CELL {
+            page.carved += units as u16;
+            Loc(id * PAGE_UNITS + page.carved as u32 - units)
+        } else {
+            let loc = Loc(id * PAGE_UNITS + page.free as u32);
+            let next = self.word(loc, 1) as u16;
+            self.page_mut(id).free = next;
+            loc
+        };
+        if full {
+            self.unlist(id);
+        }
+        self.live_bytes += units as u64 * UNIT_BYTES as u64;
+        self.classes[class as usize].holes -= 1;
+        self.note_holes(class);
+        loc
+    }
+
+    fn begin_evacuation(&mut self) -> Option<()> {
+        if self.crowdable == 0 {
+            return None;
+        }
+        let class = self.crowdable.trailing_zeros() as usize;
+        // Pages at the end of the ring have had room for longest.
+        let mut page = self.page(self.classes[class].room).prev;
+        let mut victim = page;
+        for _ in 0..VICTIM_SAMPLE {
+            if self.page(page).live < self.page(victim).live {
+                victim = page;
+            }
+            page = self.page(page).prev;
+        }
+        self.unlist(victim);
+        self.classes[class].holes -= cells_per_page(class as u8) - self.page(victim).live as u32;
+        self.note_holes(class as u8);
+        self.evacuation = Some(Evacuation { page: victim, at: 0 });
+        Some(())
+    }
+
+    fn note_holes(&mut self, class: u8) {
+        let bit = 1 << class;
+        if self.classes[class as usize].holes >= cells_per_page(class) {
+            self.crowdable |= bit;
+        } else {
+            self.crowdable &= !bit;
+        }
+    }
+
+    /// Puts a page at the head of its class's ring.
+    fn list(&mut self, id: u32) {
+        let class = self.page(id).class as usize;
+        let head = self.classes[class].room;
+        let (next, prev) = if head == NO_PAGE { (id, id) } else { (head, self.page(head).prev) };
+        self.page_mut(prev).next = id;
+        self.page_mut(next).prev = id;
+        let page = self.page_mut(id);
+        (page.next, page.prev, page.listed) = (next, prev, true);
+        self.classes[class].room = id;
+    }
+
+    fn unlist(&mut self, id: u32) {
+        let Page { next, prev, class, .. } = *self.page(id);
+        self.page_mut(prev).next = next;
+        self.page_mut(next).prev = prev;
+        self.page_mut(id).listed = false;
+        let room = &mut self.classes[class as usize].room;
+        if *room == id {
+            *room = if next == id { NO_PAGE } else { next };
+        }
+    }
+
+    fn page(&self, id: u32) -> &Page {
+        &self.pages[(id / PAGES_PER_EXTENT) as usize][(id % PAGES_PER_EXTENT) as usize]
+    }
+
+    fn page_mut(&mut self, id: u32) -> &mut Page {
+        &mut self.pages[(id / PAGES_PER_EXTENT) as usize][(id % PAGES_PER_EXTENT) as usize]
+    }
+}

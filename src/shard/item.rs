@@ -1,0 +1,182 @@
+//! How an item lies in its cell, and nothing about where cells come from or when items go.
+//!
+//! ```text
+//! word 0      newer     the item used next after this one
+//! word 1      older     the item used last before this one
+//! word 2      tag       the upper half of the key's hash: enough to find the item's place in the index again
+//! word 3      accessed  when it was last used, in `ACCESS_GRAIN_MILLIS`
+//! word 4      shape     key length, value length, flags
+//! words 5-8   expiry (8 bytes), neighbours in the timer's list; only in items that expire
+//! then        key and value; or, of a large item, the number under which they are held elsewhere
+//! ```
+
+use super::UnixMillis;
+use super::heap::{Heap, Loc};
+
+/// Grain of the time of last use: 32 bits of it last for 13 years.
+pub const ACCESS_GRAIN_MILLIS: u64 = 100;
+
+const NEWER: usize = 0;
+const OLDER: usize = 1;
+const TAG: usize = 2;
+const ACCESSED: usize = 3;
+const SHAPE: usize = 4;
+const EXPIRY: usize = 5;
+const TIMER_NEXT: usize = 7;
+const TIMER_PREV: usize = 8;
+
+const HEADER_BYTES: usize = 20;
+const EXPIRING_HEADER_BYTES: usize = 36;
+const LARGE_ID_BYTES: usize = 4;
+
+const LENGTH_BITS: u32 = 14;
+const LENGTH_MASK: u32 = (1 << LENGTH_BITS) - 1;
+const EXPIRES: u32 = 1 << 28;
+const LARGE: u32 = 1 << 29;
+
+// The lengths of whatever fits a cell fit their bits.
+const _: () = assert!(super::classes::MAX_CELL_BYTES - HEADER_BYTES <= LENGTH_MASK as usize);
+
+/// What decides the layout of an item.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shape(u32);
+
+impl Shape {
+    pub fn inline(key_len: usize, value_len: usize, expires: bool) -> Shape {
+        debug_assert!(key_len + value_len <= LENGTH_MASK as usize);
+        Shape(key_len as u32 | (value_len as u32) << LENGTH_BITS | if expires { EXPIRES } else { 0 })
+    }
+
+    pub fn large(expires: bool) -> Shape {
+        Shape(LARGE | if expires { EXPIRES } else { 0 })
+    }
+
+    pub fn with_expires(self, expires: bool) -> Shape {
+        Shape(self.0 & !EXPIRES | if expires { EXPIRES } else { 0 })
+    }
+
+    pub fn expires(self) -> bool {
+        self.0 & EXPIRES != 0
+    }
+
+    pub fn is_large(self) -> bool {
+        self.0 & LARGE != 0
+    }
+
+    pub fn key_len(self) -> usize {
+        (self.0 & LENGTH_MASK) as usize
+    }
+
+    pub fn value_len(self) -> usize {
+        (self.0 >> LENGTH_BITS & LENGTH_MASK) as usize
+    }
+
+    /// Bytes of the cell that the item needs.
+    pub fn cell_bytes(self) -> usize {
+        self.body_start() + self.body_len()
+    }
+
+    pub fn body_start(self) -> usize {
+        if self.expires() { EXPIRING_HEADER_BYTES } else { HEADER_BYTES }
+    }
+
+    pub fn body_len(self) -> usize {
+        if self.is_large() { LARGE_ID_BYTES } else { self.key_len() + self.value_len() }
+    }
+}
+
+/// Bytes of a cell for an inline item.
+pub fn inline_bytes(key_len: usize, value_len: usize, expires: bool) -> usize {
+    key_len + value_len + if expires { EXPIRING_HEADER_BYTES } else { HEADER_BYTES }
+}
+
+/// An item's fields, by their place in the cell at `loc`.
+impl Heap {
+    pub fn newer(&self, loc: Loc) -> Loc {
+        Loc(self.word(loc, NEWER))
+    }
+    pub fn set_newer(&mut self, loc: Loc, newer: Loc) {
+        self.set_word(loc, NEWER, newer.0);
+    }
+    pub fn older(&self, loc: Loc) -> Loc {
+        Loc(self.word(loc, OLDER))
+    }
+    pub fn set_older(&mut self, loc: Loc, older: Loc) {
+        self.set_word(loc, OLDER, older.0);
+    }
+    pub fn tag(&self, loc: Loc) -> u32 {
+        self.word(loc, TAG)
+    }
+    pub fn set_tag(&mut self, loc: Loc, tag: u32) {
+        self.set_word(loc, TAG, tag);
+    }
+    pub fn set_accessed(&mut self, loc: Loc, now: UnixMillis) {
+        self.set_word(loc, ACCESSED, (now / ACCESS_GRAIN_MILLIS) as u32);
+    }
+    /// Milliseconds since the item was last used.
+    pub fn idle_millis(&self, loc: Loc, now: UnixMillis) -> u64 {
+        let grains = ((now / ACCESS_GRAIN_MILLIS) as u32).wrapping_sub(self.word(loc, ACCESSED)) as i32;
+        // A clock that was set back makes an item look as if it were used in the future.
+        grains.max(0) as u64 * ACCESS_GRAIN_MILLIS
+    }
+    pub fn shape(&self, loc: Loc) -> Shape {
+        Shape(self.word(loc, SHAPE))
+    }
+    pub fn set_shape(&mut self, loc: Loc, shape: Shape) {
+        self.set_word(loc, SHAPE, shape.0);
+    }
+    pub fn expires_at(&self, loc: Loc) -> Option<UnixMillis> {
+        self.shape(loc)
+            .expires()
+            .then(|| u64::from_le_bytes(self.bytes(loc, EXPIRY * 4, 8).try_into().expect("eight bytes")))
+    }
+    pub fn set_expires_at(&mut self, loc: Loc, at: UnixMillis) {
+        self.bytes_mut(loc, EXPIRY * 4, 8).copy_from_slice(&at.to_le_bytes());
+    }
+    pub fn is_expired(&self, loc: Loc, now: UnixMillis) -> bool {
+        self.expires_at(loc).is_some_and(|at| at <= now)
+    }
+    pub fn timer_next(&self, loc: Loc) -> Loc {
+        Loc(self.word(loc, TIMER_NEXT))
+    }
+    pub fn set_timer_next(&mut self, loc: Loc, next: Loc) {
+        self.set_word(loc, TIMER_NEXT, next.0);
+    }
+    pub fn timer_prev(&self, loc: Loc) -> u32 {
+        self.word(loc, TIMER_PREV)
+    }
+    pub fn set_timer_prev(&mut self, loc: Loc, prev: u32) {
+        self.set_word(loc, TIMER_PREV, prev);
+    }
+    /// Key and value of an inline item.
+    pub fn key_and_value(&self, loc: Loc) -> (&[u8], &[u8]) {
+        let shape = self.shape(loc);
+        debug_assert!(!shape.is_large());
+        self.bytes(loc, shape.body_start(), shape.body_len()).split_at(shape.key_len())
+    }
+    /// Writes key and value of an inline item, whose shape is set.
+    pub fn set_key_and_value(&mut self, loc: Loc, key: &[u8], value: &[u8]) {
+        let shape = self.shape(loc);
+        let body = self.bytes_mut(loc, shape.body_start(), key.len() + value.len());
+        body[..key.len()].copy_from_slice(key);
+        body[key.len()..].copy_from_slice(value);
+    }
+    /// Copies an item to a cell of another class, with a header of another shape. What is new in it is not set.
+    pub fn copy_reshaped(&mut self, from: Loc, to: Loc, shape: Shape) {
+        let old = self.shape(from);
+        for word in [NEWER, OLDER, TAG, ACCESSED] {
+            self.set_word(to, word, self.word(from, word));
+        }
+        self.set_shape(to, shape);
+        let body = self.bytes(from, old.body_start(), old.body_len()).to_vec();
+        self.bytes_mut(to, shape.body_start(), body.len()).copy_from_slice(&body);
+    }
+    /// The number of a large item.
+    pub fn large_id(&self, loc: Loc) -> u32 {
+        debug_assert!(self.shape(loc).is_large());
+        self.word(loc, self.shape(loc).body_start() / 4)
+    }
+    pub fn set_large_id(&mut self, loc: Loc, id: u32) {
+        self.set_word(loc, self.shape(loc).body_start() / 4, id);
+    }
+}

@@ -1,0 +1,76 @@
+//! Items that are too large for a cell: key and value in allocations of their own, under a number that the cell keeps.
+//! It must not know when they come and go.
+
+use bytes::Bytes;
+
+/// Records to a chunk: growing never copies more than a list of chunks.
+const CHUNK_RECORDS: usize = 256;
+/// What an allocator adds to a large request at most: a header, and the rounding up to whole kernel pages.
+const PAGE_ROUNDING_BYTES: u64 = 4096;
+/// A handle that is shared has a small allocation of its own.
+const HANDLE_BYTES: u64 = 64;
+
+pub struct Large {
+    pub key: Box<[u8]>,
+    pub value: Bytes,
+}
+
+#[derive(Default)]
+pub struct LargeItems {
+    chunks: Vec<Box<[Option<Large>]>>,
+    /// Numbers that are free again.
+    free: Vec<u32>,
+    used: u32,
+    payload_bytes: u64,
+}
+
+impl LargeItems {
+    /// What a large item of these lengths holds of memory.
+    pub fn cost(key_len: usize, value_len: usize) -> u64 {
+        (key_len as u64).next_multiple_of(16) + (value_len as u64).next_multiple_of(PAGE_ROUNDING_BYTES) + HANDLE_BYTES
+    }
+
+    pub fn bytes(&self) -> u64 {
+        let records = self.chunks.len() * CHUNK_RECORDS * size_of::<Option<Large>>();
+        self.payload_bytes + (records + self.free.capacity() * size_of::<u32>()) as u64
+    }
+
+    pub fn get(&self, id: u32) -> &Large {
+        let record = &self.chunks[id as usize / CHUNK_RECORDS][id as usize % CHUNK_RECORDS];
+        record.as_ref().expect("a large item is there as long as its cell")
+    }
+
+    pub fn insert(&mut self, large: Large) -> u32 {
+        self.payload_bytes += Self::cost(large.key.len(), large.value.len());
+        let id = self.free.pop().unwrap_or_else(|| {
+            if self.used as usize == self.chunks.len() * CHUNK_RECORDS {
+                self.chunks.push((0..CHUNK_RECORDS).map(|_| None).collect());
+            }
+            self.used += 1;
+            self.used - 1
+        });
+        self.chunks[id as usize / CHUNK_RECORDS][id as usize % CHUNK_RECORDS] = Some(large);
+        id
+    }
+
+    pub fn remove(&mut self, id: u32) -> Large {
+        let record = self.chunks[id as usize / CHUNK_RECORDS][id as usize % CHUNK_RECORDS].take();
+        let large = record.expect("a large item is there as long as its cell");
+        self.payload_bytes -= Self::cost(large.key.len(), large.value.len());
+        self.free.push(id);
+        large
+    }
+
+    /// Drops one record or chunk, for taking the whole apart step by step; false when nothing is left.
+    pub fn drop_last(&mut self) -> bool {
+        if self.used == 0 {
+            return self.chunks.pop().is_some();
+        }
+        self.used -= 1;
+        let record = &mut self.chunks[self.used as usize / CHUNK_RECORDS][self.used as usize % CHUNK_RECORDS];
+        if let Some(large) = record.take() {
+            self.payload_bytes -= Self::cost(large.key.len(), large.value.len());
+        }
+        true
+    }
+}

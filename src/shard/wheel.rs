@@ -1,0 +1,159 @@
+//! When items expire: a hierarchical timing wheel (Varghese and Lauck, 1987) whose lists are threaded through the items.
+//! It must not know what happens to an item whose time has come.
+//!
+//! Level 0 has a bucket for each of the next 64 grains of time, level 1 one for each of the next 64 stretches of 64
+//! grains, and so on. An item lies on the level of the highest digit (of 6 bits) in which its time differs from the
+//! wheel's, so it moves down at most `LEVELS` times, one item per step: a million items that expire together are a
+//! million small steps, never one long one.
+
+use super::UnixMillis;
+use super::heap::{Heap, Loc, MAX_LOC};
+
+/// Items are collected at most this long after their time, when ticks keep up.
+const GRAIN_MILLIS: u64 = 128;
+const DIGIT_BITS: u32 = 6;
+const BUCKETS: usize = 1 << DIGIT_BITS;
+/// 2^36 grains: 278 years ahead.
+const LEVELS: usize = 6;
+const HORIZON: u64 = (1 << (DIGIT_BITS * LEVELS as u32)) - 1;
+/// The first item of a bucket has, instead of its predecessor, this plus the bucket's number: unlinking needs no search.
+const BUCKET_MARK: u32 = u32::MAX - (LEVELS * BUCKETS) as u32 - 1;
+
+const _: () = assert!(MAX_LOC < BUCKET_MARK);
+
+pub struct Wheel {
+    /// The grain being worked on: everything before it has been collected.
+    current: u64,
+    heads: [[Loc; BUCKETS]; LEVELS],
+    /// One bit per bucket that holds items.
+    occupied: [u64; LEVELS],
+    len: usize,
+}
+
+/// What one step of the wheel came to.
+pub enum Step {
+    /// This item's time has come; it is still linked.
+    Due(Loc),
+    /// An item moved down a level, or empty time was skipped.
+    Moved,
+    /// Nothing is due.
+    Rest,
+}
+
+impl Wheel {
+    pub fn new() -> Wheel {
+        Wheel { current: 0, heads: [[Loc::NONE; BUCKETS]; LEVELS], occupied: [0; LEVELS], len: 0 }
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn link(&mut self, heap: &mut Heap, loc: Loc, now: UnixMillis) {
+        if self.len == 0 {
+            self.current = self.current.max(now / GRAIN_MILLIS);
+        }
+        let at = heap.expires_at(loc).expect("an item with a time of expiry");
+        let (level, bucket) = self.place(at);
+        let head = self.heads[level][bucket];
+        heap.set_timer_next(loc, head);
+        heap.set_timer_prev(loc, BUCKET_MARK + (level * BUCKETS + bucket) as u32);
+        if !head.is_none() {
+            heap.set_timer_prev(head, loc.0);
+        }
+        self.heads[level][bucket] = loc;
+        self.occupied[level] |= 1 << bucket;
+        self.len += 1;
+    }
+
+    pub fn unlink(&mut self, heap: &mut Heap, loc: Loc) {
+        let (prev, next) = (heap.timer_prev(loc), heap.timer_next(loc));
+        self.set_successor(heap, prev, next);
+        if !next.is_none() {
+            heap.set_timer_prev(next, prev);
+        }
+        self.len -= 1;
+    }
+
+    /// The item has been copied to `to`, links and all: its neighbours follow.
+    pub fn follow(&mut self, heap: &mut Heap, to: Loc) {
+        let (prev, next) = (heap.timer_prev(to), heap.timer_next(to));
+        self.set_successor(heap, prev, to);
+        if !next.is_none() {
+            heap.set_timer_prev(next, to.0);
+        }
+    }
+
+    /// One step of bounded work towards `now`.
+    pub fn step(&mut self, heap: &mut Heap, now: UnixMillis) -> Step {
+        let now = now / GRAIN_MILLIS;
+        if self.len == 0 {
+            self.current = self.current.max(now);
+            return Step::Rest;
+        }
+        // Buckets of upper levels whose stretch has begun go down first, the topmost before the others.
+        for level in (1..LEVELS).rev() {
+            let shift = DIGIT_BITS * level as u32;
+            let head = self.heads[level][(self.current >> shift) as usize % BUCKETS];
+            if !head.is_none() {
+                self.unlink(heap, head);
+                self.link(heap, head, 0);
+                return Step::Moved;
+            }
+        }
+        if self.current > now {
+            return Step::Rest;
+        }
+        let due = self.heads[0][self.current as usize % BUCKETS];
+        if !due.is_none() {
+            return Step::Due(due);
+        }
+        if self.current == now {
+            return Step::Rest;
+        }
+        self.current = self.next_stop().min(now);
+        Step::Moved
+    }
+
+    /// An item of those that expire soonest; within a bucket of an upper level the order is left open.
+    pub fn soonest(&self) -> Option<Loc> {
+        let level = self.occupied.iter().position(|&occupied| occupied != 0)?;
+        let from = (self.current >> (DIGIT_BITS * level as u32)) as u32 % BUCKETS as u32;
+        let bucket = (self.occupied[level].rotate_right(from).trailing_zeros() + from) as usize % BUCKETS;
+        Some(self.heads[level][bucket])
+    }
+
+    /// The next grain at which a bucket has to be looked at.
+    fn next_stop(&self) -> u64 {
+        for level in 0..LEVELS {
+            let shift = DIGIT_BITS * level as u32;
+            let digit = (self.current >> shift) % BUCKETS as u64;
+            // Two shifts, because one by 64 is not defined.
+            let ahead = self.occupied[level] >> digit >> 1;
+            if ahead != 0 {
+                return ((self.current >> shift) + 1 + ahead.trailing_zeros() as u64) << shift;
+            }
+        }
+        (self.current | HORIZON) + 1
+    }
+
+    fn place(&self, at: UnixMillis) -> (usize, usize) {
+        // Rounded up: when the wheel reaches the grain, the item's time has come.
+        let due = at.div_ceil(GRAIN_MILLIS).clamp(self.current, self.current.saturating_add(HORIZON));
+        let differing = (due ^ self.current) & HORIZON;
+        let level = (u64::BITS - differing.leading_zeros()).saturating_sub(1) / DIGIT_BITS;
+        (level as usize, (due >> (DIGIT_BITS * level)) as usize % BUCKETS)
+    }
+
+    fn set_successor(&mut self, heap: &mut Heap, prev: u32, next: Loc) {
+        if prev < BUCKET_MARK {
+            heap.set_timer_next(Loc(prev), next);
+            return;
+        }
+        let (level, bucket) = ((prev - BUCKET_MARK) as usize / BUCKETS, (prev - BUCKET_MARK) as usize % BUCKETS);
+        self.heads[level][bucket] = next;
+        if next.is_none() {
+            self.occupied[level] &= !(1 << bucket);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The shard beside a simple model of it, an `lru::LruCache`: every command goes to both, and both must say the same
+//! and evict the same keys in the same order. Shared by the seeded test and the fuzz target; it knows neither.
+
+use ahash::RandomState;
+use bytes::Bytes;
+use kv_cache::shard::{Expiry, Key, NewValue, Policy, Room, SMALL_SET_BYTES, Shard};
+use lru::LruCache;
+
+/// The shard collects within this grain of time; the model's clock moves in whole grains.
+pub const GRAIN_MILLIS: u64 = 128;
+
+pub type KeyNumber = u16;
+
+#[derive(Clone, Copy, Debug)]
+pub enum Command {
+    Get(KeyNumber),
+    Peek(KeyNumber),
+    Set(KeyNumber, u32, Time),
+    Delete(KeyNumber),
+    SetExpiry(KeyNumber, Option<u16>),
+    /// Time passes, in grains, and nothing collects yet.
+    Pass(u8),
+    Tick,
+    Limit(u64),
+    Scan(u16),
+    Clear,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Time {
+    Never,
+    /// In so many grains.
+    In(u16),
+    Keep,
+}
+
+struct Item {
+    value: Vec<u8>,
+    expires_at: Option<u64>,
+}
+
+pub struct Pair {
+    shard: Shard,
+    model: LruCache<Vec<u8>, Item>,
+    hasher: RandomState,
+    /// Bits of the hash that are kept: with few of them keys collide.
+    hash_mask: u64,
+    limit: u64,
+    now: u64,
+    commands: u64,
+    pub evicted: u64,
+    pub expired: u64,
+}
+
+impl Pair {
+    pub fn new(limit: u64, hash_mask: u64) -> Pair {
+        Pair {
+            shard: Shard::new(limit, Policy::AllKeysLru),
+            model: LruCache::unbounded(),
+            hasher: RandomState::with_seeds(1, 2, 3, 4),
+            hash_mask,
+            limit,
+            now: 1_700_000_000 * 1000 / GRAIN_MILLIS * GRAIN_MILLIS,
+            commands: 0,
+            evicted: 0,
+            expired: 0,
+        }
+    }
+
+    pub fn run(&mut self, command: Command) {
+        self.commands += 1;
+        match command {
+            Command::Get(number) => self.get(number),
+            Command::Peek(number) => self.peek(number),
+            Command::Set(number, len, time) => self.set(number, len as usize, time),
+            Command::Delete(number) => self.delete(number),
+            Command::SetExpiry(number, grains) => self.set_expiry(number, grains),
+            Command::Pass(grains) => self.now += grains as u64 * GRAIN_MILLIS,
+            Command::Tick => self.tick(),
+            Command::Limit(limit) => {
+                self.limit = limit;
+                self.shard.set_limit(limit);
+            }
+            Command::Scan(count) => self.scan(count as usize),
+            Command::Clear => {
+                self.shard.clear();
+                self.model.clear();
+            }
+        }
+        self.compare();
+    }
+
+    /// Looks every item up in both.
+    pub fn compare_all(&mut self) {
+        let keys: Vec<Vec<u8>> = self.model.iter().map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            let item = self.model.peek(&key).filter(|item| item.expires_at.is_none_or(|at| at > self.now));
+            let entry = self.shard.peek(hashed(&self.hasher, self.hash_mask, &key), self.now);
+            assert_eq!(entry.map(|e| e.value.as_slice()), item.map(|i| &i.value[..]));
+        }
+    }
+
+    fn get(&mut self, number: KeyNumber) {
+        let key = key_bytes(number);
+        self.expire_in_model(&key);
+        let entry = self.shard.get(hashed(&self.hasher, self.hash_mask, &key), self.now);
+        let item = self.model.get(&key);
+        assert_eq!(entry.map(|e| (e.value.as_slice(), e.expires_at)), item.map(|i| (&i.value[..], i.expires_at)));
+    }
+
+    fn peek(&mut self, number: KeyNumber) {
+        let key = key_bytes(number);
+        let hashed = hashed(&self.hasher, self.hash_mask, &key);
+        let entry = self.shard.peek(hashed, self.now);
+        let item = self.model.peek(&key).filter(|item| item.expires_at.is_none_or(|at| at > self.now));
+        assert_eq!(entry.map(|e| (e.value.as_slice(), e.expires_at)), item.map(|i| (&i.value[..], i.expires_at)));
+        assert_eq!(self.shard.memory_usage(hashed, self.now).is_some(), item.is_some());
+    }
+
+    fn set(&mut self, number: KeyNumber, len: usize, time: Time) {
+        let key = key_bytes(number);
+        // Room for large ones first, as the server does it; what that evicts, it evicts before the set.
+        if len > SMALL_SET_BYTES && !self.make_room(key.len() + len) {
+            return;
+        }
+        self.expire_in_model(&key);
+        let value: Vec<u8> = (0..len).map(|at| (at as u64 ^ self.commands) as u8).collect();
+        let expiry = match time {
+            Time::Never => Expiry::Never,
+            Time::In(grains) => Expiry::At(self.now + grains as u64 * GRAIN_MILLIS),
+            Time::Keep => Expiry::Keep,
+        };
+        let expires_at = match expiry {
+            Expiry::Never => None,
+            Expiry::At(at) => Some(at),
+            Expiry::Keep => self.model.peek(&key).and_then(|item| item.expires_at),
+        };
+        let new_value =
+            if len.is_multiple_of(2) { NewValue::Copied(&value) } else { NewValue::Shared(Bytes::from(value.clone())) };
+        let result = self.shard.set(hashed(&self.hasher, self.hash_mask, &key), new_value, expiry, self.now);
+        if expires_at.is_some_and(|at| at <= self.now) {
+            self.model.pop(&key);
+        } else if result.is_ok() {
+            self.model.put(key, Item { value, expires_at });
+        } else {
+            // Refused, after what could be evicted was; an item that was there counts as used.
+            self.model.promote(&key);
+        }
+    }
+
+    /// Asks again until the answer is not to come back; true if there is room.
+    fn make_room(&mut self, bytes: usize) -> bool {
+        loop {
+            let room = self.shard.make_room(bytes, self.now);
+            self.compare();
+            match room {
+                Room::Ready => return true,
+                Room::Retry => continue,
+                Room::Refused(_) => return false,
+            }
+        }
+    }
+
+    fn delete(&mut self, number: KeyNumber) {
+        let key = key_bytes(number);
+        self.expire_in_model(&key);
+        let deleted = self.shard.delete(hashed(&self.hasher, self.hash_mask, &key), self.now);
+        assert_eq!(deleted, self.model.pop(&key).is_some());
+    }
+
+    fn set_expiry(&mut self, number: KeyNumber, grains: Option<u16>) {
+        let key = key_bytes(number);
+        self.expire_in_model(&key);
+        let at = grains.map(|grains| self.now + grains as u64 * GRAIN_MILLIS);
+        let found = self.shard.set_expiry(hashed(&self.hasher, self.hash_mask, &key), at, self.now);
+        assert_eq!(found, self.model.contains(&key));
+        if at.is_some_and(|at| at <= self.now) {
+            self.model.pop(&key);
+        } else if let Some(item) = self.model.peek_mut(&key) {
+            item.expires_at = at;
+        }
+    }
+
+    fn tick(&mut self) {
+        while self.shard.tick(self.now).more {}
+        let expired: Vec<Vec<u8>> = self
+            .model
+            .iter()
+            .filter(|(_, item)| item.expires_at.is_some_and(|at| at <= self.now))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in expired {
+            self.model.pop(&key);
+            self.expired += 1;
+        }
+        self.compare();
+        assert!(self.shard.used_bytes() <= self.limit, "{} of {}", self.shard.used_bytes(), self.limit);
+    }
+
+    fn scan(&mut self, count: usize) {
+        let mut seen = Vec::new();
+        let mut cursor = 0;
+        loop {
+            cursor = self
+                .shard
+                .scan(cursor, count, self.now, |key, entry| seen.push((key.to_vec(), entry.value.as_slice().len())));
+            if cursor == 0 {
+                break;
+            }
+        }
+        let live = self.model.iter().filter(|(_, item)| item.expires_at.is_none_or(|at| at > self.now));
+        let mut expected: Vec<_> = live.map(|(key, item)| (key.clone(), item.value.len())).collect();
+        seen.sort();
+        expected.sort();
+        assert_eq!(seen, expected);
+    }
+
+    /// What the shard no longer has must be what was used least recently.
+    fn compare(&mut self) {
+        while self.model.len() > self.shard.len() {
+            let (key, item) = self.model.pop_lru().unwrap();
+            assert!(self.shard.peek(hashed(&self.hasher, self.hash_mask, &key), self.now).is_none());
+            match item.expires_at {
+                Some(at) if at <= self.now => self.expired += 1,
+                _ => self.evicted += 1,
+            }
+        }
+        let stats = self.shard.stats();
+        assert_eq!(self.model.len(), self.shard.len());
+        assert_eq!((stats.evicted, stats.expired), (self.evicted, self.expired));
+    }
+
+    fn expire_in_model(&mut self, key: &[u8]) {
+        if self.model.peek(key).and_then(|item| item.expires_at).is_some_and(|at| at <= self.now) {
+            self.model.pop(key);
+            self.expired += 1;
+        }
+    }
+}
+
+/// Keys of many lengths: most are short, a few are as long as values.
+fn key_bytes(number: KeyNumber) -> Vec<u8> {
+    let len = if number % 1000 == 7 { 20_000 } else { 2 + number as usize % 40 };
+    let mut key = number.to_le_bytes().to_vec();
+    key.resize(len, b'k');
+    key
+}
+
+fn hashed<'a>(hasher: &RandomState, mask: u64, key: &'a [u8]) -> Key<'a> {
+    Key { bytes: key, hash: hasher.hash_one(key) & mask }
+}
