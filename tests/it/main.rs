@@ -11,7 +11,10 @@ mod wire;
 
 mod connection;
 mod counters;
+mod cut;
 mod expiry;
 mod introspection;
 mod keys;
+mod large_values;
+mod pipelines;
 mod strings;
