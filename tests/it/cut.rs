@@ -135,34 +135,43 @@ fn cut_at_every_byte(engine: Engine, form: Form) {
     let server = Server::start(engine);
     let length = script(form, 0).0.len();
     let cuts: Vec<usize> = (1..length).collect();
-    let mut observer = server.client();
+    let mut observer = Observer::new(&server);
     for cuts in cuts.chunks(AT_ONCE) {
-        let taken_before = taken_in(&mut observer);
+        let before = observer.taken_in();
         let mut clients: Vec<_> = cuts.iter().map(|_| server.client()).collect();
         for (client, &cut) in clients.iter_mut().zip(cuts) {
             client.send(&script(form, cut).0[..cut]);
         }
         let sent: usize = cuts.iter().sum();
-        // The observer's own requests count too: it is enough that at least all the beginnings are in.
-        wait_until("the beginnings to arrive", || taken_in(&mut observer) >= taken_before + sent as u64);
+        observer.wait_for(before + sent as u64);
         for (client, &cut) in clients.iter_mut().zip(cuts) {
             let (input, replies) = script(form, cut);
             client.send(&input[cut..]);
             check_replies(client, &replies, &format!("cut at byte {cut}"));
         }
     }
-    observer.check("DBSIZE", ":0\r\n");
+    server.client().check("DBSIZE", ":0\r\n");
 }
 
-/// Bytes that sessions have taken in, but for those of INFO itself.
-fn taken_in(observer: &mut Client) -> u64 {
-    let asking = request(&["INFO", "everything"]).len() as u64;
-    let text = observer.call(&["INFO", "everything"]).text();
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.split(['=', ',']).find_map(|part| part.parse::<u64>().ok()).unwrap()
-    };
-    field("total_net_input_bytes:") - asking * field("cmdstat_info:calls")
+/// Tells how many bytes the sessions have taken in, but for those it sends itself.
+struct Observer {
+    client: Client,
+    asked: u64,
+}
+
+impl Observer {
+    fn new(server: &Server) -> Observer {
+        Observer { client: server.client(), asked: 0 }
+    }
+
+    fn taken_in(&mut self) -> u64 {
+        self.asked += request(&["INFO", "everything"]).len() as u64;
+        self.client.info_number("total_net_input_bytes") - self.asked
+    }
+
+    fn wait_for(&mut self, bytes: u64) {
+        wait_until("the beginnings to arrive", || self.taken_in() >= bytes);
+    }
 }
 
 fn one_byte_at_a_time(engine: Engine) {
@@ -182,7 +191,7 @@ fn one_byte_at_a_time(engine: Engine) {
 fn large_values_cut_around_their_borders(engine: Engine) {
     const PIECE: usize = kv_cache::limits::IO_BUFFER_BYTES;
     let server = Server::start(engine);
-    let mut observer = server.client();
+    let mut observer = Observer::new(&server);
     let threshold = STREAMED_ARGUMENT_MIN_BYTES;
     for length in [PIECE - 1, PIECE, PIECE + 1, threshold - 1, threshold, threshold + 1, 2 * threshold + 1] {
         let value = patterned(length, length);
@@ -204,9 +213,9 @@ fn large_values_cut_around_their_borders(engine: Engine) {
         let cuts: Vec<usize> = cuts.into_iter().filter(|cut| (1..input.len()).contains(cut)).collect();
         for cut in cuts {
             let mut client = server.client();
-            let before = taken_in(&mut observer);
+            let before = observer.taken_in();
             client.send(&input[..cut]);
-            wait_until("the beginning to arrive", || taken_in(&mut observer) >= before + cut as u64);
+            observer.wait_for(before + cut as u64);
             client.send(&input[cut..]);
             client.expect(&expect);
         }
