@@ -22,7 +22,7 @@ pub const SPARE_BUFFERS_MAX: usize = 64;
 pub const ARMED_IDLE_MS: u64 = 1_000;
 
 /// Requests that are parsed ahead, so that their memory can be fetched while the first ones run.
-pub const BATCH_REQUESTS_MAX: usize = 32;
+pub const BATCH_REQUESTS_MAX: usize = 64;
 
 /// Requests that one connection runs before the others have their turn; the rest waits in its buffer.
 pub const TURN_REQUESTS_MAX: usize = 1024;

@@ -1,5 +1,6 @@
 //! The thin binary: parse the options, run the server, print errors with their remedy.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use kv_cache::config::{self, LogLevel, Origin, Request, Resolved};
@@ -54,5 +55,7 @@ fn log_to_stderr(level: LogLevel) {
         LogLevel::Info => tracing::Level::INFO,
         LogLevel::Debug => tracing::Level::DEBUG,
     };
-    tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(colours);
+    log.with_writer(std::io::stderr).init();
 }

@@ -376,6 +376,7 @@ impl Session {
 /// touch, a stage at a time for all of them: their cache misses overlap instead of adding up.
 fn look_ahead(input: &[u8], batch: &mut Batch, held: &mut Held) {
     let table = Table::get();
+    let ahead = batch.requests.len() > 1;
     for request in &mut batch.requests {
         let args = batch.args.view(input, request.from, request.to);
         if args.is_empty() {
@@ -387,12 +388,15 @@ fn look_ahead(input: &[u8], batch: &mut Batch, held: &mut Held) {
             && args.len() > row.keys.first as usize
         {
             request.hash = held.keyspace().hash(args.get(row.keys.first as usize));
+            if ahead {
+                held.shard(request.hash).prefetch(request.hash, 0);
+            }
         }
     }
-    if batch.requests.len() < 2 {
+    if !ahead {
         return;
     }
-    for stage in 0..3 {
+    for stage in 1..3 {
         for request in batch.requests.iter().filter(|request| request.hash != 0) {
             held.shard(request.hash).prefetch(request.hash, stage);
         }

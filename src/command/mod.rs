@@ -39,6 +39,8 @@ pub struct Command {
     pub syntax: &'static str,
     pub run: Run,
     pub subcommands: &'static [Command],
+    /// The name has nothing but letters.
+    is_letters: bool,
 }
 
 pub type Run = fn(&mut Call<'_, '_>) -> Result<(), Stop>;
@@ -130,6 +132,7 @@ impl Command {
             syntax: "",
             run,
             subcommands: &[],
+            is_letters: is_letters(name),
         }
     }
 
@@ -204,7 +207,10 @@ impl Table {
         while let Some((known, index)) = self.places[place] {
             if known == folded {
                 let row = self.rows[index as usize];
-                return row.name.as_bytes().eq_ignore_ascii_case(name).then_some((index as usize, row));
+                // Folding is exact for letters; padding and other characters are told apart here.
+                let same =
+                    row.name.len() == name.len() && (row.is_letters || row.name.as_bytes().eq_ignore_ascii_case(name));
+                return same.then_some((index as usize, row));
             }
             place = (place + 1) % self.places.len();
         }
@@ -212,17 +218,38 @@ impl Table {
     }
 }
 
-/// A name of at most 16 bytes as one number, letters in lower case. Other bytes may coincide: compare once more.
+/// A name of at most 16 bytes as one number, letters in lower case.
 fn fold(name: &[u8]) -> Option<u128> {
-    let mut bytes = [0; 16];
-    bytes.get_mut(..name.len())?.copy_from_slice(name);
-    Some(u128::from_le_bytes(bytes) | u128::from_le_bytes([0x20; 16]))
+    let whole = match name.len() {
+        len @ 8..=16 => {
+            let (first, last) = (*name.first_chunk()?, *name.last_chunk()?);
+            u64::from_le_bytes(first) as u128 | (u64::from_le_bytes(last) as u128) << (8 * (len - 8))
+        }
+        len @ 4..=7 => {
+            let (first, last) = (*name.first_chunk()?, *name.last_chunk()?);
+            u32::from_le_bytes(first) as u128 | (u32::from_le_bytes(last) as u128) << (8 * (len - 4))
+        }
+        0..=3 => name.iter().rev().fold(0, |whole, byte| whole << 8 | *byte as u128),
+        _ => return None,
+    };
+    Some(whole | u128::from_le_bytes([0x20; 16]))
 }
 
 fn first_place(folded: u128, places: usize) -> usize {
     // Fibonacci hashing: the multiplier is 2^64 divided by the golden ratio.
     let mixed = (folded as u64 ^ (folded >> 64) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (mixed >> 32) as usize & (places - 1)
+}
+
+const fn is_letters(name: &str) -> bool {
+    let mut at = 0;
+    while at < name.len() {
+        if !name.as_bytes()[at].is_ascii_alphabetic() {
+            return false;
+        }
+        at += 1;
+    }
+    true
 }
 
 /// One request on its way through its command.
@@ -438,7 +465,18 @@ mod tests {
             assert_eq!(table.find(row.name.to_ascii_uppercase().as_bytes()).unwrap().0, index);
             assert!(row.name.len() <= 16 && row.arity != 0 && !row.summary.is_empty(), "{}", row.name);
         }
-        for name in ["", "ge", "gett", "a command that is not in any table", "g\u{0}t", "GET "] {
+        for name in [
+            "",
+            "ge",
+            "gett",
+            "get\0",
+            "get ",
+            "pexpireat\0",
+            "PEXPIREAT ",
+            "a command that is not in any table",
+            "g\u{0}t",
+            "GET ",
+        ] {
             assert!(table.find(name.as_bytes()).is_none(), "{name:?}");
         }
     }

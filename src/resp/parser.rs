@@ -342,35 +342,30 @@ enum Line {
     Invalid,
 }
 
-/// A decimal number and CRLF, as strict as Redis's `string2ll`: no plus, no leading zero, no minus zero, no overflow.
+/// Enough for every length and count that is accepted, and never overflows.
+const DIGITS_MAX: usize = 18;
+
+/// A decimal number and CRLF, as strict as Redis's `string2ll`: no plus, no leading zero, no minus zero.
 fn number(input: &[u8], start: usize) -> Line {
     let negative = input.get(start) == Some(&b'-');
     let first = start + negative as usize;
     let mut at = first;
     let mut value: i64 = 0;
-    loop {
-        match input.get(at) {
-            None => return Line::Incomplete,
-            Some(digit @ b'0'..=b'9') => {
-                let leading_zero = at == first + 1 && value == 0;
-                let Some(grown) = value.checked_mul(10).and_then(|v| v.checked_add((digit - b'0') as i64)) else {
-                    return Line::Invalid;
-                };
-                if leading_zero {
-                    return Line::Invalid;
-                }
-                value = grown;
-            }
-            Some(b'\r') if at > first && !(negative && value == 0) => {
-                return match input.get(at + 1) {
-                    None => Line::Incomplete,
-                    Some(b'\n') => Line::Number(if negative { -value } else { value }, at + 2),
-                    Some(_) => Line::Invalid,
-                };
-            }
-            Some(_) => return Line::Invalid,
+    while let Some(digit @ b'0'..=b'9') = input.get(at) {
+        if at - first == DIGITS_MAX {
+            return Line::Invalid;
         }
+        value = value * 10 + (digit - b'0') as i64;
         at += 1;
+    }
+    let digits = at - first;
+    let odd_zero = digits > 0 && input[first] == b'0' && (digits > 1 || negative);
+    match (input.get(at), input.get(at + 1)) {
+        _ if odd_zero => Line::Invalid,
+        (None, _) => Line::Incomplete,
+        (Some(b'\r'), None) if digits > 0 => Line::Incomplete,
+        (Some(b'\r'), Some(b'\n')) if digits > 0 => Line::Number(if negative { -value } else { value }, at + 2),
+        _ => Line::Invalid,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::limits;
 
@@ -16,23 +16,20 @@ pub enum Protocol {
 
 /// The replies of one turn: small ones written into one buffer, large values kept as handles between.
 pub struct Reply {
-    tail: BytesMut,
+    tail: Vec<u8>,
     /// What comes before `tail`, in order.
     parts: VecDeque<Bytes>,
     parts_bytes: usize,
     pub protocol: Protocol,
-    /// CLIENT REPLY OFF and SKIP: what is written is taken back by the caller.
-    errors: u64,
 }
 
 impl Default for Reply {
     fn default() -> Self {
         Reply {
-            tail: BytesMut::with_capacity(limits::IO_BUFFER_BYTES),
+            tail: Vec::with_capacity(limits::IO_BUFFER_BYTES),
             parts: VecDeque::new(),
             parts_bytes: 0,
             protocol: Protocol::Resp2,
-            errors: 0,
         }
     }
 }
@@ -45,11 +42,6 @@ impl Reply {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Error replies written so far, for the statistics.
-    pub fn errors(&self) -> u64 {
-        self.errors
     }
 
     /// Everything, if it lies in one piece; `clear` it after copying.
@@ -68,7 +60,8 @@ impl Reply {
         into.append(&mut self.parts);
         self.parts_bytes = 0;
         if !self.tail.is_empty() {
-            into.push_back(self.tail.split().freeze());
+            let grown = std::mem::replace(&mut self.tail, Vec::with_capacity(limits::IO_BUFFER_BYTES));
+            into.push_back(Bytes::from(grown));
         }
     }
 
@@ -78,15 +71,14 @@ impl Reply {
     }
 
     pub fn ok(&mut self) {
-        self.tail.put_slice(b"+OK\r\n");
+        self.tail.extend_from_slice(b"+OK\r\n");
     }
 
     /// `-text`; anything in it that would end the line becomes a space: a client's bytes cannot forge a reply.
     pub fn error(&mut self, text: &str) {
-        self.errors += 1;
-        self.tail.put_u8(b'-');
+        self.tail.push(b'-');
         self.tail.extend(text.bytes().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
-        self.tail.put_slice(b"\r\n");
+        self.tail.extend_from_slice(b"\r\n");
     }
 
     pub fn integer(&mut self, value: i64) {
@@ -95,8 +87,8 @@ impl Reply {
 
     pub fn bulk(&mut self, bytes: &[u8]) {
         self.header(b'$', bytes.len() as i64);
-        self.tail.put_slice(bytes);
-        self.tail.put_slice(b"\r\n");
+        self.tail.extend_from_slice(bytes);
+        self.tail.extend_from_slice(b"\r\n");
     }
 
     /// A bulk string from a handle: large ones are not copied.
@@ -105,16 +97,17 @@ impl Reply {
             return self.bulk(bytes);
         }
         self.header(b'$', bytes.len() as i64);
-        let before = self.tail.split().freeze();
+        let before = Bytes::copy_from_slice(&self.tail);
+        self.tail.clear();
         self.parts_bytes += before.len() + bytes.len();
         self.parts.push_back(before);
         self.parts.push_back(bytes.clone());
-        self.tail.put_slice(b"\r\n");
+        self.tail.extend_from_slice(b"\r\n");
     }
 
     /// No value.
     pub fn null(&mut self) {
-        self.tail.put_slice(match self.protocol {
+        self.tail.extend_from_slice(match self.protocol {
             Protocol::Resp2 => b"$-1\r\n",
             Protocol::Resp3 => b"_\r\n",
         });
@@ -147,24 +140,32 @@ impl Reply {
             Protocol::Resp2 => self.bulk(text.as_bytes()),
             Protocol::Resp3 => {
                 self.header(b'=', text.len() as i64 + 4);
-                self.tail.put_slice(b"txt:");
-                self.tail.put_slice(text.as_bytes());
-                self.tail.put_slice(b"\r\n");
+                self.tail.extend_from_slice(b"txt:");
+                self.tail.extend_from_slice(text.as_bytes());
+                self.tail.extend_from_slice(b"\r\n");
             }
         }
     }
 
     fn line(&mut self, kind: u8, text: &[u8]) {
-        self.tail.put_u8(kind);
-        self.tail.put_slice(text);
-        self.tail.put_slice(b"\r\n");
+        self.tail.push(kind);
+        self.tail.extend_from_slice(text);
+        self.tail.extend_from_slice(b"\r\n");
     }
 
     fn header(&mut self, kind: u8, value: i64) {
         let mut digits = itoa::Buffer::new();
-        self.line(kind, digits.format(value).as_bytes());
+        let digits = digits.format(value).as_bytes();
+        // One write instead of three: this is most of what a small reply costs.
+        let mut line = [kind; HEADER_MAX_BYTES];
+        line[1..=digits.len()].copy_from_slice(digits);
+        line[digits.len() + 1..digits.len() + 3].copy_from_slice(b"\r\n");
+        self.tail.extend_from_slice(&line[..digits.len() + 3]);
     }
 }
+
+/// The kind, the 20 characters of the longest `i64`, CRLF.
+const HEADER_MAX_BYTES: usize = 23;
 
 #[cfg(test)]
 mod tests {
