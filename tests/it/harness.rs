@@ -220,6 +220,13 @@ impl Drop for Server {
     }
 }
 
+/// The most bytes that the process has ever had in memory.
+pub fn peak_resident_bytes(server: &Server) -> usize {
+    let text = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the server runs");
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.split_whitespace().next().unwrap().parse::<usize>().unwrap() * 1024
+}
+
 /// Looks again and again until a condition holds.
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();

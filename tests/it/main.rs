@@ -9,12 +9,17 @@ mod client;
 mod harness;
 mod wire;
 
+mod backpressure;
+mod balance;
 mod connection;
 mod counters;
 mod cut;
+mod drain;
 mod expiry;
 mod introspection;
 mod keys;
 mod large_values;
+mod limits;
+mod memory_cap;
 mod pipelines;
 mod strings;
