@@ -7,8 +7,10 @@
 
 use super::classes::{CLASS_COUNT, cell_units, cells_per_page};
 use super::extent::Extent;
+use super::prefetch;
 
 pub const UNIT_BYTES: usize = 4;
+const CACHE_LINE_BYTES: usize = 64;
 /// What moves between classes. Small, because each class in use may hold a page that is nearly empty.
 pub const PAGE_BYTES: usize = 64 * 1024;
 pub const PAGE_UNITS: u32 = (PAGE_BYTES / UNIT_BYTES) as u32;
@@ -256,6 +258,13 @@ impl Heap {
 
     pub fn set_word(&mut self, loc: Loc, index: usize, word: u32) {
         self.bytes_mut(loc, index * 4, 4).copy_from_slice(&word.to_le_bytes());
+    }
+
+    /// Starts fetching the first cache lines of a cell.
+    pub fn prefetch(&self, loc: Loc, lines: usize) {
+        let at = (loc.0 % EXTENT_UNITS) as usize * UNIT_BYTES;
+        let extent = &self.extents[(loc.0 / EXTENT_UNITS) as usize];
+        extent[at..].iter().step_by(CACHE_LINE_BYTES).take(lines).for_each(prefetch::line);
     }
 
     pub fn bytes(&self, loc: Loc, start: usize, len: usize) -> &[u8] {

@@ -8,6 +8,7 @@
 //! make it miss or repeat what stays.
 
 use super::heap::Loc;
+use super::prefetch;
 use std::iter;
 
 /// Entries to a segment, on average, before the next one is split. Just before its split a segment holds twice this;
@@ -170,7 +171,15 @@ impl Index {
         bucket.entries().nth(choice)
     }
 
-    /// Loads the bucket in which a search for the tag begins, and returns what an entry there would say.
+    /// Starts fetching the bucket in which a search for the tag begins.
+    pub fn prefetch(&self, tag: u32) {
+        let (segment, depth) = self.segment(tag);
+        if let Some(bucket) = segment.buckets.get(home(tag, depth, segment.buckets.len())) {
+            prefetch::line(bucket);
+        }
+    }
+
+    /// What an entry in that bucket says, most likely the one meant.
     pub fn touch(&self, tag: u32) -> Option<Loc> {
         let (segment, depth) = self.segment(tag);
         let bucket = segment.buckets.get(home(tag, depth, segment.buckets.len()))?;

@@ -21,6 +21,7 @@ mod index;
 mod item;
 mod large;
 mod reclaim;
+mod prefetch;
 mod recency;
 mod scan;
 mod wheel;
@@ -41,6 +42,9 @@ pub use crate::clock::UnixMillis;
 /// `set` makes the room for items of at most this much itself; for larger ones call `make_room` first. Also the
 /// largest item whose value is copied into the shard; of a larger one the `Bytes` handle is kept.
 pub const SMALL_SET_BYTES: usize = MAX_CELL_BYTES;
+
+/// What of an item is fetched ahead: header, key and a value of about a hundred bytes.
+const PREFETCH_LINES: usize = 3;
 
 /// A key with its hash, computed once by the keyspace with the process's seed (64 well-mixed bits).
 #[derive(Clone, Copy)]
@@ -354,18 +358,16 @@ impl Shard {
     /// Starts fetching the memory that a look-up of `hash` will touch; call stage 0, 1, 2 for a batch of keys in turn.
     pub fn prefetch(&self, hash: u64, stage: u8) {
         let tag = (hash >> 32) as u32;
-        let Some(loc) = self.index.touch(tag) else { return };
         if stage == 0 {
-            std::hint::black_box(loc);
-            return;
+            return self.index.prefetch(tag);
         }
-        let (newer, older) = (self.heap.newer(loc), self.heap.older(loc));
-        std::hint::black_box(newer);
-        if stage == 2 {
-            for neighbour in [newer, older] {
-                if !neighbour.is_none() {
-                    std::hint::black_box(self.heap.newer(neighbour));
-                }
+        let Some(loc) = self.index.touch(tag) else { return };
+        if stage == 1 {
+            return self.heap.prefetch(loc, PREFETCH_LINES);
+        }
+        for neighbour in [self.heap.newer(loc), self.heap.older(loc)] {
+            if !neighbour.is_none() {
+                self.heap.prefetch(neighbour, 1);
             }
         }
     }

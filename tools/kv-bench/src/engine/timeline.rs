@@ -1,0 +1,127 @@
+//! Throughput and latency over time, moment by moment. Knows nothing of threads and reports.
+
+use super::tally::{Tally, histogram};
+use hdrhistogram::Histogram;
+use std::{collections::BTreeMap, time::Duration};
+
+/// One slice of the run, over all load threads.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Moment {
+    /// The end of the slice, in seconds since the warm-up ended.
+    pub at_seconds: f64,
+    pub requests: u64,
+    pub requests_per_second: f64,
+    pub p50_nanoseconds: u64,
+    pub p99_nanoseconds: u64,
+    pub max_nanoseconds: u64,
+    pub errors: u64,
+}
+
+/// Puts the threads' slices together; a moment is closed when all threads have told theirs.
+pub struct Timeline {
+    parts: usize,
+    slice: Duration,
+    open: BTreeMap<usize, Open>,
+    closed: Vec<Moment>,
+}
+
+struct Open {
+    parts: usize,
+    errors: u64,
+    latencies: Histogram<u64>,
+}
+
+impl Timeline {
+    pub fn new(parts: usize, slice: Duration) -> Timeline {
+        Timeline { parts, slice, open: BTreeMap::new(), closed: vec![] }
+    }
+
+    /// Takes one thread's slice; returns the moments that are complete with it.
+    pub fn add(&mut self, index: usize, tally: &Tally) -> Vec<Moment> {
+        self.collect(index, tally);
+        let mut complete = vec![];
+        while let Some(first) = self.open.first_entry().filter(|first| first.get().parts == self.parts) {
+            let (index, open) = first.remove_entry();
+            complete.push(moment(&open, index as f64 * self.slice.as_secs_f64(), self.slice));
+        }
+        self.closed.extend_from_slice(&complete);
+        complete
+    }
+
+    fn collect(&mut self, index: usize, tally: &Tally) {
+        let open = self.open.entry(index).or_insert_with(|| Open { parts: 0, errors: 0, latencies: histogram() });
+        open.parts += 1;
+        open.errors += trouble(tally);
+        for (_, latencies) in tally.kinds() {
+            open.latencies.add(latencies).expect("all histograms have the same bounds");
+        }
+    }
+
+    /// Takes what a thread saw after its last whole slice.
+    pub fn rest(&mut self, tally: &Tally) {
+        let last = self.open.keys().last().map_or(self.closed.len(), |last| *last);
+        self.collect(last, tally);
+    }
+
+    /// The whole line. A last slice that is too short to say anything is left out.
+    pub fn finish(mut self, elapsed: Duration) -> Vec<Moment> {
+        for (index, open) in std::mem::take(&mut self.open) {
+            let start = self.slice * index as u32;
+            let length = elapsed.saturating_sub(start).min(self.slice);
+            if length > self.slice / 2 {
+                self.closed.push(moment(&open, start.as_secs_f64(), length));
+            }
+        }
+        self.closed
+    }
+}
+
+fn trouble(tally: &Tally) -> u64 {
+    let counts = &tally.counts;
+    counts.errors + counts.wrong + counts.disconnects + counts.unanswered
+}
+
+fn moment(open: &Open, start_seconds: f64, length: Duration) -> Moment {
+    let latencies = &open.latencies;
+    Moment {
+        at_seconds: start_seconds + length.as_secs_f64(),
+        requests: latencies.len(),
+        requests_per_second: latencies.len() as f64 / length.as_secs_f64(),
+        p50_nanoseconds: latencies.value_at_quantile(0.5),
+        p99_nanoseconds: latencies.value_at_quantile(0.99),
+        max_nanoseconds: latencies.max(),
+        errors: open.errors,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Kind;
+
+    fn tally(requests: u64) -> Tally {
+        let mut tally = Tally::default();
+        (0..requests).for_each(|_| tally.record(Kind::Get, 1000));
+        tally
+    }
+
+    #[test]
+    fn a_moment_is_complete_when_all_threads_have_told_theirs() {
+        let mut timeline = Timeline::new(2, Duration::from_secs(1));
+        assert_eq!(timeline.add(0, &tally(10)), []);
+        assert_eq!(timeline.add(1, &tally(1)), []);
+        let complete = timeline.add(0, &tally(20));
+        assert_eq!(complete.len(), 1);
+        assert_eq!((complete[0].requests, complete[0].requests_per_second, complete[0].at_seconds), (30, 30.0, 1.0));
+    }
+
+    #[test]
+    fn the_end_counts_when_it_is_long_enough() {
+        let mut timeline = Timeline::new(1, Duration::from_secs(1));
+        timeline.add(0, &tally(10));
+        timeline.rest(&tally(8));
+        let line = timeline.finish(Duration::from_millis(1800));
+        assert_eq!(line.len(), 2);
+        assert_eq!(line[1].requests_per_second, 10.0);
+    }
+}

@@ -1,0 +1,260 @@
+//! Results as one page that needs nothing else: no script, no font, no image from elsewhere. Knows nothing of files.
+
+use super::{
+    bars::{Bar, group},
+    chart::{Axis, Line, escaped, legend, linear, lines, logarithmic},
+    table,
+};
+use crate::{
+    compare::{Contest, Standing},
+    engine::{Moment, Outcome},
+    plan::Plan,
+    saturate::Ascent,
+    units::{grouped, latency},
+};
+use hdrhistogram::Histogram;
+
+pub fn run(plan: &Plan, outcome: &Outcome) -> String {
+    let all = outcome.tally.all();
+    let counts = &outcome.tally.counts;
+    let trouble = counts.errors + counts.wrong + counts.disconnects + counts.unanswered;
+    let at = |quantile| latency(all.value_at_quantile(quantile));
+    let tiles = tiles(&[
+        (grouped(outcome.requests_per_second().round() as u64), "requests per second"),
+        (at(0.5), "p50"),
+        (at(0.99), "p99"),
+        (at(0.999), "p99.9"),
+        (latency(all.max()), "slowest"),
+        (grouped(trouble), "errors of any kind"),
+    ]);
+    let mut charts = percentile_curve(&kinds(outcome, &all));
+    charts.push_str(&distribution(&all));
+    charts.push_str(&throughput_over_time(&outcome.timeline));
+    charts.push_str(&latency_over_time(&outcome.timeline));
+    let rows = table::run_rows(outcome);
+    let body = format!(
+        "{tiles}<div class=\"charts\">\n{charts}</div>\n{}{}",
+        html_table(&rows),
+        list(&table::notes(plan, outcome))
+    );
+    page(&table::title(plan), &table::conditions(plan), &body)
+}
+
+pub fn comparison(contests: &[Contest]) -> String {
+    let sections: Vec<String> = contests.iter().map(contest).collect();
+    let names: Vec<&str> = contests
+        .first()
+        .map_or(vec![], |contest| contest.standings.iter().map(|standing| standing.name.as_str()).collect());
+    let rounds = contests.first().map_or(0, |contest| contest.standings[0].rounds.len());
+    let about = format!(
+        "{rounds} alternating rounds per workload. Ratios are to {}: the median of the rounds' ratios, and its spread.",
+        names.first().unwrap_or(&"the first")
+    );
+    page(&names.join(" · "), &about, &sections.concat())
+}
+
+fn contest(contest: &Contest) -> String {
+    let standings = &contest.standings;
+    let first = &standings[0];
+    let bars = |title: &str, figure: &dyn Fn(&Standing) -> Option<(f64, String)>| {
+        let bar = |one: &Standing| figure(one).map(|(value, text)| Bar { name: one.name.clone(), value, text });
+        let bars: Vec<Bar> = standings.iter().filter_map(bar).collect();
+        if bars.is_empty() { String::new() } else { group(title, &bars) }
+    };
+    let groups = [
+        bars("Requests per second (more is better)", &|one| {
+            let throughput = one.throughput();
+            Some((throughput, grouped(throughput.round() as u64)))
+        }),
+        bars("p99 (less is better)", &|one| {
+            let p99 = one.latencies.value_at_quantile(0.99);
+            Some((p99 as f64, latency(p99)))
+        }),
+        bars("Server CPU per request (less is better)", &|one| {
+            let ratio = one.cpu_ratio(first).map_or(String::new(), |ratio| format!(" (x{:.2})", ratio.median));
+            one.cpu_per_request().map(|cpu| (cpu, format!("{}{ratio}", table::cpu_time(cpu))))
+        }),
+    ];
+    let curves: Vec<(String, &Histogram<u64>)> =
+        standings.iter().map(|one| (one.name.clone(), &one.latencies)).collect();
+    let trouble: Vec<String> =
+        standings.iter().filter_map(|one| Some(format!("{}: {}", one.name, one.trouble()?))).collect();
+    format!(
+        "<section><h2>{}</h2>\n<p class=\"about\">{}</p>\n<div class=\"groups\">\n{}</div>\n<div class=\"charts\">\n{}</div>\n{}{}</section>\n",
+        escaped(&contest.label()),
+        escaped(&table::conditions(&contest.plan)),
+        groups.concat(),
+        percentile_curve(&curves),
+        html_table(&table::contest_rows(contest)),
+        list(&trouble)
+    )
+}
+
+pub fn ascent(plan: &Plan, ascent: &Ascent) -> String {
+    let mut steps: Vec<_> = ascent.steps.iter().collect();
+    steps.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+    let curve = |name: &str, of: &dyn Fn(&crate::saturate::Step) -> u64| Line {
+        name: name.into(),
+        points: steps.iter().map(|step| (step.rate, of(step) as f64)).collect(),
+    };
+    let curves = [curve("p50", &|step| step.p50_nanoseconds), curve("p99", &|step| step.p99_nanoseconds)];
+    let highest = steps.last().map_or(1.0, |step| step.rate);
+    let x = linear("requests per second", highest, thousands);
+    let chart = figure("Latency by rate", &x, &latency_axis("latency", &curves), &curves);
+    let answer = ascent.highest().map_or("none".into(), |rate| grouped(rate as u64));
+    let bound = format!("requests per second with p99 within {}", latency(ascent.bound.as_nanos() as u64));
+    let body = format!(
+        "{}<div class=\"charts\">\n{chart}</div>\n{}",
+        tiles(&[(answer, &bound)]),
+        html_table(&table::ascent_rows(ascent))
+    );
+    page(&table::title(plan), &table::conditions(plan), &body)
+}
+
+/// The curves of a single run: all requests, and each kind if there is more than one.
+fn kinds<'a>(outcome: &'a Outcome, all: &'a Histogram<u64>) -> Vec<(String, &'a Histogram<u64>)> {
+    let kinds: Vec<_> = outcome.tally.kinds().map(|(name, latencies)| (name.to_string(), latencies)).collect();
+    if kinds.len() == 1 { kinds } else { std::iter::once(("all".to_string(), all)).chain(kinds).collect() }
+}
+
+/// Latency by percentile, drawn over 1/(1-q) so that each further nine takes the same room.
+fn percentile_curve(curves: &[(String, &Histogram<u64>)]) -> String {
+    let most = curves.iter().map(|(_, latencies)| latencies.len()).max().unwrap_or(0).max(10) as f64;
+    let nines = most.log10().floor().clamp(1.0, 6.0);
+    let to = 10f64.powf(nines);
+    let line = |(name, latencies): &(String, &Histogram<u64>)| {
+        // Where fewer requests than 1/(1-q) were made, the curve would only repeat the slowest one.
+        let end = (latencies.len().max(2) as f64).min(to).log10();
+        let steps = 120;
+        let points = (0..=steps).map(|step| {
+            let inverse = 10f64.powf(end * f64::from(step) / f64::from(steps));
+            (inverse, latencies.value_at_quantile(1.0 - 1.0 / inverse) as f64)
+        });
+        Line { name: name.clone(), points: points.collect() }
+    };
+    let curves: Vec<Line> = curves.iter().map(line).collect();
+    let marks = ["0%", "90%", "99%", "99.9%", "99.99%", "99.999%", "99.9999%"];
+    let marks = marks.iter().enumerate().map(|(nine, text)| (10f64.powi(nine as i32), text.to_string()));
+    let marks = marks.take(nines as usize + 1).collect();
+    let x = Axis { label: "of the requests were at least so fast", logarithmic: true, from: 1.0, to, marks };
+    figure("Latency by percentile", &x, &latency_axis("latency", &curves), &curves)
+}
+
+/// How many requests took how long, in logarithmic bins.
+fn distribution(all: &Histogram<u64>) -> String {
+    const BINS: usize = 60;
+    let (from, to) = ((all.min().max(1) as f64).ln(), (all.value_at_quantile(0.9999).max(2) as f64 * 1.01).ln());
+    let edge = |bin: usize| (from + (to - from) * bin as f64 / BINS as f64).exp();
+    let mut points = vec![];
+    for bin in 0..BINS {
+        let (low, high) = (edge(bin), edge(bin + 1));
+        let share =
+            all.count_between(low as u64, (high as u64).saturating_sub(1)) as f64 / all.len().max(1) as f64 * 100.0;
+        points.extend([(low, share), (high, share)]);
+    }
+    let highest = points.iter().map(|point| point.1).fold(0.0, f64::max);
+    let x = logarithmic("latency", from.exp(), to.exp(), |value| latency(value as u64));
+    let y = linear("share", highest, |value| format!("{value}%"));
+    figure("Requests by latency", &x, &y, &[Line { name: "share".into(), points }])
+}
+
+fn throughput_over_time(moments: &[Moment]) -> String {
+    let points: Vec<_> = moments.iter().map(|moment| (moment.at_seconds, moment.requests_per_second)).collect();
+    let highest = points.iter().map(|point| point.1).fold(0.0, f64::max);
+    let y = linear("requests per second", highest, thousands);
+    figure("Requests per second over time", &time_axis(moments), &y, &[Line { name: "requests".into(), points }])
+}
+
+fn latency_over_time(moments: &[Moment]) -> String {
+    let line = |name: &str, of: &dyn Fn(&Moment) -> u64| Line {
+        name: name.into(),
+        points: moments
+            .iter()
+            .filter(|moment| moment.requests > 0)
+            .map(|moment| (moment.at_seconds, of(moment) as f64))
+            .collect(),
+    };
+    let curves = [
+        line("p50", &|moment| moment.p50_nanoseconds),
+        line("p99", &|moment| moment.p99_nanoseconds),
+        line("slowest", &|moment| moment.max_nanoseconds),
+    ];
+    figure("Latency over time", &time_axis(moments), &latency_axis("latency", &curves), &curves)
+}
+
+fn time_axis(moments: &[Moment]) -> Axis {
+    let end = moments.last().map_or(1.0, |moment| moment.at_seconds);
+    Axis { to: end, ..linear("seconds", end, |value| format!("{value}")) }.within()
+}
+
+fn latency_axis(label: &'static str, curves: &[Line]) -> Axis {
+    let values = || curves.iter().flat_map(|line| &line.points).map(|point| point.1);
+    logarithmic(label, values().fold(f64::MAX, f64::min), values().fold(1.0, f64::max), |value| latency(value as u64))
+}
+
+impl Axis {
+    /// Without the marks that lie beyond its end.
+    fn within(mut self) -> Axis {
+        self.marks.retain(|(value, _)| *value <= self.to);
+        self
+    }
+}
+
+fn thousands(value: f64) -> String {
+    match value {
+        v if v >= 1e6 => format!("{}M", v / 1e6),
+        v if v >= 1e3 => format!("{}k", v / 1e3),
+        v => format!("{v}"),
+    }
+}
+
+fn figure(title: &str, x: &Axis, y: &Axis, curves: &[Line]) -> String {
+    format!(
+        "<figure><figcaption>{}</figcaption>\n{}{}</figure>\n",
+        escaped(title),
+        legend(curves),
+        lines(title, x, y, curves)
+    )
+}
+
+fn tiles(tiles: &[(String, &str)]) -> String {
+    let tile = |(value, name): &(String, &str)| {
+        format!("<div class=\"tile\"><b>{}</b><span>{}</span></div>", escaped(value), escaped(name))
+    };
+    format!("<div class=\"tiles\">{}</div>\n", tiles.iter().map(tile).collect::<String>())
+}
+
+fn html_table(rows: &[Vec<String>]) -> String {
+    let row = |cells: &[String], tag: &str| {
+        let cells: String = cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", escaped(cell))).collect();
+        format!("<tr>{cells}</tr>\n")
+    };
+    let Some((head, body)) = rows.split_first() else { return String::new() };
+    let body: String = body.iter().map(|cells| row(cells, "td")).collect();
+    format!("<div class=\"wide\"><table>\n{}{body}</table></div>\n", row(head, "th"))
+}
+
+fn list(sentences: &[String]) -> String {
+    if sentences.is_empty() {
+        return String::new();
+    }
+    let item = |sentence: &String| {
+        let class = if sentence.contains("CAUTION") { " class=\"caution\"" } else { "" };
+        format!("<li{class}>{}</li>\n", escaped(sentence))
+    };
+    format!("<ul>\n{}</ul>\n", sentences.iter().map(item).collect::<String>())
+}
+
+fn page(title: &str, about: &str, body: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
+         <style>\n{}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<p class=\"about\">{about}</p>\n{body}\
+         <footer>kv-bench {}. Latency is counted from when a request was due; percentiles come from HdrHistograms, never from averages.</footer>\n\
+         </body>\n</html>\n",
+        include_str!("page.css"),
+        env!("CARGO_PKG_VERSION"),
+        title = escaped(title),
+        about = escaped(about),
+    )
+}

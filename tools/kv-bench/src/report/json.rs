@@ -1,0 +1,119 @@
+//! Results for programs. Durations carry their unit in the name. Knows nothing of files.
+
+use crate::{
+    compare::{Contest, Standing},
+    engine::Outcome,
+    plan::{Extent, Pace, Plan},
+    saturate::Ascent,
+};
+use hdrhistogram::Histogram;
+use serde_json::{Map, Value, json};
+
+pub fn run(plan: &Plan, outcome: &Outcome) -> Value {
+    let tally = &outcome.tally;
+    let kinds: Map<String, Value> =
+        tally.kinds().map(|(name, histogram)| (name.to_lowercase(), latencies(histogram))).collect();
+    json!({
+        "plan": conditions(plan),
+        "server": plan.target.name,
+        "elapsed_seconds": outcome.elapsed.as_secs_f64(),
+        "requests": outcome.requests(),
+        "requests_per_second": outcome.requests_per_second(),
+        "latency": latencies(&tally.all()),
+        "latency_by_kind": kinds,
+        "counts": tally.counts,
+        "first_error": tally.first_error,
+        "first_wrong": tally.first_wrong,
+        "server_cpu_nanoseconds_per_request": outcome.cpu_per_request(),
+        "generator": { "running": outcome.generator.running, "waiting": outcome.generator.waiting },
+        "self_check": outcome.self_check(plan.pace),
+        "failure": outcome.failure,
+        "timeline": outcome.timeline,
+    })
+}
+
+pub fn comparison(contests: &[Contest]) -> Value {
+    let contest = |contest: &Contest| {
+        let first = &contest.standings[0];
+        let standings: Vec<Value> = contest.standings.iter().map(|one| standing(one, first)).collect();
+        json!({ "workload": contest.label(), "plan": conditions(&contest.plan), "servers": standings })
+    };
+    json!({ "workloads": contests.iter().map(contest).collect::<Vec<_>>() })
+}
+
+pub fn ascent(plan: &Plan, ascent: &Ascent) -> Value {
+    json!({
+        "plan": conditions(plan),
+        "server": plan.target.name,
+        "bound_p99_nanoseconds": ascent.bound.as_nanos() as u64,
+        "highest_rate": ascent.highest(),
+        "steps": ascent.steps,
+    })
+}
+
+fn standing(standing: &Standing, first: &Standing) -> Value {
+    json!({
+        "name": standing.name,
+        "requests_per_second": standing.throughput(),
+        "requests_per_second_ratio": standing.throughput_ratio(first),
+        "cpu_nanoseconds_per_request": standing.cpu_per_request(),
+        "cpu_ratio": standing.cpu_ratio(first),
+        "latency": latencies(&standing.latencies),
+        "counts": standing.counts,
+        "rounds": standing.rounds,
+        "trouble": standing.trouble(),
+    })
+}
+
+fn conditions(plan: &Plan) -> Value {
+    let traffic = &plan.traffic;
+    let (rate, arrivals) = match plan.pace {
+        Pace::Closed => (None, None),
+        Pace::Open { rate, arrivals } => (Some(rate), Some(format!("{arrivals:?}").to_lowercase())),
+    };
+    let requests = match plan.extent {
+        Extent::Requests(requests) => Some(requests),
+        Extent::Time(_) => None,
+    };
+    json!({
+        "workload": plan.label,
+        "protocol": plan.target.dialect.to_string(),
+        "connections": plan.connections,
+        "threads": plan.threads,
+        "pipeline": plan.pipeline,
+        "rate": rate,
+        "arrivals": arrivals,
+        "duration_seconds": plan.length().map(|length| length.as_secs_f64()),
+        "requests": requests,
+        "warmup_seconds": plan.warmup.as_secs_f64(),
+        "shares": {
+            "reads": traffic.reads, "writes": traffic.writes,
+            "deletes": traffic.deletes, "increments": traffic.increments,
+        },
+        "keys_per_read": traffic.keys_per_read,
+        "keys": traffic.keys,
+        "key_choice": traffic.key_choice.to_string(),
+        "key_bytes_mean": traffic.key_size.mean(),
+        "value_bytes_mean": traffic.value_size.mean(),
+        "ttl_seconds": traffic.ttl.map(|ttl| ttl.as_secs_f64()),
+        "churn": traffic.churn,
+        "filled": plan.fill,
+        "verified": plan.verify,
+        "seed": plan.seed,
+    })
+}
+
+fn latencies(histogram: &Histogram<u64>) -> Value {
+    let at = |quantile| histogram.value_at_quantile(quantile);
+    json!({
+        "count": histogram.len(),
+        "mean_nanoseconds": histogram.mean(),
+        "min_nanoseconds": histogram.min(),
+        "p50_nanoseconds": at(0.5),
+        "p90_nanoseconds": at(0.9),
+        "p99_nanoseconds": at(0.99),
+        "p99_9_nanoseconds": at(0.999),
+        "p99_99_nanoseconds": at(0.9999),
+        "max_nanoseconds": histogram.max(),
+    })
+}

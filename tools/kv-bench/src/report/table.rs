@@ -1,0 +1,191 @@
+//! Results as text for a terminal. Knows nothing of how they came about.
+
+use crate::{
+    compare::{Contest, Standing},
+    engine::Outcome,
+    plan::{Extent, Pace, Plan},
+    saturate::Ascent,
+    units::{bytes, grouped, latency, three_digits},
+};
+use hdrhistogram::Histogram;
+use std::fmt::Write;
+
+/// The quantiles that every report shows.
+const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
+
+/// One run.
+pub fn run(plan: &Plan, outcome: &Outcome) -> String {
+    let table = aligned(&run_rows(outcome));
+    format!("{}\n{}\n\n{table}\n{}", title(plan), conditions(plan), notes(plan, outcome).join("\n"))
+}
+
+/// A heading, a row for each kind of request, one for all of them.
+pub fn run_rows(outcome: &Outcome) -> Vec<Vec<String>> {
+    let seconds = outcome.elapsed.as_secs_f64();
+    let mut rows = vec![heading(&["", "requests", "requests/s", "mean", "p50", "p90", "p99", "p99.9", "max"])];
+    for (name, latencies) in outcome.tally.kinds() {
+        rows.push(row(name, latencies, seconds));
+    }
+    if rows.len() != 2 {
+        rows.push(row("all", &outcome.tally.all(), seconds));
+    }
+    rows
+}
+
+/// What was loaded with what.
+pub fn title(plan: &Plan) -> String {
+    let target = &plan.target;
+    format!("kv-bench {} -> {} ({})", plan.label, target.name, target.dialect)
+}
+
+/// Under which conditions, in one line.
+pub fn conditions(plan: &Plan) -> String {
+    let traffic = &plan.traffic;
+    let mut parts = vec![
+        format!("{} connections", plan.connections),
+        format!("pipeline {}", plan.pipeline),
+        format!("{} thread{}", plan.threads, if plan.threads == 1 { "" } else { "s" }),
+        match plan.extent {
+            Extent::Time(duration) => format!("{duration:?} after {:?} of warm-up", plan.warmup),
+            Extent::Requests(requests) => format!("{} requests", grouped(requests)),
+        },
+        format!("{} keys, {}", grouped(traffic.keys), traffic.key_choice),
+        format!("keys of {}, values of {}", traffic.key_size, traffic.value_size),
+    ];
+    if let Pace::Open { rate, arrivals } = plan.pace {
+        parts.push(format!("open loop at {}/s, {arrivals:?} arrivals", grouped(rate as u64)).to_lowercase());
+    }
+    if let Some(ttl) = traffic.ttl {
+        parts.push(format!("TTL {ttl:?}"));
+    }
+    if traffic.churn {
+        parts.push("a connection per batch".into());
+    }
+    if plan.verify {
+        parts.push("verified".into());
+    }
+    parts.join(" · ")
+}
+
+fn row(name: &str, latencies: &Histogram<u64>, seconds: f64) -> Vec<String> {
+    let count = latencies.len();
+    let mut row = vec![name.to_string(), grouped(count), grouped((count as f64 / seconds).round() as u64)];
+    row.push(latency(latencies.mean() as u64));
+    row.extend(QUANTILES.iter().map(|(_, quantile)| latency(latencies.value_at_quantile(*quantile))));
+    row.push(latency(latencies.max()));
+    row
+}
+
+/// What else there is to say about a run, one sentence a line.
+pub fn notes(plan: &Plan, outcome: &Outcome) -> Vec<String> {
+    let (tally, counts, seconds) = (&outcome.tally, &outcome.tally.counts, outcome.elapsed.as_secs_f64());
+    let mut lines = vec![];
+    if counts.hits + counts.misses > 0 {
+        let share = counts.hits as f64 / (counts.hits + counts.misses) as f64 * 100.0;
+        lines.push(format!("hits {share:.2}% ({} misses)", grouped(counts.misses)));
+    }
+    lines.push(format!(
+        "errors {} · wrong replies {} · disconnects {} · unanswered {}",
+        counts.errors, counts.wrong, counts.disconnects, counts.unanswered
+    ));
+    lines.extend(tally.first_error.as_ref().map(|words| format!("first error: {words}")));
+    lines.extend(tally.first_wrong.as_ref().map(|words| format!("first wrong reply: {words}")));
+    let per_second = |count: u64| bytes((count as f64 / seconds) as u64);
+    lines.push(format!("sent {}/s, received {}/s", per_second(counts.bytes_sent), per_second(counts.bytes_received)));
+    if let (Some(cpu), Some(pid)) = (outcome.cpu_per_request(), plan.target.pid) {
+        lines.push(format!("server: {} of CPU per request (process {pid})", cpu_time(cpu)));
+    }
+    lines.push(outcome.self_check(plan.pace));
+    if counts.unsent > 0 {
+        lines.push(format!("the rate was not held: {} requests were due and never sent", grouped(counts.unsent)));
+    }
+    lines.extend(outcome.failure.as_ref().map(|why| format!("the run ended early: {why}")));
+    lines
+}
+
+/// One workload of a comparison.
+pub fn contest(contest: &Contest) -> String {
+    let table = aligned(&contest_rows(contest));
+    let mut text = format!("{}  ({})\n{table}", contest.label(), conditions(&contest.plan));
+    for standing in &contest.standings {
+        if let Some(words) = standing.trouble() {
+            writeln!(text, "{}: {words}", standing.name).expect("a String takes everything");
+        }
+    }
+    text
+}
+
+/// A heading and a row for each server; the ratios are to the first one.
+pub fn contest_rows(contest: &Contest) -> Vec<Vec<String>> {
+    let head =
+        ["server", "requests/s", "ratio", "spread", "p50", "p99", "p99.9", "max", "CPU/request", "ratio", "spread"];
+    let rows = contest.standings.iter().map(|standing| standing_row(standing, &contest.standings[0]));
+    std::iter::once(heading(&head)).chain(rows).collect()
+}
+
+/// The search for the highest rate.
+pub fn ascent(plan: &Plan, ascent: &Ascent) -> String {
+    let table = aligned(&ascent_rows(ascent));
+    let bound = latency(ascent.bound.as_nanos() as u64);
+    let answer = match ascent.highest() {
+        Some(rate) => format!("{} requests/s with p99 within {bound}", grouped(rate as u64)),
+        None => format!("no rate kept p99 within {bound}; give a larger --p99"),
+    };
+    format!("{}\n{}\n\n{table}\n{answer}", title(plan), conditions(plan))
+}
+
+/// A heading and a row for each step.
+pub fn ascent_rows(ascent: &Ascent) -> Vec<Vec<String>> {
+    let rows = ascent.steps.iter().map(|step| {
+        let [p50, p99, max] = [step.p50_nanoseconds, step.p99_nanoseconds, step.max_nanoseconds].map(latency);
+        let cpu = step.cpu_nanoseconds_per_request.map_or("-".into(), cpu_time);
+        let [rate, reached] = [step.rate, step.reached].map(|rate| grouped(rate as u64));
+        vec![rate, reached, p50, p99, max, cpu, if step.held { "held" } else { "not held" }.into()]
+    });
+    std::iter::once(heading(&["rate/s", "reached/s", "p50", "p99", "max", "CPU/request", ""])).chain(rows).collect()
+}
+
+fn standing_row(standing: &Standing, first: &Standing) -> Vec<String> {
+    let latencies = &standing.latencies;
+    let mut row = vec![standing.name.clone(), grouped(standing.throughput().round() as u64)];
+    row.extend(standing.throughput_ratio(first).map_or([String::new(), String::new()], |ratio| ratio.cells()));
+    row.extend([0.5, 0.99, 0.999].map(|quantile| latency(latencies.value_at_quantile(quantile))));
+    row.push(latency(latencies.max()));
+    row.push(standing.cpu_per_request().map_or("-".into(), cpu_time));
+    row.extend(standing.cpu_ratio(first).map_or([String::new(), String::new()], |ratio| ratio.cells()));
+    row
+}
+
+/// CPU time per request: `6.21 µs`, `231 ns`.
+pub fn cpu_time(nanoseconds: f64) -> String {
+    if nanoseconds < 1000.0 {
+        format!("{nanoseconds:.0} ns")
+    } else {
+        format!("{} µs", three_digits(nanoseconds / 1e3))
+    }
+}
+
+fn heading(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(|cell| cell.to_string()).collect()
+}
+
+/// Rows as columns: the first to the left, numbers to the right.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            match column {
+                0 => write!(line, "{cell:<width$}", width = widths[0]),
+                _ => write!(line, "  {cell:>width$}", width = widths[column]),
+            }
+            .expect("a String takes everything");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
