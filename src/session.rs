@@ -260,7 +260,10 @@ impl Session {
         batch.args.clear();
         std::mem::swap(&mut batch.args, &mut self.args);
         let mut start = done;
-        while batch.requests.len() < limits::BATCH_REQUESTS_MAX && batch.args.len() < limits::BATCH_ARGUMENTS_MAX {
+        // One request is parsed in any case: what has come of it may already be more arguments than a batch has.
+        while batch.requests.is_empty()
+            || batch.requests.len() < limits::BATCH_REQUESTS_MAX && batch.args.len() < limits::BATCH_ARGUMENTS_MAX
+        {
             let from = batch.requests.last().map_or(0, |request: &Request| request.to);
             match self.parser.next(input, &bounds, &mut batch.args) {
                 Ok(Parsed::Request) => {

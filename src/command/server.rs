@@ -92,7 +92,8 @@ fn shutdown(call: &mut Call) -> Result<(), Stop> {
         }
     }
     // The same way down as from outside. Like Redis, no reply: the end of the connection is one.
-    nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM)
+    // To the process, not by `raise` to this thread, which has the signal blocked.
+    nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGTERM)
         .map_err(|error| format!("ERR Errors trying to SHUTDOWN: {error}"))?;
     call.standing.closing = true;
     Ok(())

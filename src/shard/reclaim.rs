@@ -77,10 +77,13 @@ impl Shard {
                 return Err(self.refusal());
             }
         }
-        // Room that a waiting caller has reserved is not for small items: they evict for themselves.
+        // Room that a waiting caller has reserved is not for small items: they evict for themselves. So they do above
+        // the limit, for one page and not for all that is too much.
+        let idle_before = self.heap.idle_pages();
         while !self.heap.has_hole(class) {
             let used = self.used_bytes() + if outside > 0 { 0 } else { self.reserved(now) };
-            if used <= self.limit_bytes && self.heap.idle_pages() > 0 {
+            let idle = self.heap.idle_pages();
+            if idle > idle_before || idle > 0 && used <= self.limit_bytes {
                 break;
             }
             if used + PAGE_BYTES as u64 <= self.limit_bytes && self.heap.grow() {

@@ -1,0 +1,144 @@
+//! How the server ends: what it has accepted is answered, then it exits with 0; a second signal ends it at once.
+
+use std::net::TcpStream;
+
+use nix::sys::signal::Signal;
+
+use crate::client::{bulk, patterned, request};
+use crate::harness::{Engine, Server, on_both_engines, temporary, wait_until};
+
+on_both_engines!(
+    replies_in_flight_arrive,
+    a_busy_pipeline_ends_between_two_replies,
+    idle_connections_hold_nothing_up,
+    a_second_signal_ends_at_once,
+    who_does_not_read_is_cut_off,
+    nobody_new_is_let_in,
+    the_shutdown_command,
+    the_unix_socket_is_removed,
+);
+
+const ENDING: &str = "a second signal ends at once";
+
+/// All requests are with the server when the signal comes, and none of the replies has been taken.
+fn replies_in_flight_arrive(engine: Engine) {
+    const REQUESTS: usize = 2000;
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut server = Server::start(engine);
+        let value = patterned(20_000, 1);
+        server.client().call(&[b"SET".as_slice(), b"k", &value]);
+        let mut clients: Vec<_> = (0..4).map(|_| server.client()).collect();
+        for client in &mut clients {
+            client.send(request(&["GET", "k"]).repeat(REQUESTS));
+            client.send(request(&["INCR", "n"]));
+        }
+        // Each has begun to be served: its replies are on their way.
+        clients.iter_mut().for_each(|client| client.expect("$20000\r\n"));
+        server.signal(signal);
+        wait_until("the drain", || server.stderr().contains(ENDING));
+        for client in &mut clients {
+            client.expect(&bulk(&value)["$20000\r\n".len()..]);
+            client.expect(bulk(&value).repeat(REQUESTS - 1));
+            assert!((1..=4).contains(&client.value().integer()));
+            client.expect_closed();
+        }
+        assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
+    }
+}
+
+/// The client goes on sending. What is answered is answered whole, one by one, up to some request.
+fn a_busy_pipeline_ends_between_two_replies(engine: Engine) {
+    let mut server = Server::start(engine);
+    let mut client = server.client();
+    let mut writer = client.stream().try_clone().unwrap();
+    let writing = std::thread::spawn(move || {
+        let thousand = request(&["INCR", "n"]).repeat(1000);
+        while std::io::Write::write_all(&mut writer, &thousand).is_ok() {}
+    });
+    for n in 1..=50_000 {
+        client.expect(format!(":{n}\r\n"));
+    }
+    server.signal(Signal::SIGTERM);
+    let rest = client.rest();
+    let lines: Vec<&str> = std::str::from_utf8(&rest).unwrap().split_inclusive("\r\n").collect();
+    for (n, line) in lines.iter().enumerate() {
+        assert_eq!(*line, format!(":{}\r\n", 50_001 + n), "reply {n} of {}", lines.len());
+    }
+    writing.join().unwrap();
+    assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
+}
+
+fn idle_connections_hold_nothing_up(engine: Engine) {
+    let mut server = Server::with(engine, &["--shutdown-timeout=600"]);
+    let mut clients: Vec<_> = (0..50).map(|_| server.client()).collect();
+    clients[0].check("PING", "+PONG\r\n");
+    clients[1].send("*2\r\n$3\r\nGE");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
+    clients.iter_mut().for_each(|client| client.expect_closed());
+}
+
+/// A client that takes nothing would hold the drain up for ten minutes.
+fn a_second_signal_ends_at_once(engine: Engine) {
+    let mut server = Server::with(engine, &["--shutdown-timeout=600"]);
+    let mut client = server.client();
+    client.call(&["SET", "k", &"v".repeat(1 << 20)]);
+    client.send(request(&["GET", "k"]).repeat(100));
+    server.wait_for_info("used_memory_clients", |bytes| bytes > 1 << 20);
+    server.signal(Signal::SIGTERM);
+    wait_until("the drain", || server.stderr().contains(ENDING));
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait().code(), Some(1), "{}", server.stderr());
+    wait_until("the last words", || server.stderr().contains("SIGTERM again: ending at once"));
+}
+
+fn who_does_not_read_is_cut_off(engine: Engine) {
+    let mut server = Server::with(engine, &["--shutdown-timeout=1"]);
+    let mut client = server.client();
+    client.call(&["SET", "k", &"v".repeat(1 << 20)]);
+    client.send(request(&["GET", "k"]).repeat(100));
+    server.wait_for_info("used_memory_clients", |bytes| bytes > 1 << 20);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
+    wait_until("the last words", || server.stderr().contains("cut off: its replies were not taken"));
+}
+
+fn nobody_new_is_let_in(engine: Engine) {
+    let mut server = Server::with(engine, &["--shutdown-timeout=600"]);
+    let mut client = server.client();
+    client.call(&["SET", "k", &"v".repeat(1 << 20)]);
+    client.send(request(&["GET", "k"]).repeat(100));
+    server.wait_for_info("used_memory_clients", |bytes| bytes > 1 << 20);
+    server.signal(Signal::SIGTERM);
+    wait_until("the listeners to be closed", || TcpStream::connect(server.address()).is_err());
+    for _ in 0..100 {
+        client.expect(bulk("v".repeat(1 << 20)));
+    }
+    client.expect_closed();
+    assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
+}
+
+fn the_shutdown_command(engine: Engine) {
+    for line in ["SHUTDOWN", "SHUTDOWN NOSAVE", "shutdown now force"] {
+        let mut server = Server::start(engine);
+        let mut client = server.client();
+        let mut other = server.client();
+        other.check("SET k v", "+OK\r\n");
+        client.check("SHUTDOWN ABORT", "-ERR No shutdown in progress.\r\n");
+        client.check("SHUTDOWN WHAT", "-ERR syntax error\r\n");
+        client.send(format!("PING\r\n{line}\r\n"));
+        client.expect("+PONG\r\n");
+        client.expect_closed();
+        other.expect_closed();
+        assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
+    }
+}
+
+fn the_unix_socket_is_removed(engine: Engine) {
+    let path = temporary("drain.sock");
+    let mut server = Server::with(engine, &[&format!("--unixsocket={}", path.display())]);
+    assert!(path.exists());
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
+    assert!(!path.exists());
+}

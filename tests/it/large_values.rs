@@ -1,0 +1,182 @@
+//! Values that are streamed in and sent from where they lie.
+
+use kv_cache::limits;
+
+use crate::client::{bulk, patterned, request};
+use crate::harness::{Engine, Server, on_both_engines};
+use crate::wire::Value;
+
+on_both_engines!(
+    every_size_around_every_threshold,
+    sixty_four_megabytes_beside_small_ones,
+    every_command_takes_large_values,
+    a_value_is_sent_as_it_was_asked_for,
+    a_value_may_be_as_large_as_info_says,
+    several_large_values_in_one_request,
+    a_value_that_never_ends_leaves_nothing,
+);
+
+fn set(key: &str, value: &[u8]) -> Vec<u8> {
+    request(&[b"SET", key.as_bytes(), value])
+}
+
+fn every_size_around_every_threshold(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    let thresholds = [
+        512,
+        1024,
+        4096,
+        limits::IO_BUFFER_BYTES,
+        limits::SHARED_REPLY_MIN_BYTES,
+        limits::STREAMED_ARGUMENT_MIN_BYTES,
+        65_536,
+        limits::STREAM_DOUBLING_MAX_BYTES,
+        3 << 20,
+    ];
+    for (seed, threshold) in thresholds.into_iter().enumerate() {
+        for length in threshold - 40..threshold + 3 {
+            if threshold > 1 << 19 && length < threshold - 2 {
+                continue;
+            }
+            let value = patterned(length, seed);
+            client.send([set("k", &value), request(&["STRLEN", "k"]), request(&["GET", "k"])].concat());
+            client.expect([format!("+OK\r\n:{length}\r\n").as_bytes(), &bulk(&value)].concat());
+        }
+    }
+}
+
+/// On one core, with half of the value sent, and with its reply asked for and not taken, others are served.
+fn sixty_four_megabytes_beside_small_ones(engine: Engine) {
+    let server = Server::with(engine, &["--threads=1", "--maxmemory=1gb"]);
+    let value = patterned(64 << 20, 64);
+    let mut large = server.client();
+    let mut small = server.client();
+    let input = set("large", &value);
+    let mut round = 0;
+    let mut others_are_served = || {
+        for n in 0..50 {
+            round += 1;
+            small.check(&format!("SET small:{n} {round:05}"), "+OK\r\n");
+            small.check(&format!("GET small:{n}"), &format!("$5\r\n{round:05}\r\n"));
+        }
+    };
+    let (first, second) = input.split_at(input.len() / 2);
+    large.send(first);
+    others_are_served();
+    large.send(second);
+    large.expect("+OK\r\n");
+    large.send(request(&["GET", "large"]));
+    others_are_served();
+    large.expect(bulk(&value));
+    others_are_served();
+    large.check("STRLEN large", &format!(":{}\r\n", 64 << 20));
+    large.check("DEL large", ":1\r\n");
+}
+
+fn every_command_takes_large_values(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    let (one, two) = (patterned(100_000, 1), patterned(200_000, 2));
+    client.send(set("k", &one));
+    client.expect("+OK\r\n");
+    client.send(request(&[b"SET".as_slice(), b"k", &two, b"GET", b"EX", b"100"]));
+    client.expect(bulk(&one));
+    assert_eq!(client.call(&["GETEX", "k", "PERSIST"]), Value::bulk(&two));
+    client.send(request(&[b"APPEND".as_slice(), b"k", &one]));
+    client.expect(":300000\r\n");
+    assert_eq!(client.call(&["GETDEL", "k"]), Value::bulk([two.clone(), one.clone()].concat()));
+    client.send(request(&[b"APPEND".as_slice(), b"new", &one]));
+    client.expect(":100000\r\n");
+    assert_eq!(client.call(&[b"ECHO".as_slice(), &one]), Value::bulk(&one));
+    assert_eq!(client.call(&[b"PING".as_slice(), &two]), Value::bulk(&two));
+    client.send(request(&[b"SET".as_slice(), b"new", &two, b"NX"]));
+    client.expect("$-1\r\n");
+    client.send(request(&[b"SET".as_slice(), b"other", &two, b"XX"]));
+    client.expect("$-1\r\n");
+    // Where no value belongs, a large argument is an error and the connection goes on.
+    let key = Value::Error("ERR the key has 100000 bytes, the longest may have 65535".into());
+    assert_eq!(client.call(&[b"SET".as_slice(), &one, b"v"]), key);
+    assert_eq!(client.call(&[b"GET".as_slice(), &one]), Value::Null);
+    assert_eq!(
+        client.call(&[b"EXPIRE".as_slice(), b"new", &one]).text(),
+        "ERR value is not an integer or out of range"
+    );
+    assert_eq!(client.call(&[b"SET".as_slice(), b"new", b"v", &one]).text(), "ERR syntax error");
+    assert!(client.call(&[&one[..]]).text().starts_with("ERR unknown command"));
+    assert!(client.call(&[b"CLIENT".as_slice(), b"SETNAME", &one]).text().starts_with("ERR Client names"));
+    assert_eq!(client.call(&["GET", "new"]), Value::bulk(&one));
+}
+
+/// Between asking and receiving, the value is overwritten and deleted by others.
+fn a_value_is_sent_as_it_was_asked_for(engine: Engine) {
+    let server = Server::start(engine);
+    let value = patterned(20 << 20, 3);
+    let mut writer = server.client();
+    writer.send(set("k", &value));
+    writer.expect("+OK\r\n");
+    let mut reader = server.client();
+    reader.send(request(&["GET", "k"]));
+    // The value is on its way when its first bytes are there.
+    reader.expect(format!("${}\r\n", value.len()));
+    writer.check("SET k small", "+OK\r\n");
+    writer.check("DEL k", ":1\r\n");
+    writer.check("FLUSHALL", "+OK\r\n");
+    for n in 0..20 {
+        writer.send(set("other", &patterned(1 << 20, n)));
+        writer.expect("+OK\r\n");
+    }
+    reader.expect(&value);
+    reader.expect("\r\n");
+    reader.check("GET k", "$-1\r\n");
+}
+
+fn a_value_may_be_as_large_as_info_says(engine: Engine) {
+    let server = Server::with(engine, &["--max-value=5mb"]);
+    let mut client = server.client();
+    let largest = client.info_number("largest_value") as usize;
+    assert_eq!(largest, 5 << 20);
+    let value = patterned(largest, 5);
+    client.send(set("k", &value));
+    client.expect("+OK\r\n");
+    client.check_error("APPEND k x", "ERR string exceeds maximum allowed size");
+    assert_eq!(client.call(&["GET", "k"]), Value::bulk(&value));
+    client.send(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n", largest + 1));
+    client.expect("-ERR Protocol error: invalid bulk length\r\n");
+    client.expect_closed();
+    assert_eq!(server.client().call(&["GET", "k"]), Value::bulk(&value));
+}
+
+fn several_large_values_in_one_request(engine: Engine) {
+    let server = Server::with(engine, &["--threads=4"]);
+    let mut client = server.client();
+    let values: Vec<Vec<u8>> = (0..20).map(|n| patterned(n * 60_000, n)).collect();
+    let keys: Vec<String> = (0..20).map(|n| format!("key:{n}")).collect();
+    let mut words: Vec<&[u8]> = vec![b"MSET"];
+    keys.iter().zip(&values).for_each(|(key, value)| words.extend([key.as_bytes(), value]));
+    let mget: Vec<&str> = std::iter::once("MGET").chain(keys.iter().map(String::as_str)).collect();
+    for _ in 0..3 {
+        client.send([request(&words), request(&mget), request(&["PING"])].concat());
+        client.expect("+OK\r\n*20\r\n");
+        values.iter().for_each(|value| client.expect(bulk(value)));
+        client.expect("+PONG\r\n");
+    }
+}
+
+/// The client goes away in the middle of a value.
+fn a_value_that_never_ends_leaves_nothing(engine: Engine) {
+    let server = Server::start(engine);
+    let value = patterned(10 << 20, 1);
+    let input = set("k", &value);
+    for reset in [false, true] {
+        let mut client = server.client();
+        client.send(&input[..8 << 20]);
+        server.wait_for_info("used_memory_clients", |bytes| bytes >= 7 << 20);
+        if reset {
+            client.reset();
+        }
+        server.wait_for_info("connected_clients", |count| count == if reset { 1 } else { 2 });
+    }
+    server.wait_for_info("used_memory_clients", |bytes| bytes < 1 << 20);
+    server.client().check("GET k", "$-1\r\n");
+}

@@ -1,0 +1,144 @@
+//! The memory cap: it holds whatever is written, what is used stays, and what to do at the cap is a policy.
+
+use kv_cache::limits::PROCESS_MEMORY_BYTES;
+
+use crate::client::{Client, patterned, request};
+use crate::harness::{Engine, Server, on_both_engines, peak_resident_bytes, wait_until};
+use crate::wire::Value;
+
+on_both_engines!(
+    the_cap_holds_when_sizes_shift,
+    what_is_used_stays,
+    large_values_find_their_room,
+    without_eviction_writes_are_refused,
+    volatile_keys_go_first,
+    the_cap_can_be_lowered,
+);
+
+/// Sets `count` keys to values of `length` bytes, pipelined, and expects each to be taken.
+fn fill(client: &mut Client, prefix: &str, count: usize, length: usize) {
+    let value = patterned(length, 7);
+    let per_round = (1 << 18) / (length + 60) + 1;
+    let numbers: Vec<usize> = (0..count).collect();
+    for numbers in numbers.chunks(per_round) {
+        let input: Vec<u8> = numbers
+            .iter()
+            .flat_map(|n| request(&[b"SET".as_slice(), format!("{prefix}:{n}").as_bytes(), &value]))
+            .collect();
+        client.send(input);
+        client.expect("+OK\r\n".repeat(numbers.len()));
+    }
+}
+
+/// Four times the cap in small values, then in larger and larger ones, then in small ones again.
+fn the_cap_holds_when_sizes_shift(engine: Engine) {
+    const CAP: usize = 64 << 20;
+    let server = Server::with(engine, &["--maxmemory=64mb"]);
+    let mut client = server.client();
+    for (round, length) in [100, 1000, 10_000, 100_000, 1_000_000, 50, 20_000].into_iter().enumerate() {
+        let count = (4 * CAP / (length + 60)).min(400_000);
+        fill(&mut client, &format!("r{round}"), count, length);
+        let last = format!("r{round}:{}", count - 1);
+        assert_eq!(client.call(&["STRLEN", &last]), Value::Integer(length as i64), "the last one written is there");
+        let used = client.info_number("used_memory") as usize;
+        assert!(used <= CAP, "{used} bytes used after values of {length}");
+        let peak = peak_resident_bytes(&server);
+        assert!(peak <= CAP + PROCESS_MEMORY_BYTES, "{peak} bytes in memory after values of {length}");
+    }
+    assert!(client.info_number("evicted_keys") > 0);
+}
+
+fn what_is_used_stays(engine: Engine) {
+    let server = Server::with(engine, &["--maxmemory=64mb"]);
+    let mut client = server.client();
+    fill(&mut client, "dear", 100, 1000);
+    for round in 0..40 {
+        fill(&mut client, &format!("r{round}"), 4000, 1000);
+        for n in 0..100 {
+            assert_eq!(client.call(&["TOUCH", &format!("dear:{n}")]), Value::Integer(1), "round {round}");
+        }
+    }
+    assert_eq!(client.call(&["EXISTS", "r0:0", "r0:1", "r1:0"]), Value::Integer(0), "what was not used has gone");
+}
+
+/// A cache full of small items makes room for large ones, bit by bit, while others are served.
+fn large_values_find_their_room(engine: Engine) {
+    let server = Server::with(engine, &["--maxmemory=64mb", "--threads=1"]);
+    let mut client = server.client();
+    let mut other = server.client();
+    fill(&mut client, "small", 400_000, 200);
+    assert!(client.info_number("evicted_keys") > 0, "the cache is full");
+    let largest = client.info_number("largest_value") as usize;
+    for n in 0..10 {
+        let value = patterned(largest, n);
+        let key = format!("large:{n}");
+        client.send(request(&[b"SET".as_slice(), key.as_bytes(), &value]));
+        client.send(request(&["GET", &key]));
+        for _ in 0..5 {
+            other.check("SET x y", "+OK\r\n");
+            other.check("GET x", "$1\r\ny\r\n");
+        }
+        client.expect("+OK\r\n");
+        assert_eq!(client.value(), Value::bulk(&value));
+        fill(&mut other, &format!("r{n}"), 2000, 200);
+    }
+    // Several at once that need room of their own, with what follows in the pipeline.
+    let piece = patterned(largest / 4, 1);
+    let words = [b"MSET".as_slice(), b"a", &piece, b"b", &piece, b"c", &piece];
+    client.send([request(&words), request(&["STRLEN", "c"]), request(&["INCR", "n"])].concat());
+    client.expect(format!("+OK\r\n:{}\r\n:1\r\n", largest / 4));
+    let used = client.info_number("used_memory");
+    assert!(used <= 64 << 20, "{used}");
+}
+
+fn without_eviction_writes_are_refused(engine: Engine) {
+    let server = Server::with(engine, &["--maxmemory=32mb", "--maxmemory-policy=noeviction"]);
+    let mut client = server.client();
+    let oom = Value::Error("OOM command not allowed when used memory > 'maxmemory'.".into());
+    let value = "v".repeat(1000);
+    let mut written = 0;
+    while client.call(&["SET", &format!("key:{written}"), &value]) == Value::Simple("OK".into()) {
+        written += 1;
+    }
+    assert_eq!(client.call(&["SET", "key", &value]), oom);
+    assert!(written > 10_000, "{written}");
+    client.check("DBSIZE", &format!(":{written}\r\n"));
+    assert_eq!(client.call(&["GET", "key:0"]), Value::bulk(&value), "reading goes on");
+    assert_eq!(client.info_number("evicted_keys"), 0);
+    client.check("FLUSHALL", "+OK\r\n");
+    wait_until("room", || client.call(&["SET", "k", &value]) == Value::Simple("OK".into()));
+}
+
+/// Keys without a time of expiry are never given up under a volatile policy.
+fn volatile_keys_go_first(engine: Engine) {
+    for policy in ["volatile-lru", "volatile-ttl"] {
+        let server = Server::with(engine, &["--maxmemory=32mb", &format!("--maxmemory-policy={policy}")]);
+        let mut client = server.client();
+        fill(&mut client, "dear", 2000, 1000);
+        let value = "v".repeat(1000);
+        for n in 0..40_000 {
+            client.send(request(&["SET", &format!("key:{n}"), &value, "EX", "1000"]));
+            if n % 100 == 99 {
+                client.expect("+OK\r\n".repeat(100));
+            }
+        }
+        assert!(client.info_number("evicted_keys") > 0);
+        let dear: Vec<String> =
+            std::iter::once("EXISTS".to_owned()).chain((0..2000).map(|n| format!("dear:{n}"))).collect();
+        assert_eq!(client.call(&dear), Value::Integer(2000), "{policy}");
+    }
+}
+
+fn the_cap_can_be_lowered(engine: Engine) {
+    let server = Server::with(engine, &["--maxmemory=256mb", "--registered-buffers=off"]);
+    let mut client = server.client();
+    fill(&mut client, "key", 150_000, 1000);
+    assert!(client.info_number("used_memory") > 128 << 20);
+    client.check("CONFIG SET maxmemory 64mb", "+OK\r\n");
+    wait_until("the shards to shrink", || client.info_number("used_memory") <= 64 << 20);
+    wait_until("the memory to go back", || server.resident_bytes() <= (64 << 20) + PROCESS_MEMORY_BYTES);
+    client.check("SET k v", "+OK\r\n");
+    client.check("GET k", "$1\r\nv\r\n");
+    client.check("GET key:0", "$-1\r\n");
+    assert_eq!(client.call(&["STRLEN", "key:149999"]), Value::Integer(1000));
+}
