@@ -9,14 +9,15 @@ use kv_cache::limits;
 use crate::client::{bulk, patterned, request};
 use crate::harness::{self, Server, run_to_end, skip, temporary, wait_until};
 
-/// The server under strace; `None`, said plainly, where this host forbids tracing.
-fn injected(test: &str, faults: &[&str], flags: &[&str]) -> Option<Command> {
+/// The server with faults injected into its system calls; `None`, said plainly, where this host forbids tracing.
+/// `threads`: `-f` to trace all threads.
+fn injected(test: &str, threads: &str, faults: &[&str], flags: &[&str]) -> Option<Command> {
     let works = Command::new("strace").args(["-f", "-D", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
     if !works.is_ok_and(|status| status.success()) {
         skip(test, "strace is not there or may not trace");
         return None;
     }
-    let mut wrapper = vec!["strace", "-f", "-D", "-qq", "-o", "/dev/null"];
+    let mut wrapper = vec!["strace", threads, "-D", "-qq", "-o", "/dev/null"];
     for fault in faults {
         wrapper.extend(["-e", fault]);
     }
@@ -45,7 +46,7 @@ fn without_a_ring_it_runs_on_epoll_and_says_why() {
         ("EMFILE", "ulimit -n"),
     ] {
         let fault = format!("inject=io_uring_setup:error={errno}");
-        let Some(command) = injected("without_a_ring", &[&fault], &[]) else { return };
+        let Some(command) = injected("without_a_ring", "-f", &[&fault], &[]) else { return };
         let server = Server::spawn(command);
         assert_eq!(server.info("engine"), "epoll", "{errno}");
         let reason = server.info("engine_reason");
@@ -60,19 +61,18 @@ fn without_a_ring_it_runs_on_epoll_and_says_why() {
 #[test]
 fn asked_for_the_ring_alone_it_refuses_to_start() {
     let fault = "inject=io_uring_setup:error=EPERM";
-    let Some(command) = injected("asked_for_the_ring_alone", &[fault], &["--engine=uring"]) else { return };
+    let Some(command) = injected("asked_for_the_ring_alone", "-f", &[fault], &["--engine=uring"]) else { return };
     let (code, stdout, stderr) = run_to_end(command);
     assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
     assert!(stderr.contains("io_uring") && stderr.contains("--engine epoll"), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
 
-/// The ring works at first and not for every core: the second and third set-ups of the ladder or of a core.
+/// The first rung of the ladder is refused as an older kernel does it. Only the main thread, which probes, is traced.
 #[test]
 fn an_older_kernel_gets_an_older_ring() {
-    // The first rung of the ladder is refused as an older kernel does it.
     let fault = "inject=io_uring_setup:error=EINVAL:when=1";
-    let Some(command) = injected("an_older_kernel", &[fault], &[]) else { return };
+    let Some(command) = injected("an_older_kernel", "-qq", &[fault], &[]) else { return };
     let server = Server::spawn(command);
     assert_eq!(server.info("engine"), "io_uring");
     assert!(server.info("engine_reason").contains("SINGLE_ISSUER needs Linux 6.0"), "{}", server.info("engine_reason"));
@@ -82,7 +82,7 @@ fn an_older_kernel_gets_an_older_ring() {
 #[test]
 fn buffers_that_cannot_be_registered_are_done_without() {
     let fault = "inject=io_uring_register:error=ENOMEM";
-    let Some(command) = injected("buffers_that_cannot_be_registered", &[fault], &[]) else { return };
+    let Some(command) = injected("buffers_that_cannot_be_registered", "-f", &[fault], &[]) else { return };
     let server = Server::spawn(command);
     assert_eq!(server.info("engine"), "io_uring");
     assert_eq!(server.info("registered_buffers_per_core"), "0");
@@ -102,7 +102,7 @@ fn interrupted_and_refused_calls_are_made_again() {
         "inject=io_uring_enter:error=EBUSY:when=20+9",
         "inject=io_uring_enter:error=EAGAIN:when=20+9",
     ] {
-        let Some(command) = injected("interrupted_and_refused_calls", &[fault], &["--threads=1"]) else { return };
+        let Some(command) = injected("interrupted_and_refused_calls", "-f", &[fault], &["--threads=1"]) else { return };
         let server = Server::spawn(command);
         serves(&server);
         assert_eq!(server.info("engine"), "io_uring", "{fault}");

@@ -22,6 +22,8 @@ mod introspection;
 mod keys;
 mod large_values;
 mod limits;
+mod linearizability;
+mod malicious;
 mod memory_cap;
 mod options;
 mod pipelines;
