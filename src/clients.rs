@@ -119,10 +119,12 @@ impl Client {
     }
 }
 
+type ById = BTreeMap<u64, Arc<Client>>;
+
 /// All connections, kept per core so that cores do not meet on one lock.
 #[derive(Debug)]
 pub struct Clients {
-    cores: Box<[Mutex<BTreeMap<u64, Arc<Client>>>]>,
+    cores: Box<[Mutex<ById>]>,
     /// Connections placed on each core, those on their way there included. Chosen and counted under one lock, so
     /// that the balance is exact.
     placed: Mutex<Vec<usize>>,
@@ -205,7 +207,7 @@ impl Clients {
         all
     }
 
-    fn on_core(&self, core: usize) -> MutexGuard<'_, BTreeMap<u64, Arc<Client>>> {
+    fn on_core(&self, core: usize) -> MutexGuard<'_, ById> {
         self.cores[core].lock().expect("a panicking core ends the process")
     }
 }

@@ -104,8 +104,10 @@ struct Parameter {
     name: &'static str,
     get: fn(&Shared) -> String,
     /// `None` if it cannot change while the server runs.
-    set: Option<fn(&Shared, &str) -> Result<(), String>>,
+    set: Option<Setter>,
 }
+
+type Setter = fn(&Shared, &str) -> Result<(), String>;
 
 static PARAMETERS: &[Parameter] = &[
     changeable("maxmemory", |s| s.settings.max_memory_bytes.load(Relaxed).to_string(), set_maxmemory),
@@ -163,11 +165,7 @@ static PARAMETERS: &[Parameter] = &[
     fixed("replica-read-only", |_| "yes".to_owned()),
 ];
 
-const fn changeable(
-    name: &'static str,
-    get: fn(&Shared) -> String,
-    set: fn(&Shared, &str) -> Result<(), String>,
-) -> Parameter {
+const fn changeable(name: &'static str, get: fn(&Shared) -> String, set: Setter) -> Parameter {
     Parameter { name, get, set: Some(set) }
 }
 
@@ -243,8 +241,6 @@ fn config_set(call: &mut Call) -> Result<(), Stop> {
     call.reply.ok();
     Ok(())
 }
-
-type Setter = fn(&Shared, &str) -> Result<(), String>;
 
 fn set_parameter(shared: &Shared, name: &[u8], value: &[u8]) -> Result<(Setter, String), String> {
     let shown = error::echo(name);

@@ -17,7 +17,7 @@ use super::outgoing::Outgoing;
 use super::readiness;
 use super::seat::{self, Desk, Transport};
 use crate::clients::Client;
-use crate::clock;
+use crate::clock::UnixMillis;
 use crate::limits;
 use crate::session::{Next, Session};
 
@@ -74,7 +74,7 @@ async fn converse(epoll: &Epoll, client: &Arc<Client>, session: &mut Session, wa
     let mut next = Next::Receive;
     loop {
         if !outgoing.is_empty() {
-            send(&socket, &mut outgoing, watch)?;
+            send(&socket, &mut outgoing, watch, desk.now())?;
             desk.sent(session, outgoing.len());
         }
         match next {
@@ -97,7 +97,7 @@ async fn converse(epoll: &Epoll, client: &Arc<Client>, session: &mut Session, wa
         };
         let mut ready = readiness.ready(interest).await?;
         if ready.ready().is_writable() && !outgoing.is_empty() {
-            match send(&socket, &mut outgoing, watch) {
+            match send(&socket, &mut outgoing, watch, desk.now()) {
                 Ok(()) if outgoing.is_empty() => {}
                 Ok(()) => ready.clear_ready_matching(tokio::io::Ready::WRITABLE),
                 Err(error) => return Err(error),
@@ -126,17 +126,17 @@ async fn converse(epoll: &Epoll, client: &Arc<Client>, session: &mut Session, wa
 }
 
 /// Sends what the socket takes.
-fn send(mut socket: &socket2::Socket, outgoing: &mut Outgoing, watch: &Watch) -> io::Result<()> {
+fn send(mut socket: &socket2::Socket, outgoing: &mut Outgoing, watch: &Watch, now: UnixMillis) -> io::Result<()> {
     while let Some(piece) = outgoing.front() {
         match socket.write(piece) {
             Ok(sent) => {
                 outgoing.advance(sent);
-                watch.sending_since.set(if outgoing.is_empty() { 0 } else { clock::now() });
+                watch.sending_since.set(if outgoing.is_empty() { 0 } else { now });
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if watch.sending_since.get() == 0 {
-                    watch.sending_since.set(clock::now());
+                    watch.sending_since.set(now);
                 }
                 return Ok(());
             }

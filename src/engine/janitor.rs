@@ -24,7 +24,9 @@ pub struct Watch {
 
 /// One core's connections, as its janitor sees them.
 #[derive(Default)]
-pub struct Roster(RefCell<HashMap<u64, (Arc<Client>, Rc<Watch>)>>);
+pub struct Roster(RefCell<HashMap<u64, Entry>>);
+
+type Entry = (Arc<Client>, Rc<Watch>);
 
 impl Roster {
     pub fn enter(&self, client: &Arc<Client>) -> Rc<Watch> {

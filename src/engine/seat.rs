@@ -1,6 +1,6 @@
 //! One core's tasks, whichever engine runs them: accepting, taking over connections, background work, the drain.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::net::{Shutdown, TcpListener};
@@ -16,7 +16,7 @@ use tokio::task::spawn_local;
 use super::janitor::Roster;
 use super::{Accepted, Admission, Seat, SeatLinks, admit, report_accept_error};
 use crate::clients::{Client, Peer};
-use crate::clock;
+use crate::clock::{self, UnixMillis};
 use crate::limits;
 use crate::resp::reply::Reply;
 use crate::session::{self, Next, Session};
@@ -45,6 +45,8 @@ pub struct Desk {
     pub(super) links: SeatLinks,
     pub roster: Roster,
     core: RefCell<session::Core>,
+    /// The time of the last turn: near enough for whatever is not about keys.
+    now: Cell<UnixMillis>,
     reply: RefCell<Reply>,
     left: Notify,
 }
@@ -55,6 +57,7 @@ impl Desk {
             links: SeatLinks { index: seat.index, shared: seat.shared.clone(), cores: seat.cores.clone() },
             roster: Roster::default(),
             core: RefCell::new(session::Core::new(seat.shared.clone(), seat.index)),
+            now: Cell::new(clock::now()),
             reply: RefCell::default(),
             left: Notify::new(),
         }
@@ -71,11 +74,17 @@ impl Desk {
     /// Lets a session take in what was received, and hands its replies to `take`, which must leave none behind.
     pub fn advance(&self, session: &mut Session, input: &[u8], queued: usize, take: impl FnOnce(&mut Reply)) -> Next {
         let mut reply = self.reply.borrow_mut();
-        let next = session.advance(input, &mut self.core.borrow_mut(), clock::now(), queued, &mut reply);
+        let now = clock::now();
+        self.now.set(now);
+        let next = session.advance(input, &mut self.core.borrow_mut(), now, queued, &mut reply);
         self.stats().net_output_bytes.add(reply.len() as u64);
         take(&mut reply);
         debug_assert!(reply.is_empty());
         next
+    }
+
+    pub fn now(&self) -> UnixMillis {
+        self.now.get()
     }
 
     /// Tells a session that replies have left.
@@ -197,7 +206,8 @@ async fn tend_connections<T: Transport>(transport: Rc<T>) {
     let desk = transport.desk();
     loop {
         tokio::time::sleep(Duration::from_millis(limits::JANITOR_PERIOD_MS)).await;
-        desk.roster.close_overdue(&desk.links.shared, desk.stats(), clock::now());
+        desk.now.set(clock::now());
+        desk.roster.close_overdue(&desk.links.shared, desk.stats(), desk.now());
         transport.reclaim();
     }
 }

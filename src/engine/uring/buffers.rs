@@ -1,4 +1,4 @@
-//! One core's I/O buffers: those registered with its ring, and ordinary ones for when they are all taken.
+//! One core's I/O buffers: those registered with its ring or, where that is refused, ordinary ones to receive into.
 //!
 //! Invariant: `armed <= armed_max`: connections that wait for input never take the buffers that are needed for sending.
 
@@ -11,6 +11,7 @@ use crate::limits;
 use crate::system;
 use crate::units::human;
 
+/// What a connection waits for input with.
 pub enum Buffer {
     Registered(FixedBuf),
     Ordinary(Vec<u8>),
@@ -38,7 +39,8 @@ impl DerefMut for Buffer {
 
 pub struct Buffers {
     registered: Vec<FixedBuf>,
-    spare: Vec<Vec<u8>>,
+    /// Without registration connections wait with these.
+    ordinary: Option<Vec<Vec<u8>>>,
     /// Buffers that wait for input with their connections, and how many may.
     armed: usize,
     armed_max: usize,
@@ -51,39 +53,44 @@ impl Buffers {
             0 => (Vec::new(), (0, "switched off".to_owned())),
             _ => register(wanted),
         };
+        let ordinary = registered.is_empty().then(Vec::new);
         // A quarter stays for sending. Without registration as many ordinary ones may wait.
         let total = if registered.is_empty() { limits::REGISTERED_BUFFERS_MAX } else { registered.len() };
-        let buffers = Buffers { registered, spare: Vec::new(), armed: 0, armed_max: total - total / 4 };
-        (buffers, registration)
+        (Buffers { registered, ordinary, armed: 0, armed_max: total - total / 4 }, registration)
     }
 
     /// A buffer to wait for input with; `None` when enough connections have one: wait without.
     pub fn arm(&mut self) -> Option<Buffer> {
-        (self.armed < self.armed_max).then(|| {
-            self.armed += 1;
-            self.take()
-        })
+        if self.armed == self.armed_max {
+            return None;
+        }
+        let buffer = match &mut self.ordinary {
+            Some(ordinary) => Buffer::Ordinary(ordinary.pop().unwrap_or_else(|| vec![0; limits::IO_BUFFER_BYTES])),
+            None => Buffer::Registered(self.registered.pop()?),
+        };
+        self.armed += 1;
+        Some(buffer)
     }
 
-    /// The wait is over; the buffer may be used on.
-    pub fn disarm(&mut self) {
+    /// The wait is over and the input has been taken in.
+    pub fn disarm(&mut self, buffer: Buffer) {
         self.armed -= 1;
-    }
-
-    /// A buffer for right now: sending, or receiving what is there already.
-    pub fn take(&mut self) -> Buffer {
-        match self.registered.pop() {
-            Some(buffer) => Buffer::Registered(buffer),
-            None => Buffer::Ordinary(self.spare.pop().unwrap_or_else(|| vec![0; limits::IO_BUFFER_BYTES])),
+        match (buffer, &mut self.ordinary) {
+            (Buffer::Registered(buffer), _) => self.registered.push(buffer),
+            (Buffer::Ordinary(buffer), Some(ordinary)) if ordinary.len() < limits::SPARE_BUFFERS_MAX => {
+                ordinary.push(buffer);
+            }
+            (Buffer::Ordinary(_), _) => {}
         }
     }
 
-    pub fn put(&mut self, buffer: Buffer) {
-        match buffer {
-            Buffer::Registered(buffer) => self.registered.push(buffer),
-            Buffer::Ordinary(buffer) if self.spare.len() < limits::SPARE_BUFFERS_MAX => self.spare.push(buffer),
-            Buffer::Ordinary(_) => {}
-        }
+    /// A registered buffer to send from, if there is one.
+    pub fn take(&mut self) -> Option<FixedBuf> {
+        self.registered.pop()
+    }
+
+    pub fn put(&mut self, buffer: FixedBuf) {
+        self.registered.push(buffer);
     }
 
     /// More connections want to wait with a buffer than may.

@@ -7,11 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
+use bytes::Bytes;
+
 use super::Uring;
 use super::buffers::Buffer;
 use super::ring::{self, Chunk};
 use crate::clients::Client;
-use crate::clock;
 use crate::engine::janitor::Watch;
 use crate::engine::outgoing::Outgoing;
 use crate::limits;
@@ -23,13 +24,11 @@ enum Waiting {
     Armed(ring::Receive),
     /// Without one, because enough others have theirs.
     Polled(ring::Operation<Arc<Client>>),
-    /// Input is there, and is being fetched.
-    Fetching(ring::Receive),
 }
 
 enum Event {
     Received(io::Result<usize>, Buffer),
-    /// There is input, but no buffer yet.
+    /// There is input, but it has not been received.
     Readable,
     Sent(io::Result<usize>, Chunk),
 }
@@ -86,23 +85,21 @@ impl Connection<'_> {
                 _ => {}
             }
             match self.event().await {
-                Event::Received(Ok(received @ 1..), buffer) => {
-                    self.count_receive(&buffer);
-                    next = self.advance(&buffer[..received]);
-                    self.uring.buffers.borrow_mut().put(buffer);
-                }
                 Event::Received(Err(error), buffer) if is_passing(&error) => {
-                    self.uring.buffers.borrow_mut().put(buffer);
+                    // Its buffer was called back: it waits on without one.
+                    self.uring.buffers.borrow_mut().disarm(buffer);
                     self.waiting = Some(Waiting::Polled(ring::readable(self.client.clone())));
                 }
-                Event::Received(_, buffer) => {
-                    // The peer has sent all it will: what it asked is answered before the end.
-                    self.uring.buffers.borrow_mut().put(buffer);
-                    next = Next::Close;
+                Event::Received(received, buffer) => {
+                    next = self.take_in(received, &buffer);
+                    self.count_receive(&buffer);
+                    self.uring.buffers.borrow_mut().disarm(buffer);
                 }
                 Event::Readable => {
-                    let buffer = self.uring.buffers.borrow_mut().take();
-                    self.waiting = Some(Waiting::Fetching(ring::receive(self.client.clone(), buffer)));
+                    let mut scratch = self.uring.scratch.borrow_mut();
+                    let received = ring::receive_now(&self.client, &mut scratch);
+                    next = self.take_in(received, &scratch);
+                    self.uring.desk.stats().unregistered_receives.add(1);
                 }
                 Event::Sent(Ok(sent), chunk) => self.note_sent(sent, chunk),
                 Event::Sent(Err(error), chunk) if is_passing(&error) => self.note_sent(0, chunk),
@@ -111,6 +108,16 @@ impl Connection<'_> {
                     return;
                 }
             }
+        }
+    }
+
+    fn take_in(&mut self, received: io::Result<usize>, buffer: &[u8]) -> Next {
+        match received {
+            // The peer has sent all it will, and what it asked is answered before the end.
+            Ok(0) => Next::Close,
+            Ok(received) => self.advance(&buffer[..received]),
+            Err(error) if is_passing(&error) => Next::Receive,
+            Err(_) => Next::Close,
         }
     }
 
@@ -125,9 +132,13 @@ impl Connection<'_> {
             Some([]) => {}
             // The usual turn: everything fits one buffer, and nothing waits before it.
             Some(bytes) if bytes.len() <= limits::IO_BUFFER_BYTES && outgoing.is_empty() && ready.is_none() => {
-                let mut buffer = buffers.borrow_mut().take();
-                buffer[..bytes.len()].copy_from_slice(bytes);
-                *ready = Some(Chunk::Buffered { buffer, from: 0, to: bytes.len() });
+                *ready = Some(match buffers.borrow_mut().take() {
+                    Some(mut buffer) => {
+                        buffer[..bytes.len()].copy_from_slice(bytes);
+                        Chunk::Registered { buffer, from: 0, to: bytes.len() }
+                    }
+                    None => Chunk::Direct(Bytes::copy_from_slice(bytes)),
+                });
                 reply.clear();
             }
             _ => outgoing.append(reply),
@@ -141,31 +152,30 @@ impl Connection<'_> {
         let Some(chunk) = self.ready.take().or_else(|| self.next_chunk()) else { return };
         self.in_flight = chunk.len();
         if self.watch.sending_since.get() == 0 {
-            self.watch.sending_since.set(clock::now());
+            self.watch.sending_since.set(self.uring.desk.now());
         }
         self.sending = Some(ring::send(self.client.clone(), chunk));
     }
 
     fn next_chunk(&mut self) -> Option<Chunk> {
-        if self.outgoing.front()?.len() >= limits::SHARED_REPLY_MIN_BYTES {
-            return self.outgoing.pop().map(Chunk::Direct);
-        }
-        let mut buffer = self.uring.buffers.borrow_mut().take();
+        let is_large = self.outgoing.front()?.len() >= limits::SHARED_REPLY_MIN_BYTES;
+        let buffer = if is_large { None } else { self.uring.buffers.borrow_mut().take() };
+        let Some(mut buffer) = buffer else { return self.outgoing.pop().map(Chunk::Direct) };
         let to = self.outgoing.fill(&mut buffer, limits::SHARED_REPLY_MIN_BYTES);
-        Some(Chunk::Buffered { buffer, from: 0, to })
+        Some(Chunk::Registered { buffer, from: 0, to })
     }
 
     fn note_sent(&mut self, sent: usize, chunk: Chunk) {
         let left = chunk.len() - sent;
         self.in_flight = left;
         if sent > 0 {
-            self.watch.sending_since.set(if left + self.outgoing.len() > 0 { clock::now() } else { 0 });
+            self.watch.sending_since.set(if left + self.outgoing.len() > 0 { self.uring.desk.now() } else { 0 });
         }
         if left == 0 {
             self.recycle(chunk);
         } else {
             let rest = match chunk {
-                Chunk::Buffered { buffer, from, to } => Chunk::Buffered { buffer, from: from + sent, to },
+                Chunk::Registered { buffer, from, to } => Chunk::Registered { buffer, from: from + sent, to },
                 Chunk::Direct(mut bytes) => Chunk::Direct(bytes.split_off(sent)),
             };
             self.sending = Some(ring::send(self.client.clone(), rest));
@@ -175,7 +185,7 @@ impl Connection<'_> {
     }
 
     fn recycle(&mut self, chunk: Chunk) {
-        if let Chunk::Buffered { buffer, .. } = chunk {
+        if let Chunk::Registered { buffer, .. } = chunk {
             self.uring.buffers.borrow_mut().put(buffer);
         }
     }
@@ -210,7 +220,7 @@ impl Connection<'_> {
             }
             let event = match &mut self.waiting {
                 None => return Poll::Pending,
-                Some(Waiting::Armed(receive) | Waiting::Fetching(receive)) => match Pin::new(receive).poll(cx) {
+                Some(Waiting::Armed(receive)) => match Pin::new(receive).poll(cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready((result, (_, buffer))) => Event::Received(result, buffer),
                 },
@@ -219,10 +229,8 @@ impl Connection<'_> {
                     Poll::Ready(_) => Event::Readable,
                 },
             };
-            if matches!(self.waiting.take(), Some(Waiting::Armed(_))) {
-                self.watch.armed.set(false);
-                self.uring.buffers.borrow_mut().disarm();
-            }
+            self.waiting = None;
+            self.watch.armed.set(false);
             Poll::Ready(event)
         })
         .await
@@ -233,7 +241,7 @@ impl Connection<'_> {
         self.client.kill();
         while self.sending.is_some() || self.waiting.is_some() {
             match self.event().await {
-                Event::Received(_, buffer) => self.uring.buffers.borrow_mut().put(buffer),
+                Event::Received(_, buffer) => self.uring.buffers.borrow_mut().disarm(buffer),
                 Event::Sent(_, chunk) => self.recycle(chunk),
                 Event::Readable => {}
             }

@@ -19,7 +19,7 @@ use io_uring::{IoUring, opcode};
 use super::Seat;
 use super::seat::{self, Desk, Transport};
 use crate::clients::Client;
-use crate::clock;
+use crate::limits;
 use crate::system;
 use buffers::Buffers;
 
@@ -116,7 +116,8 @@ pub fn run(rung: Rung, buffers: usize, seat: Seat, report: impl FnOnce(Registrat
     runtime.block_on(async {
         let (buffers, registration) = Buffers::new(buffers);
         report(registration);
-        let transport = Rc::new(Uring { desk: Desk::new(&seat), buffers: RefCell::new(buffers) });
+        let scratch = RefCell::new(vec![0; limits::IO_BUFFER_BYTES]);
+        let transport = Rc::new(Uring { desk: Desk::new(&seat), buffers: RefCell::new(buffers), scratch });
         seat::run(transport, seat).await
     })?;
     // Nothing is under way any more that matters, and the process ends next: tokio-uring's own clean-up would wait
@@ -128,6 +129,8 @@ pub fn run(rung: Rung, buffers: usize, seat: Seat, report: impl FnOnce(Registrat
 pub(super) struct Uring {
     desk: Desk,
     buffers: RefCell<Buffers>,
+    /// Where input is received that was waited for without a buffer.
+    scratch: RefCell<Vec<u8>>,
 }
 
 impl Transport for Uring {
@@ -152,7 +155,7 @@ impl Transport for Uring {
     /// Silent connections give their buffers back when others could use them.
     fn reclaim(&self) {
         if self.buffers.borrow().is_short() {
-            for client in self.desk.roster.silent_and_armed(clock::now()) {
+            for client in self.desk.roster.silent_and_armed(self.desk.now()) {
                 ring::cancel(client);
             }
         }

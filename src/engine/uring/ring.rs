@@ -13,6 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use io_uring::types::{CancelBuilder, Fd};
 use io_uring::{IoUring, cqueue, opcode, squeue};
+use nix::sys::socket::MsgFlags;
+use tokio_uring::buf::fixed::FixedBuf;
 use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 
 use super::buffers::Buffer;
@@ -62,10 +64,16 @@ pub fn readable(client: Arc<Client>) -> Operation<Arc<Client>> {
     submit(client, entry)
 }
 
+/// Receives what is there, without waiting and without the ring: a connection that was waited for without a buffer
+/// needs none in between.
+pub fn receive_now(client: &Client, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(nix::sys::socket::recv(client.as_fd().as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
+}
+
 /// What is being sent.
 pub enum Chunk {
-    /// The bytes `from..to` of a buffer.
-    Buffered { buffer: Buffer, from: usize, to: usize },
+    /// The bytes `from..to` of a registered buffer.
+    Registered { buffer: FixedBuf, from: usize, to: usize },
     /// A piece that is sent from where it lies.
     Direct(Bytes),
 }
@@ -73,7 +81,7 @@ pub enum Chunk {
 impl Chunk {
     pub fn len(&self) -> usize {
         match self {
-            Chunk::Buffered { from, to, .. } => to - from,
+            Chunk::Registered { from, to, .. } => to - from,
             Chunk::Direct(bytes) => bytes.len(),
         }
     }
@@ -85,20 +93,15 @@ pub type Send = Operation<(Arc<Client>, Chunk)>;
 pub fn send(client: Arc<Client>, chunk: Chunk) -> Send {
     let socket = descriptor(&client);
     let entry = match &chunk {
-        Chunk::Buffered { buffer, from, to } => {
+        Chunk::Registered { buffer, from, to } => {
             let (start, len) = (buffer[*from..*to].as_ptr(), (to - from) as u32);
-            match buffer {
-                Buffer::Registered(fixed) => opcode::WriteFixed::new(socket, start, len, fixed.buf_index()).build(),
-                Buffer::Ordinary(_) => plain_send(socket, start, len),
-            }
+            opcode::WriteFixed::new(socket, start, len, buffer.buf_index()).build()
         }
-        Chunk::Direct(bytes) => plain_send(socket, bytes.as_ptr(), bytes.len() as u32),
+        Chunk::Direct(bytes) => {
+            opcode::Send::new(socket, bytes.as_ptr(), bytes.len() as u32).flags(libc::MSG_NOSIGNAL).build()
+        }
     };
     submit((client, chunk), entry)
-}
-
-fn plain_send(socket: Fd, start: *const u8, len: u32) -> squeue::Entry {
-    opcode::Send::new(socket, start, len).flags(libc::MSG_NOSIGNAL).build()
 }
 
 /// Accepts one connection. The future must run to its end: a dropped one would lose the accepted socket.
