@@ -134,11 +134,13 @@ pub const fn data_bytes(memory_cap_bytes: usize, registered_bytes: usize) -> usi
     memory_cap_bytes - memory_cap_bytes / CLIENT_MEMORY_SHARE - registered_bytes
 }
 
-/// The largest value: what clients may hold while it arrives, half of a shard, and Redis's own limit.
+/// The largest value: what clients may hold while it arrives (with the rest of its request, and a little for others),
+/// half of a shard, and Redis's own limit.
 pub const fn largest_value_bytes(memory_cap_bytes: usize, shard_bytes: usize) -> usize {
     let mut largest = VALUE_MAX_BYTES;
-    if memory_cap_bytes / CLIENT_MEMORY_SHARE < largest {
-        largest = memory_cap_bytes / CLIENT_MEMORY_SHARE;
+    let arriving = memory_cap_bytes / CLIENT_MEMORY_SHARE - 8 * CLIENT_MEMORY_STEP_BYTES;
+    if arriving < largest {
+        largest = arriving;
     }
     if shard_bytes / 2 < largest {
         largest = shard_bytes / 2;

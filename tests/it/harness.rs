@@ -266,3 +266,19 @@ pub fn temporary(name: &str) -> std::path::PathBuf {
     let unique = NEXT.fetch_add(1, Relaxed);
     std::env::temp_dir().join(format!("kv-cache-test-{}-{unique}-{name}", std::process::id()))
 }
+
+/// Numbers that look random and are the same in every run: xorshift64.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random((seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) as usize % bound
+    }
+}

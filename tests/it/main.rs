@@ -3,7 +3,24 @@
 //!
 //! | it is about | file |
 //! |---|---|
-//! | a command's replies and errors | `strings`, `counters`, `keys`, `expiry`, `connection`, `introspection` |
+//! | a command's replies and errors | `strings`, `counters`, `keys`, `expiry` |
+//! | handshake, authentication, names, end of a connection | `connection` |
+//! | COMMAND, CONFIG, INFO, TIME | `introspection` |
+//! | input that comes in pieces | `cut` |
+//! | many requests without waiting for replies | `pipelines` |
+//! | values that are streamed | `large_values` |
+//! | clients that do not take their replies | `backpressure` |
+//! | a bound of `limits.rs`, maxclients, timeout | `limits` |
+//! | maxmemory and its policies | `memory_cap` |
+//! | connections on cores | `balance`, `idle_connections` |
+//! | what concurrent clients may see | `linearizability`, and for several keys `keys` |
+//! | input that is meant to hurt | `malicious` |
+//! | signals, SHUTDOWN, the drain | `drain` |
+//! | flags, environment, file, banner, ports | `options` |
+//! | the Unix socket | `unix_socket` |
+//! | hosts that forbid io_uring or locked memory | `engine_fallback` |
+//!
+//! `harness` starts servers, `client` speaks to them, `wire` reads replies.
 
 mod client;
 mod harness;
@@ -15,11 +32,17 @@ mod connection;
 mod counters;
 mod cut;
 mod drain;
+mod engine_fallback;
 mod expiry;
+mod idle_connections;
 mod introspection;
 mod keys;
 mod large_values;
 mod limits;
+mod linearizability;
+mod malicious;
 mod memory_cap;
+mod options;
 mod pipelines;
 mod strings;
+mod unix_socket;

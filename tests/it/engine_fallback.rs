@@ -1,0 +1,151 @@
+//! Hosts that forbid io_uring, or give it too little: the server says so, with the remedy, and runs.
+//!
+//! The faults come from `strace --inject`. It runs as a grandchild (`-D`), so that the server stays our child.
+
+use std::process::{Command, Stdio};
+
+use kv_cache::limits;
+
+use crate::client::{bulk, patterned, request};
+use crate::harness::{self, Server, run_to_end, skip, temporary, wait_until};
+
+/// The server with faults injected into its system calls; `None`, said plainly, where this host forbids tracing.
+/// `threads`: `-f` to trace all threads.
+fn injected(test: &str, threads: &str, faults: &[&str], flags: &[&str]) -> Option<Command> {
+    let works = Command::new("strace").args(["-f", "-D", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
+    if !works.is_ok_and(|status| status.success()) {
+        skip(test, "strace is not there or may not trace");
+        return None;
+    }
+    let mut wrapper = vec!["strace", threads, "-D", "-qq", "-o", "/dev/null"];
+    for fault in faults {
+        wrapper.extend(["-e", fault]);
+    }
+    Some(harness::wrapped(&wrapper, env!("CARGO_BIN_EXE_kv-cache"), flags))
+}
+
+/// Enough to see that it serves.
+fn serves(server: &Server) {
+    let mut client = server.client();
+    let value = patterned(200_000, 1);
+    client.send([request(&[b"SET".as_slice(), b"k", &value]), request(&["GET", "k"])].concat());
+    client.expect("+OK\r\n");
+    client.expect(bulk(&value));
+    let mut many: Vec<_> = (0..50).map(|_| server.client()).collect();
+    many.iter_mut().for_each(|client| client.check("STRLEN k", ":200000\r\n"));
+}
+
+#[test]
+fn without_a_ring_it_runs_on_epoll_and_says_why() {
+    for (errno, remedy) in [
+        ("EPERM", ""),
+        ("EACCES", ""),
+        ("ENOSYS", "Linux 5.11"),
+        ("ENOMEM", "locked memory"),
+        ("EINVAL", "too old"),
+        ("EMFILE", "ulimit -n"),
+    ] {
+        let fault = format!("inject=io_uring_setup:error={errno}");
+        let Some(command) = injected("without_a_ring", "-f", &[&fault], &[]) else { return };
+        let server = Server::spawn(command);
+        assert_eq!(server.info("engine"), "epoll", "{errno}");
+        let reason = server.info("engine_reason");
+        assert!(reason.contains("io_uring") && reason.contains(remedy), "{errno}: {reason}");
+        wait_until("the warning", || server.stderr().contains("running on epoll"));
+        assert!(server.stderr().contains(&reason), "{errno}: {}", server.stderr());
+        assert!(server.stdout().contains(&format!("engine             epoll: {reason}")));
+        serves(&server);
+    }
+}
+
+#[test]
+fn asked_for_the_ring_alone_it_refuses_to_start() {
+    let fault = "inject=io_uring_setup:error=EPERM";
+    let Some(command) = injected("asked_for_the_ring_alone", "-f", &[fault], &["--engine=uring"]) else { return };
+    let (code, stdout, stderr) = run_to_end(command);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
+    assert!(stderr.contains("io_uring") && stderr.contains("--engine epoll"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+/// The first rung of the ladder is refused as an older kernel does it. Only the main thread, which probes, is traced.
+#[test]
+fn an_older_kernel_gets_an_older_ring() {
+    let fault = "inject=io_uring_setup:error=EINVAL:when=1";
+    let Some(command) = injected("an_older_kernel", "-qq", &[fault], &[]) else { return };
+    let server = Server::spawn(command);
+    assert_eq!(server.info("engine"), "io_uring");
+    assert!(server.info("engine_reason").contains("SINGLE_ISSUER needs Linux 6.0"), "{}", server.info("engine_reason"));
+    serves(&server);
+}
+
+#[test]
+fn buffers_that_cannot_be_registered_are_done_without() {
+    let fault = "inject=io_uring_register:error=ENOMEM";
+    let Some(command) = injected("buffers_that_cannot_be_registered", "-f", &[fault], &[]) else { return };
+    let server = Server::spawn(command);
+    assert_eq!(server.info("engine"), "io_uring");
+    assert_eq!(server.info("registered_buffers_per_core"), "0");
+    let bytes = limits::REGISTERED_BUFFERS_MAX * limits::IO_BUFFER_BYTES;
+    let reason = server.info("registered_buffers_reason");
+    assert!(reason.contains(&format!("{bytes} bytes of locked memory are needed")), "{reason}");
+    wait_until("the warning", || server.stderr().contains("buffers are not registered"));
+    assert!(server.stdout().contains("registered buffers none: "));
+    serves(&server);
+    assert_eq!(server.info_number("registered_receives"), 0);
+}
+
+#[test]
+fn interrupted_and_refused_calls_are_made_again() {
+    for fault in [
+        "inject=io_uring_enter:error=EINTR:when=3+7",
+        "inject=io_uring_enter:error=EBUSY:when=20+9",
+        "inject=io_uring_enter:error=EAGAIN:when=20+9",
+    ] {
+        let Some(command) = injected("interrupted_and_refused_calls", "-f", &[fault], &["--threads=1"]) else { return };
+        let server = Server::spawn(command);
+        serves(&server);
+        assert_eq!(server.info("engine"), "io_uring", "{fault}");
+    }
+}
+
+/// Root never meets the limit on locked memory: an ordinary user with 64 KiB of it.
+#[test]
+fn little_locked_memory_is_enough_to_run() {
+    // Where the tree lies, an ordinary user may have no access.
+    let binary = temporary("kv-cache");
+    std::fs::copy(env!("CARGO_BIN_EXE_kv-cache"), &binary).unwrap();
+    let wrapper = [
+        "setpriv",
+        "--reuid=65534",
+        "--clear-groups",
+        "--inh-caps=-all",
+        "--bounding-set=-all",
+        "prlimit",
+        "--memlock=65536:65536",
+    ];
+    let allowed = Command::new(wrapper[0]).args(&wrapper[1..]).arg("true").stderr(Stdio::null()).status();
+    if !allowed.is_ok_and(|status| status.success()) {
+        let _ = std::fs::remove_file(&binary);
+        return skip("little_locked_memory", "setpriv may not drop privileges here; run the tests as root");
+    }
+    let server = Server::spawn(harness::wrapped(&wrapper, binary.to_str().unwrap(), &[]));
+    std::fs::remove_file(&binary).unwrap();
+    assert_eq!(server.info("engine"), "io_uring");
+    assert_eq!(server.info("registered_buffers_per_core"), "0");
+    let reason = server.info("registered_buffers_reason");
+    let bytes = limits::REGISTERED_BUFFERS_MAX * limits::IO_BUFFER_BYTES;
+    assert!(reason.contains(&format!("{bytes} bytes of locked memory")) && reason.contains("64.00 KiB"), "{reason}");
+    assert!(reason.contains("ulimit -l"), "{reason}");
+    serves(&server);
+}
+
+#[test]
+fn registered_buffers_can_be_switched_off() {
+    let server = Server::spawn(harness::command(&["--engine=uring", "--registered-buffers=off"]));
+    assert_eq!(server.info("registered_buffers_reason"), "switched off");
+    serves(&server);
+    assert_eq!(server.info_number("registered_receives"), 0);
+    assert!(server.info_number("unregistered_receives") > 0);
+    assert!(!server.stderr().contains("not registered"), "asked for, so nothing to warn of");
+}

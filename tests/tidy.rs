@@ -1,0 +1,295 @@
+//! The tree keeps its own rules: who may know whom, what opens a file, how long it is, where `unsafe` stands, and that
+//! tables in the documentation are those of the code.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kv_cache::command::{Command, Group, Table};
+
+/// What a module may import of the crate, apart from its own parts. A folder stands for all its files.
+const EDGES: [(&str, &[&str]); 11] = [
+    ("resp", &["limits"]),
+    ("shard", &["clock"]),
+    ("keyspace.rs", &["clock", "shard"]),
+    ("clients.rs", &["clock", "limits", "resp"]),
+    ("error.rs", &["limits"]),
+    ("system.rs", &["limits"]),
+    ("stats.rs", &[]),
+    ("glob.rs", &[]),
+    ("units.rs", &[]),
+    ("clock.rs", &[]),
+    ("limits.rs", &[]),
+];
+
+/// Code that is driven from outside: nothing in it waits, and it knows no socket.
+const SANS_IO: [&str; 5] = ["resp", "command", "shard", "keyspace.rs", "session.rs"];
+const IO_WORDS: [&str; 11] = [
+    "async",
+    "await",
+    "tokio",
+    "tokio_uring",
+    "io_uring",
+    "socket2",
+    "TcpStream",
+    "TcpListener",
+    "UnixStream",
+    "UnixListener",
+    "SystemTime",
+];
+
+/// The modules that are written in `unsafe` because something asks for it; each says what.
+const UNSAFE_FILES: [&str; 4] =
+    ["src/engine/readiness.rs", "src/engine/uring/ring.rs", "src/shard/extent.rs", "src/shard/prefetch.rs"];
+
+const LINES_MAX: usize = 600;
+
+struct Source {
+    /// From the root of the tree.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// The lines of code, numbered from 1, without comments.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.text.lines().enumerate().map(|(index, line)| (index + 1, line));
+        lines.map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
+    }
+
+    fn is_in(&self, part: &str) -> bool {
+        let rest = self.path.strip_prefix("src/").unwrap_or_default();
+        rest == part || rest.strip_prefix(part).is_some_and(|rest| rest.starts_with('/'))
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every Rust file of the tree.
+fn sources() -> Vec<Source> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = ["src", "tests", "tools", "benches"].iter().map(|name| root().join(name)).collect();
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let path = entry.unwrap().path();
+            if path.is_dir() && path.file_name().is_none_or(|name| name != "target") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push(Source { path: path.strip_prefix(root()).unwrap().display().to_string(), text });
+            }
+        }
+    }
+    assert!(found.len() > 50, "the tree is not where it was");
+    found
+}
+
+/// Fails with all offences at once.
+fn report(offences: Vec<String>, rule: &str) {
+    assert!(offences.is_empty(), "{rule}:\n  {}", offences.join("\n  "));
+}
+
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|c: char| !c.is_alphanumeric() && c != '_')
+}
+
+/// The modules of the crate that a line names: `crate::a`, `crate::{a, b}`.
+fn imports(line: &str) -> Vec<&str> {
+    let after = line.match_indices("crate::").map(|(at, found)| &line[at + found.len()..]);
+    after
+        .flat_map(|rest| match rest.strip_prefix('{') {
+            Some(group) => group.split('}').next().unwrap_or_default().split(',').collect(),
+            None => vec![rest],
+        })
+        .filter_map(|path| words(path.trim()).next())
+        .collect()
+}
+
+#[test]
+fn arrows_go_only_down() {
+    let mut offences = Vec::new();
+    let sources = sources();
+    for (module, allowed) in EDGES {
+        assert!(sources.iter().any(|source| source.is_in(module)), "src/{module} is not there any more");
+        for source in sources.iter().filter(|source| source.is_in(module)) {
+            for (number, line) in source.code() {
+                for name in imports(line) {
+                    if !allowed.contains(&name) && name != module.trim_end_matches(".rs") {
+                        offences.push(format!("{}:{number}: {name}", source.path));
+                    }
+                }
+            }
+        }
+    }
+    report(offences, "a module imports what it must not know");
+}
+
+#[test]
+fn sessions_commands_and_shards_know_no_socket() {
+    let mut offences = Vec::new();
+    for source in sources().iter().filter(|source| SANS_IO.iter().any(|part| source.is_in(part))) {
+        for (number, line) in source.code() {
+            if let Some(word) = words(line).find(|word| IO_WORDS.contains(word)) {
+                offences.push(format!("{}:{number}: {word}", source.path));
+            }
+            if line.contains("std::net") {
+                offences.push(format!("{}:{number}: std::net", source.path));
+            }
+        }
+    }
+    report(offences, "code that is driven from outside waits or knows a socket");
+}
+
+#[test]
+fn kv_bench_is_a_stranger_to_the_server() {
+    let sources = sources();
+    let offences: Vec<_> = sources
+        .iter()
+        .filter(|source| source.path.starts_with("tools/") && source.code().any(|(_, line)| line.contains("kv_cache")))
+        .map(|source| source.path.clone())
+        .collect();
+    report(offences, "kv-bench measures every server alike, and imports none");
+}
+
+#[test]
+fn every_file_opens_with_what_it_is() {
+    let offences = sources()
+        .iter()
+        .filter(|source| {
+            let opening: String = source.text.lines().map_while(|line| line.strip_prefix("//! ")).collect();
+            !opening.contains(['.', ':'])
+        })
+        .map(|source| source.path.clone())
+        .collect();
+    report(offences, "a file must open with a `//!` sentence");
+}
+
+#[test]
+fn files_are_read_in_one_sitting() {
+    let sources = sources();
+    let lengths = sources.iter().map(|source| (source.text.lines().count(), &source.path));
+    let offences = lengths.filter(|(lines, _)| *lines > LINES_MAX).map(|(lines, path)| format!("{path}: {lines}"));
+    report(offences.collect(), "a file is longer than 600 lines");
+}
+
+#[test]
+fn unsafe_is_rare_and_justified() {
+    let mut offences = Vec::new();
+    for source in sources().iter().filter(|source| source.path.starts_with("src/")) {
+        let lines: Vec<&str> = source.text.lines().collect();
+        for (number, line) in source.code() {
+            if !words(line).any(|word| word == "unsafe") {
+                continue;
+            }
+            if !UNSAFE_FILES.contains(&source.path.as_str()) {
+                offences.push(format!("{}:{number}: not a module for it", source.path));
+            }
+            // The comment above, over as many lines as it has, and past an attribute or the statement's beginning.
+            let above = lines[..number - 1].iter().rev().take(8).map(|line| line.trim());
+            if !above.take_while(|line| !line.is_empty()).any(|line| line.starts_with("// SAFETY:")) {
+                offences.push(format!("{}:{number}: no // SAFETY: above it", source.path));
+            }
+        }
+    }
+    report(offences, "unsafe");
+}
+
+#[test]
+fn tests_wait_for_conditions() {
+    let mut offences = Vec::new();
+    for source in sources().iter().filter(|source| source.path.starts_with("tests/it/")) {
+        if source.path != "tests/it/harness.rs" && source.code().any(|(_, line)| line.contains("sleep(")) {
+            offences.push(source.path.clone());
+        }
+    }
+    report(offences, "a test sleeps; wait_until waits");
+}
+
+#[test]
+fn every_test_file_is_in_the_index() {
+    let index = fs::read_to_string(root().join("tests/it/main.rs")).unwrap();
+    let names = sources();
+    let names = names.iter().filter_map(|source| source.path.strip_prefix("tests/it/")?.strip_suffix(".rs"));
+    let tools = ["main", "harness", "client", "wire"];
+    let offences = names
+        .filter(|name| !tools.contains(name) && !index.contains(&format!("`{name}`")))
+        .map(str::to_owned)
+        .collect();
+    report(offences, "tests/it/main.rs does not say what belongs into");
+}
+
+#[test]
+fn every_dependency_says_what_it_is_for() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let mut section = "";
+    let mut offences = Vec::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+        } else if section.ends_with("dependencies]") && line.contains(" = ") && !line.contains(" # ") {
+            offences.push(line.to_owned());
+        }
+    }
+    report(offences, "a dependency without its reason");
+}
+
+/// Nothing of the machine it was made on belongs into the tree.
+#[test]
+fn the_tree_speaks_of_itself_alone() {
+    let mut offences = Vec::new();
+    for source in sources().iter().filter(|source| source.path != "tests/tidy.rs") {
+        for (index, line) in source.text.lines().enumerate() {
+            if ["/work/", "/home/", "/root/"].iter().any(|path| line.contains(path)) {
+                offences.push(format!("{}:{}", source.path, index + 1));
+            }
+        }
+    }
+    report(offences, "a path of somebody's machine");
+}
+
+const BEGIN: &str = "<!-- commands: UPDATE=1 cargo test --test tidy writes this table -->\n";
+const END: &str = "<!-- /commands -->";
+
+/// The commands as the README shows them, from the rows.
+fn command_table() -> String {
+    let mut table = String::new();
+    for group in [Group::String, Group::Generic, Group::Connection, Group::Server] {
+        let mut name = group.name().to_owned();
+        name[..1].make_ascii_uppercase();
+        table.push_str(&format!("\n**{name}**\n\n| command | what it does |\n|---|---|\n"));
+        let mut rows: Vec<_> = Table::get().rows().iter().filter(|row| row.group == group).collect();
+        rows.sort_by_key(|row| row.name);
+        for row in rows {
+            push_row(&mut table, "", row);
+        }
+    }
+    table.push('\n');
+    table
+}
+
+fn push_row(table: &mut String, container: &str, row: &Command) {
+    let name = format!("{container}{}", row.name.to_ascii_uppercase());
+    if row.subcommands.is_empty() || !row.syntax.is_empty() {
+        let usage = format!("{name} {}", row.syntax);
+        table.push_str(&format!("| `{}` | {} |\n", usage.trim_end().replace('|', "\\|"), row.summary));
+    }
+    for sub in row.subcommands {
+        push_row(table, &format!("{name} "), sub);
+    }
+}
+
+#[test]
+fn readme_command_table() {
+    let path = root().join("README.md");
+    let readme = fs::read_to_string(&path).unwrap();
+    let (before, rest) = readme.split_once(BEGIN).expect("the README has the marker before its command table");
+    let (table, after) = rest.split_once(END).expect("the README has the marker after its command table");
+    let wanted = command_table();
+    if table == wanted {
+        return;
+    }
+    assert!(std::env::var_os("UPDATE").is_some(), "the README's command table is old: UPDATE=1 cargo test --test tidy");
+    fs::write(&path, format!("{before}{BEGIN}{wanted}{END}{after}")).unwrap();
+}
