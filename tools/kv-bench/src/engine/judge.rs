@@ -20,11 +20,13 @@ pub struct Judge {
     /// Requests due before this are warm-up.
     pub counts_from: u64,
     pub tally: Tally,
+    /// Replies so far, right or wrong, warm-up or not; greetings are none.
+    pub replies: u64,
 }
 
 impl Judge {
     pub fn new(stock: Arc<Stock>, protocol: Box<dyn Protocol>) -> Judge {
-        Judge { stock, protocol, counts_from: u64::MAX, tally: Tally::default() }
+        Judge { stock, protocol, counts_from: u64::MAX, tally: Tally::default(), replies: 0 }
     }
 
     pub fn protocol(&self) -> &dyn Protocol {
@@ -36,9 +38,10 @@ impl Judge {
         let mut used = 0;
         while let Some(front) = pending.front() {
             // Borrowed apart from the tally, which the verdict changes.
-            let Judge { stock, protocol, counts_from, tally } = self;
+            let Judge { stock, protocol, counts_from, tally, replies } = self;
             let Some((reply, length)) = protocol.decode(front.asked.kind, &input[used..])? else { return Ok(used) };
             used += length;
+            *replies += u64::from(front.asked.kind != Kind::Greeting);
             verdict(stock, tally, &front.asked, reply, (front.due >= *counts_from).then(|| now - front.due));
             pending.pop_front();
         }

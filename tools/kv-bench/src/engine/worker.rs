@@ -85,8 +85,10 @@ pub struct Worker {
     quota: u64,
     /// Requests and greetings without a reply.
     outstanding: usize,
-    /// The last time that a reply came, or that a first request went out.
+    /// The last time that a reply came, or that a request ended a pause.
     alive_at: u64,
+    /// Every request has its reply: a silence is our own.
+    pausing: bool,
     slices: usize,
     cpu_before: cpu::Share,
     trouble: Option<String>,
@@ -110,6 +112,7 @@ impl Worker {
             quota: orders.quota,
             outstanding: 0,
             alive_at: 0,
+            pausing: true,
             slices: 0,
             cpu_before: cpu::Share::default(),
             trouble: None,
@@ -198,7 +201,7 @@ impl Worker {
 
     fn check_alive(&self, now: u64) -> Result<(), String> {
         let timeout = self.orders.timeout;
-        let waits = self.outstanding > 0 || !self.connections.iter().any(Connection::is_open);
+        let waits = !self.pausing || !self.connections.iter().any(Connection::is_open);
         let drained_by = self.window.until.saturating_add(timeout.as_nanos() as u64);
         if waits && now.saturating_sub(self.alive_at) > timeout.as_nanos() as u64 {
             let why = self.trouble.as_deref().unwrap_or("it stalled");
@@ -270,12 +273,13 @@ impl Worker {
             }
         }
         if readable {
-            let clock = orders.clock;
+            let (clock, replies_before) = (orders.clock, judge.replies);
             let (settled, received) = connection.receive(scratch, judge, ended, || clock.now())?;
             judge.tally.counts.bytes_received += received as u64;
-            if settled > 0 {
-                self.outstanding -= settled;
+            self.outstanding -= settled;
+            if judge.replies > replies_before {
                 self.alive_at = clock.now();
+                self.pausing = self.outstanding == 0;
             }
         }
         if self.orders.churn && readable && self.connections[index].is_idle() {
@@ -343,8 +347,9 @@ impl Worker {
         let number = orders.part + index * orders.parts;
         let asked = source.ask(number, orders.connections, judge.protocol(), &mut connection.out);
         connection.pending.push_back(Pending { asked, due });
-        if self.outstanding == 0 {
+        if self.pausing {
             self.alive_at = self.orders.clock.now();
+            self.pausing = false;
         }
         self.outstanding += 1;
         if due >= self.window.from && self.quota != u64::MAX {

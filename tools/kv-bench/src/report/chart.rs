@@ -59,8 +59,11 @@ fn grid(svg: &mut String, x: &Axis, y: &Axis) {
     }
     for (value, text) in &x.marks {
         let at = horizontal(x, *value);
+        // The last mark's text would stick out to the right.
+        let (class, beside) = if at > right - 20.0 { ("y", right + RIGHT - 2.0) } else { ("x", at) };
         push(svg, format_args!("<line class=\"grid\" x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{bottom}\"/>"));
-        push(svg, format_args!("<text class=\"x\" x=\"{at:.1}\" y=\"{}\">{}</text>", bottom + 18.0, escaped(text)));
+        let height = bottom + 18.0;
+        push(svg, format_args!("<text class=\"{class}\" x=\"{beside:.1}\" y=\"{height}\">{}</text>", escaped(text)));
     }
     push(svg, format_args!("<line class=\"axis\" x1=\"{LEFT}\" y1=\"{bottom}\" x2=\"{right}\" y2=\"{bottom}\"/>"));
     let middle = (LEFT + right) / 2.0;

@@ -27,8 +27,9 @@ pub fn run(plan: &Plan, outcome: &Outcome) -> String {
         (latency(all.max()), "slowest"),
         (grouped(trouble), "errors of any kind"),
     ]);
-    let mut charts = percentile_curve(&kinds(outcome, &all));
-    charts.push_str(&distribution(&all));
+    let curves = kinds(outcome, &all);
+    let mut charts = percentile_curve(&curves);
+    charts.push_str(&distribution(&curves[..1]));
     charts.push_str(&throughput_over_time(&outcome.timeline));
     charts.push_str(&latency_over_time(&outcome.timeline));
     let rows = table::run_rows(outcome);
@@ -84,7 +85,7 @@ fn contest(contest: &Contest) -> String {
         escaped(&contest.label()),
         escaped(&table::conditions(&contest.plan)),
         groups.concat(),
-        percentile_curve(&curves),
+        percentile_curve(&curves) + &distribution(&curves),
         html_table(&table::contest_rows(contest)),
         list(&trouble)
     )
@@ -141,21 +142,26 @@ fn percentile_curve(curves: &[(String, &Histogram<u64>)]) -> String {
 }
 
 /// How many requests took how long, in logarithmic bins.
-fn distribution(all: &Histogram<u64>) -> String {
+fn distribution(curves: &[(String, &Histogram<u64>)]) -> String {
     const BINS: usize = 60;
-    let (from, to) = ((all.min().max(1) as f64).ln(), (all.value_at_quantile(0.9999).max(2) as f64 * 1.01).ln());
-    let edge = |bin: usize| (from + (to - from) * bin as f64 / BINS as f64).exp();
-    let mut points = vec![];
-    for bin in 0..BINS {
-        let (low, high) = (edge(bin), edge(bin + 1));
-        let share =
-            all.count_between(low as u64, (high as u64).saturating_sub(1)) as f64 / all.len().max(1) as f64 * 100.0;
-        points.extend([(low, share), (high, share)]);
-    }
-    let highest = points.iter().map(|point| point.1).fold(0.0, f64::max);
-    let x = logarithmic("latency", from.exp(), to.exp(), |value| latency(value as u64));
+    let fastest = curves.iter().map(|(_, latencies)| latencies.min()).min().unwrap_or(1).max(1) as f64;
+    let slowest = curves.iter().map(|(_, latencies)| latencies.value_at_quantile(0.9999)).max().unwrap_or(1) as f64;
+    let width = (slowest.max(fastest * 2.0) / fastest).ln() / BINS as f64;
+    let edge = |bin: usize| fastest * (width * bin as f64).exp();
+    let line = |(name, latencies): &(String, &Histogram<u64>)| {
+        let points = (0..BINS).flat_map(|bin| {
+            let (low, high) = (edge(bin), edge(bin + 1));
+            let count = latencies.count_between(low as u64, (high as u64).saturating_sub(1));
+            let share = count as f64 / latencies.len().max(1) as f64 * 100.0;
+            [(low, share), (high, share)]
+        });
+        Line { name: name.clone(), points: points.collect() }
+    };
+    let curves: Vec<Line> = curves.iter().map(line).collect();
+    let highest = curves.iter().flat_map(|line| &line.points).map(|point| point.1).fold(0.0, f64::max);
+    let x = logarithmic("latency", fastest, edge(BINS), mark);
     let y = linear("share", highest, |value| format!("{value}%"));
-    figure("Requests by latency", &x, &y, &[Line { name: "share".into(), points }])
+    figure("Requests by latency", &x, &y, &curves)
 }
 
 fn throughput_over_time(moments: &[Moment]) -> String {
@@ -189,7 +195,7 @@ fn time_axis(moments: &[Moment]) -> Axis {
 
 fn latency_axis(label: &'static str, curves: &[Line]) -> Axis {
     let values = || curves.iter().flat_map(|line| &line.points).map(|point| point.1);
-    logarithmic(label, values().fold(f64::MAX, f64::min), values().fold(1.0, f64::max), |value| latency(value as u64))
+    logarithmic(label, values().fold(f64::MAX, f64::min), values().fold(1.0, f64::max), mark)
 }
 
 impl Axis {
@@ -197,6 +203,16 @@ impl Axis {
     fn within(mut self) -> Axis {
         self.marks.retain(|(value, _)| *value <= self.to);
         self
+    }
+}
+
+/// A latency as a mark on an axis, where all numbers are round.
+fn mark(nanoseconds: f64) -> String {
+    match nanoseconds {
+        ns if ns >= 1e9 => format!("{} s", ns / 1e9),
+        ns if ns >= 1e6 => format!("{} ms", ns / 1e6),
+        ns if ns >= 1e3 => format!("{} µs", ns / 1e3),
+        ns => format!("{ns} ns"),
     }
 }
 

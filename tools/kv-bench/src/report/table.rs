@@ -4,7 +4,7 @@ use crate::{
     compare::{Contest, Standing},
     engine::Outcome,
     plan::{Extent, Pace, Plan},
-    saturate::Ascent,
+    saturate::{Ascent, Step},
     units::{bytes, grouped, latency, three_digits},
 };
 use hdrhistogram::Histogram;
@@ -137,12 +137,25 @@ pub fn ascent(plan: &Plan, ascent: &Ascent) -> String {
 /// A heading and a row for each step.
 pub fn ascent_rows(ascent: &Ascent) -> Vec<Vec<String>> {
     let rows = ascent.steps.iter().map(|step| {
-        let [p50, p99, max] = [step.p50_nanoseconds, step.p99_nanoseconds, step.max_nanoseconds].map(latency);
+        let [p50, p99, max, late] =
+            [step.p50_nanoseconds, step.p99_nanoseconds, step.max_nanoseconds, step.late_nanoseconds].map(latency);
         let cpu = step.cpu_nanoseconds_per_request.map_or("-".into(), cpu_time);
         let [rate, reached] = [step.rate, step.reached].map(|rate| grouped(rate as u64));
-        vec![rate, reached, p50, p99, max, cpu, if step.held { "held" } else { "not held" }.into()]
+        vec![rate, reached, p50, p99, max, late, cpu, verdict(step, ascent).into()]
     });
-    std::iter::once(heading(&["rate/s", "reached/s", "p50", "p99", "max", "CPU/request", ""])).chain(rows).collect()
+    std::iter::once(heading(&["rate/s", "reached/s", "p50", "p99", "max", "sent late", "CPU/request", ""]))
+        .chain(rows)
+        .collect()
+}
+
+fn verdict(step: &Step, ascent: &Ascent) -> &'static str {
+    match step.held {
+        true => "held",
+        false if u128::from(step.late_nanoseconds) > ascent.bound.as_nanos() / 2 => {
+            "not held (the generator was late itself)"
+        }
+        false => "not held",
+    }
 }
 
 fn standing_row(standing: &Standing, first: &Standing) -> Vec<String> {
