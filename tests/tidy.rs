@@ -249,9 +249,6 @@ fn the_tree_speaks_of_itself_alone() {
     report(offences, "a path of somebody's machine");
 }
 
-const BEGIN: &str = "<!-- commands: UPDATE=1 cargo test --test tidy writes this table -->\n";
-const END: &str = "<!-- /commands -->";
-
 /// The commands as the README shows them, from the rows.
 fn command_table() -> String {
     let mut table = String::new();
@@ -280,16 +277,36 @@ fn push_row(table: &mut String, container: &str, row: &Command) {
     }
 }
 
-#[test]
-fn readme_command_table() {
-    let path = root().join("README.md");
-    let readme = fs::read_to_string(&path).unwrap();
-    let (before, rest) = readme.split_once(BEGIN).expect("the README has the marker before its command table");
-    let (table, after) = rest.split_once(END).expect("the README has the marker after its command table");
-    let wanted = command_table();
-    if table == wanted {
-        return;
+/// The options as the README shows them, from their declaration.
+fn option_table() -> String {
+    let mut table = "\n| option | default | what it does |\n|---|---|---|\n".to_owned();
+    let command = kv_cache::config::command();
+    for option in command.get_arguments().filter(|option| option.get_env().is_some() || option.get_id() == "check") {
+        let defaults: Vec<_> = option.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+        let default = if option.get_env().is_some() { defaults.join(",") } else { String::new() };
+        let help = option.get_help().map(|help| help.to_string()).unwrap_or_default().replace('|', "\\|");
+        let long = option.get_long().expect("every option has a long name");
+        table.push_str(&format!("| `--{long}` | {default} | {help} |\n"));
     }
-    assert!(std::env::var_os("UPDATE").is_some(), "the README's command table is old: UPDATE=1 cargo test --test tidy");
-    fs::write(&path, format!("{before}{BEGIN}{wanted}{END}{after}")).unwrap();
+    table.push('\n');
+    table
+}
+
+#[test]
+fn readme_tables() {
+    let path = root().join("README.md");
+    let mut readme = fs::read_to_string(&path).unwrap();
+    let mut is_old = false;
+    for (name, wanted) in [("options", option_table()), ("commands", command_table())] {
+        let begin = format!("<!-- {name}: UPDATE=1 cargo test --test tidy writes this table -->\n");
+        let end = format!("<!-- /{name} -->");
+        let (before, rest) = readme.split_once(&begin).expect("the README has the marker before the table");
+        let (table, after) = rest.split_once(&end).expect("the README has the marker after the table");
+        is_old |= table != wanted;
+        readme = format!("{before}{begin}{wanted}{end}{after}");
+    }
+    if is_old {
+        assert!(std::env::var_os("UPDATE").is_some(), "the README's tables are old: UPDATE=1 cargo test --test tidy");
+        fs::write(&path, readme).unwrap();
+    }
 }
