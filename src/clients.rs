@@ -245,18 +245,37 @@ impl Charge {
         Charge { client, charged: 0 }
     }
 
-    /// Adjusts the part to `needed` bytes, rounded up to the step; false, and no change, when all of it is taken.
+    pub fn bytes(&self) -> usize {
+        self.charged
+    }
+
+    /// Adjusts the part to what requests in arrival need, rounded up to the step; false, and no change, when all of the
+    /// memory is taken.
     pub fn resize(&mut self, clients: &Clients, needed: usize) -> bool {
+        self.adjust(&clients.memory, needed, clients.memory.limit_bytes())
+    }
+
+    /// The same for requests and replies together, which must leave something to requests of others.
+    pub fn resize_with_replies(&mut self, clients: &Clients, needed: usize) -> bool {
+        let limit = clients.memory.limit_bytes();
+        self.adjust(&clients.memory, needed, limit - limit / limits::CLIENT_MEMORY_FOR_REQUESTS)
+    }
+
+    /// Adds what replies need in the middle of a turn.
+    pub fn extend_with_replies(&mut self, clients: &Clients, more: usize) -> bool {
+        self.resize_with_replies(clients, self.charged + more)
+    }
+
+    fn adjust(&mut self, memory: &ClientMemory, needed: usize, limit: usize) -> bool {
         let wanted = needed.next_multiple_of(limits::CLIENT_MEMORY_STEP_BYTES);
         if wanted == self.charged {
             return true;
         }
-        let memory = &clients.memory;
         if wanted < self.charged {
             memory.used.fetch_sub(self.charged - wanted, Relaxed);
         } else {
             let more = wanted - self.charged;
-            if memory.used.fetch_add(more, Relaxed) + more > memory.limit.load(Relaxed) {
+            if memory.used.fetch_add(more, Relaxed) + more > limit {
                 memory.used.fetch_sub(more, Relaxed);
                 return false;
             }

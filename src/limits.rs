@@ -59,9 +59,16 @@ pub const KEY_MAX_BYTES: usize = 65_535;
 /// A shared value of this size and above is sent from where it lies; a smaller one is copied into the reply.
 pub const SHARED_REPLY_MIN_BYTES: usize = 16 * KIB;
 
+/// Small replies that wait are kept in pieces of this size.
+pub const REPLY_PIECE_BYTES: usize = 64 * KIB;
+
 /// The share of the memory cap that requests being received and replies being sent may hold, all connections
 /// together. It is set aside, so that connections never push data out.
 pub const CLIENT_MEMORY_SHARE: usize = 8;
+
+/// Of that memory, replies in waiting leave one part in so many to requests in arrival: whoever does not read keeps
+/// nobody from sending.
+pub const CLIENT_MEMORY_FOR_REQUESTS: usize = 4;
 
 /// Connections charge that memory in steps of this size, so that the shared counter is touched rarely.
 pub const CLIENT_MEMORY_STEP_BYTES: usize = 16 * KIB;

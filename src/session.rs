@@ -90,6 +90,8 @@ pub struct Session {
     charge: Charge,
     /// Replies that the engine still has to send, from before this turn.
     queued: usize,
+    /// Replies, queued and new, that the charge has room for; what one buffer holds is free.
+    reply_room: usize,
 }
 
 impl Session {
@@ -106,6 +108,7 @@ impl Session {
             pending: Vec::new(),
             charge: Charge::new(client),
             queued: 0,
+            reply_room: limits::IO_BUFFER_BYTES,
         }
     }
 
@@ -124,6 +127,7 @@ impl Session {
         reply: &mut Reply,
     ) -> Next {
         self.queued = queued;
+        self.reply_room = queued.max(limits::IO_BUFFER_BYTES);
         reply.protocol = self.standing.protocol;
         if !input.is_empty() {
             self.standing.client.last_active.store(now, Relaxed);
@@ -139,9 +143,15 @@ impl Session {
             return self.refuse(core, reply, "ERR the request is larger than client-query-limit");
         }
         let replies = queued + reply.len();
-        if !self.charge.resize(&core.shared.clients, held + if replies > limits::IO_BUFFER_BYTES { replies } else { 0 })
-        {
-            if held > 0 && !self.charge.resize(&core.shared.clients, held) {
+        let charged = if replies > limits::IO_BUFFER_BYTES {
+            self.charge.resize_with_replies(&core.shared.clients, held + replies)
+        } else {
+            self.charge.resize(&core.shared.clients, held)
+        };
+        if !charged {
+            // What is charged already stays charged: it covers replies that wait.
+            let least = held.max(self.charge.bytes());
+            if !self.charge.resize(&core.shared.clients, least) {
                 return self.refuse(
                     core,
                     reply,
@@ -158,9 +168,13 @@ impl Session {
 
     /// Called when replies have left: `queued` bytes of them still wait.
     pub fn sent(&mut self, core: &Core, queued: usize) {
-        let replies = if queued > limits::IO_BUFFER_BYTES { queued } else { 0 };
-        // Giving back is never refused.
-        self.charge.resize(&core.shared.clients, self.held_bytes() + replies);
+        if queued > limits::IO_BUFFER_BYTES {
+            // They may be more than was charged, when there was no room for them: they wait all the same.
+            self.charge.resize_with_replies(&core.shared.clients, self.held_bytes() + queued);
+        } else {
+            // Giving back is never refused.
+            self.charge.resize(&core.shared.clients, self.held_bytes());
+        }
     }
 
     /// Called when the connection is over, however it ended.
@@ -363,9 +377,16 @@ impl Session {
             if self.standing.closing || self.standing.client.is_killed() {
                 return Some(Next::Close);
             }
-            if self.queued + reply.len() > output_limit {
-                stats.output_waits.add(1);
-                return Some(Next::Drain);
+            let replies = self.queued + reply.len();
+            if replies > self.reply_room {
+                // A turn may ask for far more than it has sent: each step of the replies must find its room.
+                reply.cut();
+                let more = (replies - self.reply_room).next_multiple_of(limits::CLIENT_MEMORY_STEP_BYTES);
+                if replies > output_limit || !self.charge.extend_with_replies(&shared.clients, more) {
+                    stats.output_waits.add(1);
+                    return Some(Next::Drain);
+                }
+                self.reply_room += more;
             }
         }
         None

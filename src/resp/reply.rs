@@ -26,7 +26,7 @@ pub struct Reply {
 impl Default for Reply {
     fn default() -> Self {
         Reply {
-            tail: Vec::with_capacity(limits::IO_BUFFER_BYTES),
+            tail: Vec::with_capacity(limits::REPLY_PIECE_BYTES),
             parts: VecDeque::new(),
             parts_bytes: 0,
             protocol: Protocol::Resp2,
@@ -55,14 +55,34 @@ impl Reply {
         self.tail.clear();
     }
 
-    /// Moves everything out, in order, without copying.
+    /// Moves everything out, in order; only the end of it may be copied.
     pub fn take(&mut self, into: &mut VecDeque<Bytes>) {
+        self.seal();
         into.append(&mut self.parts);
         self.parts_bytes = 0;
-        if !self.tail.is_empty() {
-            let grown = std::mem::replace(&mut self.tail, Vec::with_capacity(limits::IO_BUFFER_BYTES));
-            into.push_back(Bytes::from(grown));
+    }
+
+    /// Between two replies of a long turn: what is written goes into pieces of a size, so that it never grows by
+    /// doubling and holds little more memory than its length.
+    pub fn cut(&mut self) {
+        if self.tail.len() >= limits::REPLY_PIECE_BYTES / 4 * 3 {
+            self.seal();
         }
+    }
+
+    /// Makes what is written so far a piece of its own.
+    fn seal(&mut self) {
+        if self.tail.is_empty() {
+            return;
+        }
+        self.parts_bytes += self.tail.len();
+        self.parts.push_back(if self.tail.len() < self.tail.capacity() / 2 {
+            let copy = Bytes::copy_from_slice(&self.tail);
+            self.tail.clear();
+            copy
+        } else {
+            Bytes::from(std::mem::replace(&mut self.tail, Vec::with_capacity(limits::REPLY_PIECE_BYTES)))
+        });
     }
 
     /// `+text`
@@ -97,10 +117,8 @@ impl Reply {
             return self.bulk(bytes);
         }
         self.header(b'$', bytes.len() as i64);
-        let before = Bytes::copy_from_slice(&self.tail);
-        self.tail.clear();
-        self.parts_bytes += before.len() + bytes.len();
-        self.parts.push_back(before);
+        self.seal();
+        self.parts_bytes += bytes.len();
         self.parts.push_back(bytes.clone());
         self.tail.extend_from_slice(b"\r\n");
     }

@@ -18,9 +18,6 @@ on_both_engines!(
 
 const VALUE_BYTES: usize = 10_000;
 
-/// What may come on top: allocator slack, thread stacks, the socket buffers' bookkeeping.
-const SLACK_BYTES: usize = 24 << 20;
-
 /// A gigabyte of replies is asked for and not taken.
 fn a_client_that_never_reads(engine: Engine) {
     const REQUESTS: usize = 100_000;
@@ -37,15 +34,17 @@ fn a_client_that_never_reads(engine: Engine) {
     for _ in 0..200 {
         other.check("PING", "+PONG\r\n");
     }
-    let held = other.info_number("used_memory_clients");
-    assert!(held <= 64 << 20, "{held} bytes wait for clients");
+    let (held, limit) = (other.info_number("used_memory_clients"), other.info_number("client_memory_limit"));
+    assert_eq!(limit, 64 << 20);
+    assert!((limit / 2..=limit).contains(&held), "{held} of {limit} bytes wait for clients");
     let expect = bulk(&value);
     for _ in 0..REQUESTS {
         client.expect(&expect);
     }
     writing.join().unwrap();
     let peak = peak_resident_bytes(&server);
-    assert!(peak <= before + (64 << 20) + SLACK_BYTES, "{before} bytes before, {peak} at the peak");
+    // The allocator gives back late what it may take again at once.
+    assert!(peak <= before + 2 * limit as usize, "{before} bytes before, {peak} at the peak");
     server.wait_for_info("used_memory_clients", |bytes| bytes < 1 << 20);
 }
 
@@ -58,7 +57,7 @@ fn many_clients_that_never_read(engine: Engine) {
     let before = server.resident_bytes();
     let limit = other.info_number("client_memory_limit");
     assert_eq!(limit, (128 << 20) / limits::CLIENT_MEMORY_SHARE as u64);
-    // Each asks for 10 MB: what one receive can bring is run in one turn, so it may lie waiting beyond the limit.
+    // Each asks for 10 MB, together 25 times what they may have.
     let input = request(&["GET", "k"]).repeat(1000);
     let mut clients: Vec<_> = (0..40).map(|_| server.client()).collect();
     clients.iter_mut().for_each(|client| client.send(&input));
@@ -68,11 +67,11 @@ fn many_clients_that_never_read(engine: Engine) {
         other.check("GET n", &format!("$3\r\n{n:03}\r\n"));
     }
     let held = other.info_number("used_memory_clients");
-    assert!(held <= limit, "{held} of {limit} bytes wait for clients");
+    assert!((limit / 2..=limit).contains(&held), "{held} of {limit} bytes wait for clients");
     let expect = bulk(&value).repeat(1000);
     clients.iter_mut().for_each(|client| client.expect(&expect));
     let peak = peak_resident_bytes(&server);
-    assert!(peak <= before + (128 << 20), "{before} bytes before, {peak} at the peak");
+    assert!(peak <= before + 2 * limit as usize, "{before} bytes before, {peak} at the peak");
 }
 
 /// A small window and small steps: the server sends in pieces of every size.

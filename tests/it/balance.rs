@@ -26,7 +26,7 @@ fn after_one_core_has_lost_its_connections(engine: Engine) {
     let server = Server::with(engine, &["--threads=4"]);
     let mut observer = server.client();
     let mut clients: Vec<_> = (0..63).map(|_| server.client()).collect();
-    let mut core_of = |client: &mut Client| {
+    let core_of = |client: &mut Client| {
         let text = client.call(&["CLIENT", "INFO"]).text();
         text.trim().rsplit_once("core=").unwrap().1.parse::<usize>().unwrap()
     };

@@ -156,11 +156,6 @@ impl Client {
         wire::parse(&self.raw_reply())
     }
 
-    /// All bytes that have come so far and are not handed out yet.
-    pub fn waiting_bytes(&self) -> usize {
-        self.received.len() - self.taken
-    }
-
     /// One field of INFO.
     pub fn info(&mut self, field: &str) -> String {
         let text = self.call(&["INFO", "everything"]).text();

@@ -22,8 +22,6 @@ pub enum Engine {
 }
 
 impl Engine {
-    pub const ALL: [Engine; 2] = [Engine::Uring, Engine::Epoll];
-
     pub fn flag(self) -> &'static str {
         match self {
             Engine::Uring => "--engine=uring",

@@ -1,4 +1,5 @@
 //! The only place where an option is declared, checked and turned into plans. Knows nothing of how plans are carried out.
+#![allow(rustdoc::broken_intra_doc_links)] // What stands in brackets here is help text.
 
 use crate::{
     engine::schedule::Arrivals,
