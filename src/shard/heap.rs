@@ -7,6 +7,7 @@
 
 use super::classes::{CLASS_COUNT, cell_units, cells_per_page};
 use super::extent::Extent;
+use super::prefetch::prefetch;
 
 pub const UNIT_BYTES: usize = 4;
 /// What moves between classes. Small, because each class in use may hold a page that is nearly empty.
@@ -250,22 +251,38 @@ impl Heap {
         self.extents
     }
 
+    #[inline]
     pub fn word(&self, loc: Loc, index: usize) -> u32 {
-        u32::from_le_bytes(self.bytes(loc, index * 4, 4).try_into().expect("four bytes"))
+        let words = self.extents[(loc.0 / EXTENT_UNITS) as usize].as_chunks::<UNIT_BYTES>().0;
+        u32::from_le_bytes(words[(loc.0 % EXTENT_UNITS) as usize + index])
     }
 
+    #[inline]
     pub fn set_word(&mut self, loc: Loc, index: usize, word: u32) {
-        self.bytes_mut(loc, index * 4, 4).copy_from_slice(&word.to_le_bytes());
+        let words = self.extents[(loc.0 / EXTENT_UNITS) as usize].as_chunks_mut::<UNIT_BYTES>().0;
+        words[(loc.0 % EXTENT_UNITS) as usize + index] = word.to_le_bytes();
     }
 
+    #[inline]
     pub fn bytes(&self, loc: Loc, start: usize, len: usize) -> &[u8] {
         let at = (loc.0 % EXTENT_UNITS) as usize * UNIT_BYTES + start;
         &self.extents[(loc.0 / EXTENT_UNITS) as usize][at..at + len]
     }
 
+    #[inline]
     pub fn bytes_mut(&mut self, loc: Loc, start: usize, len: usize) -> &mut [u8] {
         let at = (loc.0 % EXTENT_UNITS) as usize * UNIT_BYTES + start;
         &mut self.extents[(loc.0 / EXTENT_UNITS) as usize][at..at + len]
+    }
+
+    /// Starts fetching the first two cache lines of the cell at `loc`, if it is a cell.
+    #[inline]
+    pub fn prefetch(&self, loc: Loc) {
+        let at = (loc.0 % EXTENT_UNITS) as usize * UNIT_BYTES;
+        if let Some(extent) = self.extents.get((loc.0 / EXTENT_UNITS) as usize) {
+            prefetch(&extent[at]);
+            prefetch(&extent[(at + 64).min(EXTENT_BYTES - 1)]);
+        }
     }
 
     /// Copies the whole cell at `from` to `to`, a cell of the same class.

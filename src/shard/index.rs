@@ -8,6 +8,7 @@
 //! make it miss or repeat what stays.
 
 use super::heap::Loc;
+use super::prefetch::prefetch;
 use std::iter;
 
 /// Entries to a segment, on average, before the next one is split. Just before its split a segment holds twice this;
@@ -82,6 +83,7 @@ impl Index {
     }
 
     /// The entry with this tag whose cell is the one meant.
+    #[inline]
     pub fn find(&self, tag: u32, is_meant: impl Fn(Loc) -> bool) -> Option<Place> {
         let (segment, depth) = self.segment(tag);
         segment.find(home(tag, depth, segment.buckets.len()), fingerprint(tag), is_meant)
@@ -170,8 +172,18 @@ impl Index {
         bucket.entries().nth(choice)
     }
 
-    /// Loads the bucket in which a search for the tag begins, and returns what an entry there would say.
-    pub fn touch(&self, tag: u32) -> Option<Loc> {
+    /// Starts fetching the bucket in which a search for the tag begins.
+    #[inline]
+    pub fn prefetch(&self, tag: u32) {
+        let (segment, depth) = self.segment(tag);
+        if let Some(bucket) = segment.buckets.get(home(tag, depth, segment.buckets.len())) {
+            prefetch(bucket);
+        }
+    }
+
+    /// The cell that a search for the tag most likely ends at.
+    #[inline]
+    pub fn likely(&self, tag: u32) -> Option<Loc> {
         let (segment, depth) = self.segment(tag);
         let bucket = segment.buckets.get(home(tag, depth, segment.buckets.len()))?;
         bucket.matches(fingerprint(tag)).next().map(|slot| Loc(bucket.locs[slot]))
@@ -186,6 +198,7 @@ impl Index {
         self.whole.len() + self.split.len() / 2
     }
 
+    #[inline]
     fn segment(&self, tag: u32) -> (&Segment, u32) {
         let fine = prefix(tag, self.depth + 1);
         match self.split.get(fine) {
@@ -194,6 +207,7 @@ impl Index {
         }
     }
 
+    #[inline]
     fn segment_mut(&mut self, tag: u32) -> (&mut Segment, u32) {
         let fine = prefix(tag, self.depth + 1);
         match self.split.get_mut(fine) {
@@ -330,22 +344,42 @@ impl Bucket {
 
     /// The slots with this fingerprint.
     #[inline]
-    fn matches(&self, fingerprint: u8) -> impl Iterator<Item = usize> {
-        let mut word = [0; 16];
-        word[..BUCKET_ENTRIES].copy_from_slice(&self.fingerprints);
-        const ONES: u128 = u128::from_le_bytes([1; 16]);
-        const LOW_BITS: u128 = ONES * 0x7f;
-        // A byte that equals the fingerprint becomes zero: the only one whose upper bit is clear, and stays so when
-        // 0x7f is added to its other bits. (The shorter trick with a borrow also finds a byte after a hit, and an
-        // empty slot must not be found: what it points to may look like the item once there.)
-        let differing = u128::from_le_bytes(word) ^ (ONES * fingerprint as u128);
-        let mut hits = !(((differing & LOW_BITS) + LOW_BITS) | differing | LOW_BITS);
-        iter::from_fn(move || {
-            let slot = hits.trailing_zeros() as usize / 8;
-            hits &= hits.wrapping_sub(1);
-            (slot < BUCKET_ENTRIES).then_some(slot)
-        })
+    fn matches(&self, fingerprint: u8) -> Matches {
+        let first = self.fingerprints.first_chunk::<8>().expect("eight of twelve");
+        let last = self.fingerprints.last_chunk::<4>().expect("four of twelve");
+        let first = equal_bytes(u64::from_le_bytes(*first), fingerprint);
+        let last = equal_bytes(u32::from_le_bytes(*last) as u64, fingerprint);
+        Matches(first | last >> 4)
     }
+}
+
+/// Slots, as bits: slot n of the first eight as bit 8n + 7, of the others as bit 8(n - 8) + 3.
+struct Matches(u64);
+
+impl Iterator for Matches {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        if self.0 == 0 {
+            return None;
+        }
+        let bit = self.0.trailing_zeros() as usize;
+        self.0 &= self.0 - 1;
+        Some(bit / 8 + if bit % 8 == 7 { 0 } else { 8 })
+    }
+}
+
+/// The bytes of `word` that equal `byte`, which is not 0, as their upper bits.
+#[inline]
+fn equal_bytes(word: u64, byte: u8) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const LOW_BITS: u64 = ONES * 0x7f;
+    // What is equal becomes zero: the only byte whose upper bit is clear, and stays so when 0x7f is added to the other
+    // bits. (The shorter trick, with a borrow, also finds a byte after a hit; and an empty slot must not be found, for
+    // what it points to may look like the item that once was there.)
+    let differing = word ^ (ONES * byte as u64);
+    !(((differing & LOW_BITS) + LOW_BITS) | differing | LOW_BITS)
 }
 
 /// The first `depth` bits of a tag.

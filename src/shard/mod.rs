@@ -8,18 +8,20 @@
 //! - `scan`: the commands on any key;
 //! - `index`: from a key's hash to its cell;  `recency`: the order of use;  `wheel`: the order of expiry;
 //! - `item`: what lies in a cell;  `heap`, `classes`, `extent`: where cells lie;  `large`: what is too large for one;
-//! - `graveyard`: what has been cleared and is not given back yet.
+//! - `graveyard`, `garbage`: what has been cleared or removed and is not given back yet.
 //!
 //! An item is one cell. Both orders are lists threaded through the cells, so an item costs its cell and an entry of
 //! the index, and whoever moves a cell mends the index and the neighbours (`Shard::move_item`).
 
 mod classes;
 mod extent;
+mod garbage;
 mod graveyard;
 mod heap;
 mod index;
 mod item;
 mod large;
+mod prefetch;
 mod reclaim;
 mod recency;
 mod scan;
@@ -27,6 +29,7 @@ mod wheel;
 
 use bytes::Bytes;
 use classes::{MAX_CELL_BYTES, class_of};
+use garbage::Garbage;
 use graveyard::Graveyard;
 use heap::{Heap, Loc};
 use index::{Index, Place};
@@ -185,6 +188,7 @@ pub struct Shard {
     recency: Recency,
     wheel: Wheel,
     graveyard: Graveyard,
+    garbage: Garbage,
     policy: Policy,
     limit_bytes: u64,
     dataset_bytes: u64,
@@ -206,6 +210,7 @@ impl Shard {
             recency: Recency::new(),
             wheel: Wheel::new(),
             graveyard: Graveyard::default(),
+            garbage: Garbage::default(),
             policy,
             limit_bytes,
             dataset_bytes: 0,
@@ -335,9 +340,20 @@ impl Shard {
         self.dataset_bytes = 0;
     }
 
+    /// A value of a MiB or more that has been removed. Freeing it takes the kernel up to some milliseconds: take these
+    /// after whatever may have removed values (`set`, `make_room`, `delete`, `tick`, ...), and drop them once the shard
+    /// is released. What nobody takes, a later `tick` or the need for room frees.
+    pub fn take_garbage(&mut self) -> Option<Bytes> {
+        self.garbage.take()
+    }
+
     /// What the shard holds of memory, as the limit counts it.
     pub fn used_bytes(&self) -> u64 {
-        self.heap.resident_bytes() + self.index.bytes() + self.large.bytes() + self.graveyard.bytes()
+        self.heap.resident_bytes()
+            + self.index.bytes()
+            + self.large.bytes()
+            + self.graveyard.bytes()
+            + self.garbage.bytes()
     }
 
     pub fn stats(&self) -> ShardStats {
@@ -353,26 +369,33 @@ impl Shard {
     }
 
     /// Starts fetching the memory that a look-up of `hash` will touch; call stage 0, 1, 2 for a batch of keys in turn.
+    #[inline]
     pub fn prefetch(&self, hash: u64, stage: u8) {
         let tag = (hash >> 32) as u32;
-        let Some(loc) = self.index.touch(tag) else { return };
         if stage == 0 {
-            std::hint::black_box(loc);
-            return;
+            return self.index.prefetch(tag);
         }
-        let (newer, older) = (self.heap.newer(loc), self.heap.older(loc));
-        std::hint::black_box(newer);
-        if stage == 2 {
-            for neighbour in [newer, older] {
-                if !neighbour.is_none() {
-                    std::hint::black_box(self.heap.newer(neighbour));
-                }
-            }
+        let Some(loc) = self.index.likely(tag) else { return };
+        if stage == 1 {
+            return self.heap.prefetch(loc);
+        }
+        for neighbour in [self.heap.newer(loc), self.heap.older(loc)] {
+            self.heap.prefetch(neighbour);
         }
     }
 
+    #[inline]
     fn place(&self, key: Key) -> Option<Place> {
-        self.index.find(key.tag(), |loc| self.key_at(loc) == key.bytes)
+        self.index.find(key.tag(), |loc| self.has_key(loc, key.bytes))
+    }
+
+    #[inline]
+    fn has_key(&self, loc: Loc, key: &[u8]) -> bool {
+        let shape = self.heap.shape(loc);
+        if shape.is_large() {
+            return *self.key_at(loc) == *key;
+        }
+        shape.key_len() == key.len() && self.heap.bytes(loc, shape.body_start(), key.len()) == key
     }
 
     fn peek_live(&self, key: Key, now: UnixMillis) -> Option<Loc> {
@@ -390,6 +413,7 @@ impl Shard {
         Some(loc)
     }
 
+    #[inline]
     fn touch(&mut self, loc: Loc, now: UnixMillis) {
         self.recency.touch(&mut self.heap, loc);
         self.heap.set_accessed(loc, now);
@@ -402,12 +426,14 @@ impl Shard {
         }
     }
 
+    #[inline]
     fn entry(&self, loc: Loc) -> Entry<'_> {
-        let value = match self.heap.shape(loc).is_large() {
+        let shape = self.heap.shape(loc);
+        let value = match shape.is_large() {
             true => Value::Shared(&self.large.get(self.heap.large_id(loc)).value),
-            false => Value::Inline(self.heap.key_and_value(loc).1),
+            false => Value::Inline(self.heap.value(loc, shape)),
         };
-        Entry { value, expires_at: self.heap.expires_at(loc) }
+        Entry { value, expires_at: if shape.expires() { self.heap.expires_at(loc) } else { None } }
     }
 
     /// Adds an item for which room has been made and whose key is not there.
@@ -454,7 +480,9 @@ impl Shard {
         }
         let body_bytes = if shape.is_large() {
             let large = self.large.remove(self.heap.large_id(loc));
-            large.key.len() + large.value.len()
+            let payload_bytes = large.key.len() + large.value.len();
+            self.garbage.add(large.value);
+            payload_bytes
         } else {
             shape.body_len()
         };
