@@ -403,3 +403,73 @@ fn after_segment(tag: u32, depth: u32) -> Option<u32> {
     let next = (prefix(tag, depth) as u64 + 1) << (32 - depth);
     u32::try_from(next).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Random;
+    use super::*;
+    use std::collections::HashMap;
+
+    /// Locations are numbers here, and their tags a function of them, of which `mask` keeps some bits.
+    fn tag_of(mask: u32) -> impl Fn(Loc) -> u32 + Copy {
+        move |loc| (Random(loc.0 as u64).next() as u32) & mask
+    }
+
+    #[test]
+    fn holds_what_a_map_holds_while_it_grows_and_shrinks_even_if_tags_collide() {
+        for (seed, mask) in [(1, u32::MAX), (2, 0xffff_0000), (3, 0xff), (4, 0xe000_0000)] {
+            let (mut random, tag_of) = (Random(seed), tag_of(mask));
+            let (mut index, mut map) = (Index::new(), HashMap::new());
+            for step in 0..60_000 {
+                let loc = Loc(random.below(if step < 30_000 { 10_000 } else { 1_000 }) as u32);
+                let tag = tag_of(loc);
+                let found = index.find(tag, |found| found == loc);
+                assert_eq!(found.is_some(), map.contains_key(&loc.0));
+                match found {
+                    None if step < 30_000 || random.below(3) == 0 => {
+                        index.insert(tag, loc, tag_of);
+                        map.insert(loc.0, ());
+                    }
+                    Some(place) if step >= 30_000 || random.below(3) == 0 => {
+                        index.remove(tag, place, tag_of);
+                        map.remove(&loc.0);
+                    }
+                    _ => (),
+                }
+                assert_eq!(index.len(), map.len());
+            }
+            for &number in map.keys() {
+                assert!(index.find(tag_of(Loc(number)), |found| found.0 == number).is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn an_emptied_index_holds_next_to_no_memory() {
+        let tag_of = tag_of(u32::MAX);
+        let mut index = Index::new();
+        for number in 0..100_000 {
+            index.insert(tag_of(Loc(number)), Loc(number), tag_of);
+        }
+        assert!(index.bytes() < 100_000 * 9);
+        for number in 0..100_000 {
+            let place = index.find(tag_of(Loc(number)), |found| found.0 == number).unwrap();
+            index.remove(tag_of(Loc(number)), place, tag_of);
+        }
+        assert!(index.bytes() < 16 * 1024, "{}", index.bytes());
+    }
+
+    #[test]
+    fn a_fingerprint_matches_its_slots_alone() {
+        let mut bucket = EMPTY_BUCKET;
+        for (slot, fingerprint) in [(0, 1), (1, 2), (7, 1), (8, 0x81), (11, 1)] {
+            bucket.fingerprints[slot] = fingerprint;
+        }
+        for fingerprint in 1..=u8::MAX {
+            let mut matches: Vec<usize> = bucket.matches(fingerprint).collect();
+            matches.sort_unstable();
+            let expected = (0..BUCKET_ENTRIES).filter(|&slot| bucket.fingerprints[slot] == fingerprint);
+            assert_eq!(matches, expected.collect::<Vec<_>>());
+        }
+    }
+}

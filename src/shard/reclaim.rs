@@ -103,8 +103,7 @@ impl Shard {
             if used + PAGE_BYTES as u64 <= self.limit_bytes && self.heap.grow() {
                 break;
             }
-            let step = if used > self.limit_bytes { self.shrink_step(now) } else { self.free_step(now) };
-            match step {
+            match self.shrink_step(now) {
                 Some(done) => work += done,
                 None if reserved == 0 => return Err(self.refusal()),
                 None => reserved = 0,
@@ -172,12 +171,12 @@ impl Shard {
     /// A step towards less memory in use.
     fn shrink_step(&mut self, now: UnixMillis) -> Option<usize> {
         let freed = self.garbage.take().map(|_| ROOM_WORK);
-        freed.or_else(|| self.exhume_step()).or_else(|| self.release_step()).or_else(|| self.free_step(now))
-    }
-
-    /// A step towards a free page or a hole.
-    fn free_step(&mut self, now: UnixMillis) -> Option<usize> {
-        self.evacuate_step().or_else(|| self.evict_step(now)).or_else(|| self.expire_step(now))
+        freed
+            .or_else(|| self.exhume_step())
+            .or_else(|| self.release_step())
+            .or_else(|| self.evacuate_step())
+            .or_else(|| self.evict_step(now))
+            .or_else(|| self.expire_step(now))
     }
 
     /// Gives back some of what has been cleared.
@@ -224,5 +223,168 @@ impl Shard {
             self.evicted += 1;
         }
         self.remove(loc);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NOW, Random, key};
+    use super::super::{Expiry, NewValue};
+    use super::*;
+    use bytes::Bytes;
+
+    const MIB: u64 = 1024 * 1024;
+    const SOON: Expiry = Expiry::At(NOW + 1000);
+
+    fn full(policy: Policy, expiry: impl Fn(u64) -> Expiry) -> (Shard, u64) {
+        let mut shard = Shard::new(8 * MIB, policy);
+        let mut number = 0;
+        while shard.put(number, 100, expiry(number)).is_ok() && shard.stats().evicted == 0 {
+            number += 1;
+        }
+        (shard, number)
+    }
+
+    #[test]
+    fn noeviction_refuses_what_does_not_fit_and_keeps_what_is_there() {
+        let (mut shard, number) = full(Policy::NoEviction, |_| Expiry::Never);
+        assert_eq!(shard.put(number, 100, Expiry::Never), Err(SetError::OutOfMemory));
+        assert_eq!(shard.make_room(MIB as usize, NOW), Room::Refused(SetError::OutOfMemory));
+        assert!((0..number).all(|number| shard.has(number)));
+        assert!(shard.delete(key(&0u64.to_le_bytes()), NOW));
+        shard.put(number, 100, Expiry::Never).unwrap();
+    }
+
+    #[test]
+    fn noeviction_makes_room_of_what_has_expired() {
+        let (mut shard, number) = full(Policy::NoEviction, |_| SOON);
+        let later = NOW + 2000;
+        let bytes = number.to_le_bytes();
+        shard.set(key(&bytes), NewValue::Copied(&[1; 100]), Expiry::Never, later).unwrap();
+        assert!(shard.stats().expired > 0);
+    }
+
+    #[test]
+    fn volatile_lru_evicts_only_what_expires_in_the_order_of_use() {
+        let (mut shard, number) =
+            full(Policy::VolatileLru, |number| if number % 2 == 0 { SOON } else { Expiry::Never });
+        for new in number + 1..number + 1000 {
+            shard.put(new, 100, SOON).unwrap();
+        }
+        let gone: Vec<u64> = (0..number).filter(|&number| !shard.has(number)).collect();
+        assert!(gone.len() > 900 && gone.iter().enumerate().all(|(at, &number)| number == 2 * at as u64));
+        // And refuses when only such are left as do not expire.
+        let mut new = number + 1000;
+        while shard.put(new, 100, Expiry::Never).is_ok() {
+            new += 1;
+        }
+        assert_eq!(shard.expiring(), 0);
+        // Another policy finds again what this one spared.
+        shard.set_policy(Policy::AllKeysLru);
+        shard.put(new, 100, Expiry::Never).unwrap();
+        assert!(!shard.has(1));
+    }
+
+    #[test]
+    fn volatile_ttl_evicts_what_expires_soonest() {
+        let (mut shard, number) = full(Policy::VolatileTtl, |number| Expiry::At(NOW + 1_000_000 - number));
+        for new in number + 1..number + 2000 {
+            shard.put(new, 100, Expiry::Never).unwrap();
+        }
+        let gone = (0..=number).filter(|&number| !shard.has(number)).count() as u64;
+        // A bucket of the wheel's second level covers 8 s, that is 8192 of these items.
+        assert!(gone > 1000 && (0..=number - gone.max(8192)).all(|number| shard.has(number)));
+    }
+
+    #[test]
+    fn allkeys_random_evicts_and_holds_the_limit() {
+        let (mut shard, number) = full(Policy::AllKeysRandom, |_| Expiry::Never);
+        for new in number + 1..2 * number {
+            shard.put(new, 100, Expiry::Never).unwrap();
+            assert!(shard.used_bytes() <= 8 * MIB + PAGE_BYTES as u64);
+        }
+        let old = (0..number).filter(|&number| shard.has(number)).count() as u64;
+        assert!(old > number / 5 && old < number / 2, "{old} of {number}");
+    }
+
+    #[test]
+    fn what_can_never_fit_is_too_large() {
+        let mut shard = Shard::new(8 * MIB, Policy::AllKeysLru);
+        assert_eq!(shard.make_room(9 * MIB as usize, NOW), Room::Refused(SetError::TooLarge));
+        let large = NewValue::Shared(Bytes::from(vec![0; 9 * MIB as usize]));
+        assert_eq!(shard.set(key(&[0; 8]), large, Expiry::Never, NOW), Err(SetError::TooLarge));
+        assert!(shard.is_empty());
+    }
+
+    #[test]
+    fn a_waiting_caller_gets_its_room_although_others_go_on_setting() {
+        let (mut shard, mut number) = full(Policy::AllKeysLru, |_| Expiry::Never);
+        let mut calls = 0;
+        while shard.make_room(5 * MIB as usize, NOW) == Room::Retry {
+            calls += 1;
+            assert!(calls < 1000, "starved");
+            for _ in 0..200 {
+                number += 1;
+                shard.put(number, 100 + number as usize % 1000, Expiry::Never).unwrap();
+            }
+        }
+        let large = NewValue::Shared(Bytes::from(vec![0; 5 * MIB as usize]));
+        shard.set(key(&[0; 8]), large, Expiry::Never, NOW).unwrap();
+        assert!(calls > 10 && shard.used_bytes() <= 8 * MIB);
+    }
+
+    #[test]
+    fn room_for_a_caller_that_never_comes_back_is_given_up() {
+        let (mut shard, number) = full(Policy::AllKeysLru, |_| Expiry::Never);
+        assert_eq!(shard.make_room(5 * MIB as usize, NOW), Room::Retry);
+        while shard.tick(NOW).more {}
+        assert!(shard.used_bytes() <= 3 * MIB, "the rest is made in the background");
+        shard.tick(NOW + RESERVATION_MILLIS);
+        for new in 0..number {
+            shard.put(new, 100, Expiry::Never).unwrap();
+        }
+        assert!(shard.used_bytes() > 7 * MIB);
+    }
+
+    #[test]
+    fn a_lower_limit_is_reached_by_ticks_alone() {
+        let (mut shard, _) = full(Policy::AllKeysLru, |_| Expiry::Never);
+        shard.set_limit(2 * MIB);
+        let mut ticks = 0;
+        while shard.tick(NOW).more {
+            ticks += 1;
+        }
+        assert!(ticks > 10 && shard.used_bytes() <= 2 * MIB && !shard.is_empty());
+    }
+
+    #[test]
+    fn the_limit_holds_while_sizes_shift_and_most_of_it_is_items() {
+        let mut random = Random(3);
+        let mut shard = Shard::new(32 * MIB, Policy::AllKeysLru);
+        let phases: [fn(&mut Random) -> u64; 5] =
+            [|_| 100, |_| 10_240, |_| 100, |random| 1 << random.below(21), |random| random.below(4096)];
+        for len_of in phases {
+            let mut set_bytes = 0;
+            while set_bytes < 40 * MIB {
+                let (number, len) = (random.below(1_000_000), len_of(&mut random) as usize);
+                while shard.make_room(len, NOW) == Room::Retry {
+                    while shard.take_garbage().is_some() {}
+                }
+                shard.put(number, len, Expiry::Never).unwrap();
+                set_bytes += len as u64;
+                assert!(shard.used_bytes() <= 32 * MIB + PAGE_BYTES as u64);
+            }
+            assert!(shard.stats().dataset_bytes > 32 * MIB * 7 / 10, "{}", shard.stats().dataset_bytes);
+        }
+    }
+
+    #[test]
+    fn the_eviction_age_is_how_long_the_evicted_had_been_idle() {
+        let (mut shard, number) = full(Policy::AllKeysLru, |_| Expiry::Never);
+        let later = NOW + 60_000;
+        for new in number + 1..number + 200 {
+            shard.set(key(&new.to_le_bytes()), NewValue::Copied(&[0; 100]), Expiry::Never, later).unwrap();
+        }
+        assert!((59_000..=60_000).contains(&shard.stats().eviction_age_millis));
     }
 }
