@@ -126,7 +126,7 @@ fn memory(lines: &mut Lines, shared: &Shared, _: UnixMillis) {
     lines.field("maxmemory_policy", policy_name(policy));
     lines.bytes("total_system_memory", shared.granted_bytes);
     lines.field("largest_value", shared.settings.largest_value_bytes.load(Relaxed));
-    lines.field("mem_allocator", "mimalloc");
+    lines.field("mem_allocator", "jemalloc");
 }
 
 fn persistence(lines: &mut Lines, _: &Shared, _: UnixMillis) {

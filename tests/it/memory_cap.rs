@@ -8,7 +8,6 @@ use crate::wire::Value;
 
 on_both_engines!(
     the_cap_holds_when_sizes_shift,
-    #[ignore = "the allocator returns freed blocks of a megabyte 10 ms later: 1.6 times the cap at the peak"]
     the_peak_is_bounded_too,
     what_is_used_stays,
     large_values_find_their_room,

@@ -13,8 +13,10 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use io_uring::{IoUring, opcode};
+use tokio_uring::Runtime;
 
 use super::Seat;
 use super::seat::{self, Desk, Transport};
@@ -23,8 +25,13 @@ use crate::limits;
 use crate::system;
 use buffers::Buffers;
 
-/// Entries of the submission queue: a loop turn that has more to say submits in between.
-const RING_ENTRIES: u32 = 1024;
+/// Entries of the submission queue, best first: a loop turn that has more to say submits in between. The rings count as
+/// locked memory, about 100 bytes an entry, so where that is short a small one must do.
+const RING_ENTRIES: [u32; 2] = [1024, 128];
+
+/// After the probe the kernel takes its rings down in its own time, and until then they count as locked memory.
+const RING_RETRIES: u32 = 100;
+const RING_RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// The ring's set-up flags, best first. COOP_TASKRUN halves the cost of a request: completions are handled when the
 /// core enters the kernel anyway, without interrupting it.
@@ -60,21 +67,31 @@ impl Rung {
     }
 }
 
-/// Builds as many rings as will run, uses each once, and says on which rung that worked, or why it cannot.
-pub fn probe(cores: usize) -> Result<Rung, String> {
+/// A ring that this host grants.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    pub rung: Rung,
+    entries: u32,
+}
+
+/// Builds as many rings as will run, uses each once, and says which set-up worked, or why none does.
+pub fn probe(cores: usize) -> Result<Setup, String> {
     let mut last = io::Error::from_raw_os_error(libc::ENOSYS);
     for rung in Rung::LADDER {
-        let rings: io::Result<Vec<IoUring>> = (0..cores).map(|_| try_ring(rung)).collect();
-        match rings {
-            Ok(_) => return Ok(rung),
-            Err(error) => last = error,
+        for entries in RING_ENTRIES {
+            let setup = Setup { rung, entries };
+            let rings: io::Result<Vec<IoUring>> = (0..cores).map(|_| try_ring(setup)).collect();
+            match rings {
+                Ok(_) => return Ok(setup),
+                Err(error) => last = error,
+            }
         }
     }
     Err(format!("io_uring cannot be had: {last}: {}", remedy(&last)))
 }
 
-fn try_ring(rung: Rung) -> io::Result<IoUring> {
-    let mut ring = rung.builder().build(RING_ENTRIES)?;
+fn try_ring(setup: Setup) -> io::Result<IoUring> {
+    let mut ring = setup.rung.builder().build(setup.entries)?;
     ring::push_nop(&mut ring, opcode::Nop::new().build())?;
     ring.submit_and_wait(1)?;
     match ring.completion().next() {
@@ -109,10 +126,8 @@ fn remedy(error: &io::Error) -> String {
 pub type Registration = (usize, String);
 
 /// Runs one core until the server has drained. `report` is told once whether buffers could be registered.
-pub fn run(rung: Rung, buffers: usize, seat: Seat, report: impl FnOnce(Registration)) -> io::Result<()> {
-    let mut builder = tokio_uring::builder();
-    builder.entries(RING_ENTRIES).uring_builder(&rung.builder());
-    let runtime = tokio_uring::Runtime::new(&builder)?;
+pub fn run(setup: Setup, buffers: usize, seat: Seat, report: impl FnOnce(Registration)) -> io::Result<()> {
+    let runtime = build_runtime(setup)?;
     runtime.block_on(async {
         let (buffers, registration) = Buffers::new(buffers);
         report(registration);
@@ -124,6 +139,18 @@ pub fn run(rung: Rung, buffers: usize, seat: Seat, report: impl FnOnce(Registrat
     // for connections that were cut off.
     std::mem::forget(runtime);
     Ok(())
+}
+
+fn build_runtime(setup: Setup) -> io::Result<Runtime> {
+    let mut builder = tokio_uring::builder();
+    builder.entries(setup.entries).uring_builder(&setup.rung.builder());
+    for _ in 0..RING_RETRIES {
+        match Runtime::new(&builder) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => std::thread::sleep(RING_RETRY_PAUSE),
+            built => return built,
+        }
+    }
+    Runtime::new(&builder)
 }
 
 pub(super) struct Uring {
