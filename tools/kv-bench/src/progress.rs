@@ -34,12 +34,13 @@ impl Progress {
     /// Begins a phase that lasts `length`, if that is known; what it returns takes the moments as they come.
     pub fn phase(&mut self, name: &str, length: Option<Duration>) -> impl FnMut(&Moment) {
         if let Show::Bar(bar) = &self.show {
-            let known = "{prefix} {bar:30} {elapsed}/{len}s  {msg}";
+            let known = "{prefix} {bar:30} {msg}";
             let style = ProgressStyle::with_template(if length.is_some() { known } else { "{prefix} {spinner} {msg}" });
+            bar.reset();
             bar.set_style(style.expect("the templates are constants that indicatif admits"));
             bar.set_prefix(name.to_string());
-            bar.set_length(length.map_or(0, |length| length.as_secs()));
-            bar.set_position(0);
+            bar.set_message("");
+            bar.set_length(length.map_or(0, |length| length.as_millis() as u64));
         }
         let name = name.to_string();
         move |moment| self.show.moment(&name, moment)
@@ -61,8 +62,8 @@ impl Show {
         match self {
             Show::Nothing => {}
             Show::Bar(bar) => {
-                bar.set_position(moment.at_seconds as u64);
-                bar.set_message(text);
+                bar.set_position((moment.at_seconds * 1e3) as u64);
+                bar.set_message(format!("{:.1}s  {text}", moment.at_seconds));
             }
             Show::Lines { next } if Instant::now() >= *next => {
                 eprintln!("{name} {:.0}s  {text}", moment.at_seconds);

@@ -25,7 +25,7 @@ impl Outcome {
     }
 
     pub fn requests(&self) -> u64 {
-        self.tally.kinds().map(|(_, latencies)| latencies.len()).sum()
+        self.tally.answered()
     }
 
     pub fn requests_per_second(&self) -> f64 {

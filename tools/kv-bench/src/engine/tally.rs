@@ -61,6 +61,7 @@ impl Counts {
 /// What one thread, or all of them, have seen over some time.
 #[derive(Clone, Default)]
 pub struct Tally {
+    answered: [u64; KINDS.len()],
     latencies: [Option<Histogram<u64>>; KINDS.len()],
     /// Open loop: how late requests were sent although a connection was free, in nanoseconds. The generator's own
     /// fault.
@@ -72,15 +73,15 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// A reply came after so long.
     pub fn record(&mut self, kind: Kind, nanoseconds: u64) {
-        let slot = match kind {
-            Kind::Get => 0,
-            Kind::MultiGet => 1,
-            Kind::Set | Kind::Zero | Kind::Greeting => 2,
-            Kind::Delete => 3,
-            Kind::Increment => 4,
-        };
-        self.latencies[slot].get_or_insert_with(histogram).saturating_record(nanoseconds);
+        self.answered[slot(kind)] += 1;
+        self.record_waiting(kind, nanoseconds);
+    }
+
+    /// No reply came, and it took so long already: that belongs to the latencies, but not to what the server did.
+    pub fn record_waiting(&mut self, kind: Kind, nanoseconds: u64) {
+        self.latencies[slot(kind)].get_or_insert_with(histogram).saturating_record(nanoseconds);
     }
 
     pub fn record_lag(&mut self, nanoseconds: u64) {
@@ -101,15 +102,24 @@ impl Tally {
         for (ours, theirs) in self.latencies.iter_mut().zip(other.latencies) {
             merge(ours, theirs);
         }
+        for (ours, theirs) in self.answered.iter_mut().zip(other.answered) {
+            *ours += theirs;
+        }
         merge(&mut self.lag, other.lag);
         self.counts.add(&other.counts);
         self.first_error = self.first_error.take().or(other.first_error);
         self.first_wrong = self.first_wrong.take().or(other.first_wrong);
     }
 
-    /// Each kind that occurred, with its latencies in nanoseconds.
-    pub fn kinds(&self) -> impl Iterator<Item = (&'static str, &Histogram<u64>)> {
-        KINDS.iter().zip(&self.latencies).filter_map(|((_, name), latencies)| Some((*name, latencies.as_ref()?)))
+    /// Each kind that occurred: its name, how many replies came, its latencies in nanoseconds.
+    pub fn kinds(&self) -> impl Iterator<Item = (&'static str, u64, &Histogram<u64>)> {
+        let parts = KINDS.iter().zip(&self.answered).zip(&self.latencies);
+        parts.filter_map(|(((_, name), answered), latencies)| Some((*name, *answered, latencies.as_ref()?)))
+    }
+
+    /// Requests that got a reply.
+    pub fn answered(&self) -> u64 {
+        self.answered.iter().sum()
     }
 
     /// The latencies of all kinds, in nanoseconds.
@@ -123,6 +133,16 @@ impl Tally {
 
     pub fn lag(&self) -> Option<&Histogram<u64>> {
         self.lag.as_ref()
+    }
+}
+
+fn slot(kind: Kind) -> usize {
+    match kind {
+        Kind::Get => 0,
+        Kind::MultiGet => 1,
+        Kind::Set | Kind::Zero | Kind::Greeting => 2,
+        Kind::Delete => 3,
+        Kind::Increment => 4,
     }
 }
 
@@ -146,10 +166,11 @@ mod tests {
         b.record(Kind::Increment, 5000);
         b.error(|| "first".into());
         b.error(|| "second".into());
+        b.record_waiting(Kind::Increment, 9000);
         a.add(b);
-        let kinds: Vec<_> = a.kinds().map(|(name, latencies)| (name, latencies.len())).collect();
-        assert_eq!(kinds, [("GET", 2), ("INCR", 1)]);
-        assert_eq!(a.all().len(), 3);
+        let kinds: Vec<_> = a.kinds().map(|(name, answered, latencies)| (name, answered, latencies.len())).collect();
+        assert_eq!(kinds, [("GET", 2, 2), ("INCR", 1, 2)]);
+        assert_eq!((a.answered(), a.all().len()), (3, 4));
         assert_eq!((a.counts.errors, a.first_error.as_deref()), (2, Some("first")));
         assert!(!a.counts.clean());
     }

@@ -27,6 +27,7 @@ pub struct Timeline {
 
 struct Open {
     parts: usize,
+    requests: u64,
     errors: u64,
     latencies: Histogram<u64>,
 }
@@ -49,10 +50,12 @@ impl Timeline {
     }
 
     fn collect(&mut self, index: usize, tally: &Tally) {
-        let open = self.open.entry(index).or_insert_with(|| Open { parts: 0, errors: 0, latencies: histogram() });
+        let open =
+            self.open.entry(index).or_insert_with(|| Open { parts: 0, requests: 0, errors: 0, latencies: histogram() });
         open.parts += 1;
         open.errors += trouble(tally);
-        for (_, latencies) in tally.kinds() {
+        open.requests += tally.answered();
+        for (_, _, latencies) in tally.kinds() {
             open.latencies.add(latencies).expect("all histograms have the same bounds");
         }
     }
@@ -85,8 +88,8 @@ fn moment(open: &Open, start_seconds: f64, length: Duration) -> Moment {
     let latencies = &open.latencies;
     Moment {
         at_seconds: start_seconds + length.as_secs_f64(),
-        requests: latencies.len(),
-        requests_per_second: latencies.len() as f64 / length.as_secs_f64(),
+        requests: open.requests,
+        requests_per_second: open.requests as f64 / length.as_secs_f64(),
         p50_nanoseconds: latencies.value_at_quantile(0.5),
         p99_nanoseconds: latencies.value_at_quantile(0.99),
         max_nanoseconds: latencies.max(),

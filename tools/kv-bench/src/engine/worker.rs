@@ -404,7 +404,7 @@ impl Worker {
             if pending.due >= self.window.from {
                 self.judge.tally.counts.unanswered += 1;
                 if self.schedule.is_some() {
-                    self.judge.tally.record(pending.asked.kind, now - pending.due);
+                    self.judge.tally.record_waiting(pending.asked.kind, now - pending.due);
                 }
             }
         }
@@ -413,12 +413,15 @@ impl Worker {
     /// At the end: what was never answered, and in open loop what was due and never sent.
     fn give_up_what_is_left(&mut self) {
         (0..self.connections.len()).for_each(|index| self.lose(index));
-        let Some(schedule) = &mut self.schedule else { return };
-        let now = self.orders.clock.now();
-        while schedule.due() < self.window.until.min(now) && self.quota > 0 {
-            if schedule.due() >= self.window.from {
-                self.judge.tally.counts.unsent += 1;
-                self.judge.tally.record(crate::protocol::Kind::Get, now - schedule.due());
+        let Some(mut schedule) = self.schedule.take() else { return };
+        let Worker { source, judge, orders, window, .. } = self;
+        let (now, mut unused) = (orders.clock.now(), Vec::new());
+        while schedule.due() < window.until.min(now) && self.quota > 0 {
+            if schedule.due() >= window.from {
+                unused.clear();
+                let asked = source.ask(orders.part, orders.connections, judge.protocol(), &mut unused);
+                judge.tally.record_waiting(asked.kind, now - schedule.due());
+                judge.tally.counts.unsent += 1;
                 self.quota -= 1;
             }
             schedule.advance();

@@ -115,7 +115,7 @@ pub fn ascent(plan: &Plan, ascent: &Ascent) -> String {
 
 /// The curves of a single run: all requests, and each kind if there is more than one.
 fn kinds<'a>(outcome: &'a Outcome, all: &'a Histogram<u64>) -> Vec<(String, &'a Histogram<u64>)> {
-    let kinds: Vec<_> = outcome.tally.kinds().map(|(name, latencies)| (name.to_string(), latencies)).collect();
+    let kinds: Vec<_> = outcome.tally.kinds().map(|(name, _, latencies)| (name.to_string(), latencies)).collect();
     if kinds.len() == 1 { kinds } else { std::iter::once(("all".to_string(), all)).chain(kinds).collect() }
 }
 

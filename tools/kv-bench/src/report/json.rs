@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 pub fn run(plan: &Plan, outcome: &Outcome) -> Value {
     let tally = &outcome.tally;
     let kinds: Map<String, Value> =
-        tally.kinds().map(|(name, histogram)| (name.to_lowercase(), latencies(histogram))).collect();
+        tally.kinds().map(|(name, _, histogram)| (name.to_lowercase(), latencies(histogram))).collect();
     json!({
         "plan": conditions(plan),
         "server": plan.target.name,

@@ -23,11 +23,11 @@ pub fn run(plan: &Plan, outcome: &Outcome) -> String {
 pub fn run_rows(outcome: &Outcome) -> Vec<Vec<String>> {
     let seconds = outcome.elapsed.as_secs_f64();
     let mut rows = vec![heading(&["", "requests", "requests/s", "mean", "p50", "p90", "p99", "p99.9", "max"])];
-    for (name, latencies) in outcome.tally.kinds() {
-        rows.push(row(name, latencies, seconds));
+    for (name, answered, latencies) in outcome.tally.kinds() {
+        rows.push(row(name, answered, latencies, seconds));
     }
     if rows.len() != 2 {
-        rows.push(row("all", &outcome.tally.all(), seconds));
+        rows.push(row("all", outcome.requests(), &outcome.tally.all(), seconds));
     }
     rows
 }
@@ -67,8 +67,7 @@ pub fn conditions(plan: &Plan) -> String {
     parts.join(" · ")
 }
 
-fn row(name: &str, latencies: &Histogram<u64>, seconds: f64) -> Vec<String> {
-    let count = latencies.len();
+fn row(name: &str, count: u64, latencies: &Histogram<u64>, seconds: f64) -> Vec<String> {
     let mut row = vec![name.to_string(), grouped(count), grouped((count as f64 / seconds).round() as u64)];
     row.push(latency(latencies.mean() as u64));
     row.extend(QUANTILES.iter().map(|(_, quantile)| latency(latencies.value_at_quantile(*quantile))));

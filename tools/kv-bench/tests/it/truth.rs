@@ -79,3 +79,15 @@ fn an_open_loop_shows_a_stall_that_a_closed_loop_hides() {
     assert!(closed["latency"]["max_nanoseconds"].as_u64() >= Some(390_000_000), "{}", closed["latency"]);
     assert!(closed["latency"]["p99_nanoseconds"].as_u64() < open["latency"]["p90_nanoseconds"].as_u64());
 }
+
+#[test]
+fn what_was_never_answered_counts_as_waiting_and_not_as_throughput() {
+    let words = "--connections 4 --no-fill --warmup 0 --rate 2000 -d 1s --timeout 300ms";
+    let (report, code) = run(Fault::SilentAfter(500), words);
+    let requests = report["requests"].as_u64().unwrap();
+    assert!(requests <= 500 && code == Some(1), "{requests}");
+    assert_eq!(report["counts"]["unanswered"], 4);
+    assert!(report["counts"]["unsent"].as_u64() > Some(0), "{}", report["counts"]);
+    assert!(report["latency"]["count"].as_u64() > Some(requests));
+    assert!(report["latency"]["max_nanoseconds"].as_u64() >= Some(300_000_000), "{}", report["latency"]);
+}
