@@ -134,7 +134,7 @@ fn run_core(core: usize, choice: Choice, buffers: usize, seat: Seat, reports: &R
     // The receiver is gone only when another core has failed and the process ends.
     let report = |registration| drop(reports.send(Ok(registration)));
     let ran = match choice {
-        Choice::Uring(rung) => engine::uring::run(rung, buffers, seat, report),
+        Choice::Uring(setup) => engine::uring::run(setup, buffers, seat, report),
         Choice::Epoll => {
             report((0, "the epoll engine has none".to_owned()));
             engine::epoll::run(seat)

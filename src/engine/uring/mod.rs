@@ -13,6 +13,7 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, opcode};
 
@@ -23,13 +24,34 @@ use crate::limits;
 use crate::system;
 use buffers::Buffers;
 
-/// Entries of the submission queue: a loop turn that has more to say submits in between.
-const RING_ENTRIES: u32 = 1024;
+/// Entries of the submission queue, most first: a loop turn that has more to say submits in between. For users other
+/// than root rings are locked memory, 100 KiB each with the most entries: where that is scarce, fewer do.
+const RING_ENTRIES: [u32; 3] = [1024, 256, 64];
+
+/// Locked memory that a closed ring held is free a moment later: so long a core tries again for its own.
+const RING_MEMORY_WAIT: Duration = Duration::from_secs(2);
+
+/// How rings are set up on this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setup {
+    rung: Rung,
+    entries: u32,
+}
+
+impl Setup {
+    /// What an operator should know of it.
+    pub fn describe(self) -> String {
+        match self.entries {
+            entries if entries == RING_ENTRIES[0] => self.rung.name().to_owned(),
+            entries => format!("{}; rings of {entries} entries, for want of locked memory", self.rung.name()),
+        }
+    }
+}
 
 /// The ring's set-up flags, best first. COOP_TASKRUN halves the cost of a request: completions are handled when the
 /// core enters the kernel anyway, without interrupting it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rung {
+enum Rung {
     /// Linux 6.0 and later.
     CoopSingleIssuer,
     /// Linux 5.19 and later.
@@ -41,7 +63,7 @@ pub enum Rung {
 impl Rung {
     const LADDER: [Rung; 3] = [Rung::CoopSingleIssuer, Rung::Coop, Rung::Plain];
 
-    pub fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Rung::CoopSingleIssuer => "COOP_TASKRUN, SINGLE_ISSUER",
             Rung::Coop => "COOP_TASKRUN; SINGLE_ISSUER needs Linux 6.0",
@@ -60,21 +82,27 @@ impl Rung {
     }
 }
 
-/// Builds as many rings as will run, uses each once, and says on which rung that worked, or why it cannot.
-pub fn probe(cores: usize) -> Result<Rung, String> {
+/// Builds as many rings as will run, uses each once, and says with which setup that worked, or why it cannot.
+pub fn probe(cores: usize) -> Result<Setup, String> {
     let mut last = io::Error::from_raw_os_error(libc::ENOSYS);
     for rung in Rung::LADDER {
-        let rings: io::Result<Vec<IoUring>> = (0..cores).map(|_| try_ring(rung)).collect();
-        match rings {
-            Ok(_) => return Ok(rung),
-            Err(error) => last = error,
+        for entries in RING_ENTRIES {
+            let setup = Setup { rung, entries };
+            let rings: io::Result<Vec<IoUring>> = (0..cores).map(|_| try_ring(setup)).collect();
+            match rings {
+                Ok(_) => return Ok(setup),
+                Err(error) => last = error,
+            }
+            if last.raw_os_error() != Some(libc::ENOMEM) {
+                break;
+            }
         }
     }
     Err(format!("io_uring cannot be had: {last}: {}", remedy(&last)))
 }
 
-fn try_ring(rung: Rung) -> io::Result<IoUring> {
-    let mut ring = rung.builder().build(RING_ENTRIES)?;
+fn try_ring(setup: Setup) -> io::Result<IoUring> {
+    let mut ring = setup.rung.builder().build(setup.entries)?;
     ring::push_nop(&mut ring, opcode::Nop::new().build())?;
     ring.submit_and_wait(1)?;
     match ring.completion().next() {
@@ -109,10 +137,8 @@ fn remedy(error: &io::Error) -> String {
 pub type Registration = (usize, String);
 
 /// Runs one core until the server has drained. `report` is told once whether buffers could be registered.
-pub fn run(rung: Rung, buffers: usize, seat: Seat, report: impl FnOnce(Registration)) -> io::Result<()> {
-    let mut builder = tokio_uring::builder();
-    builder.entries(RING_ENTRIES).uring_builder(&rung.builder());
-    let runtime = tokio_uring::Runtime::new(&builder)?;
+pub fn run(setup: Setup, buffers: usize, seat: Seat, report: impl FnOnce(Registration)) -> io::Result<()> {
+    let runtime = runtime(setup)?;
     runtime.block_on(async {
         let (buffers, registration) = Buffers::new(buffers);
         report(registration);
@@ -124,6 +150,20 @@ pub fn run(rung: Rung, buffers: usize, seat: Seat, report: impl FnOnce(Registrat
     // for connections that were cut off.
     std::mem::forget(runtime);
     Ok(())
+}
+
+fn runtime(setup: Setup) -> io::Result<tokio_uring::Runtime> {
+    let mut builder = tokio_uring::builder();
+    builder.entries(setup.entries).uring_builder(&setup.rung.builder());
+    let begun = Instant::now();
+    loop {
+        match tokio_uring::Runtime::new(&builder) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && begun.elapsed() < RING_MEMORY_WAIT => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 pub(super) struct Uring {
