@@ -8,6 +8,9 @@ const MIB: usize = 1024 * KIB;
 /// of them are 16 MiB of locked memory. It also bounds what one connection can make the core do in one turn.
 pub const IO_BUFFER_BYTES: usize = 16 * KIB;
 
+/// What one send hands to the kernel at most: a large value goes out in pieces, and others have their turn between.
+pub const SEND_MAX_BYTES: usize = 256 * KIB;
+
 /// What the kernel's registry of one ring holds; tokio-uring drops the excess silently, so we never offer more.
 /// Beyond them a connection waits without a buffer (poll first) and is then served from an ordinary one.
 pub const REGISTERED_BUFFERS_MAX: usize = 1024;

@@ -1,4 +1,6 @@
-"""Checks a kv-bench report with another implementation of HdrHistogram: does the --hgrm file say what was recorded, and --json the same?
+"""Checks a kv-bench report with another implementation of HdrHistogram.
+
+Does the --hgrm file say what was recorded, and --json the same?
 
     python check_hgrm.py run.hgrm run.json
 

@@ -74,8 +74,12 @@ async fn converse(epoll: &Epoll, client: &Arc<Client>, session: &mut Session, wa
     let mut next = Next::Receive;
     loop {
         if !outgoing.is_empty() {
-            send(&socket, &mut outgoing, watch, desk.now())?;
+            let sent = send(&socket, &mut outgoing, watch, desk.now())?;
             desk.sent(session, outgoing.len());
+            if sent == Sent::Share {
+                tokio::task::yield_now().await;
+                continue;
+            }
         }
         match next {
             Next::Yield => {
@@ -97,10 +101,8 @@ async fn converse(epoll: &Epoll, client: &Arc<Client>, session: &mut Session, wa
         };
         let mut ready = readiness.ready(interest).await?;
         if ready.ready().is_writable() && !outgoing.is_empty() {
-            match send(&socket, &mut outgoing, watch, desk.now()) {
-                Ok(()) if outgoing.is_empty() => {}
-                Ok(()) => ready.clear_ready_matching(tokio::io::Ready::WRITABLE),
-                Err(error) => return Err(error),
+            if send(&socket, &mut outgoing, watch, desk.now())? == Sent::Full {
+                ready.clear_ready_matching(tokio::io::Ready::WRITABLE);
             }
             desk.sent(session, outgoing.len());
         }
@@ -109,11 +111,17 @@ async fn converse(epoll: &Epoll, client: &Arc<Client>, session: &mut Session, wa
             match (&*socket).read(&mut buffer) {
                 Ok(0) => next = Next::Close,
                 Ok(received) => {
-                    if received < buffer.len() {
+                    let is_all = received < buffer.len();
+                    if is_all {
                         ready.clear_ready_matching(tokio::io::Ready::READABLE);
                     }
                     desk.stats().unregistered_receives.add(1);
                     next = desk.advance(session, &buffer[..received], outgoing.len(), |reply| outgoing.append(reply));
+                    if !is_all {
+                        // A socket that never runs dry would keep the event loop from looking at the others.
+                        drop(buffer);
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready.clear_ready_matching(tokio::io::Ready::READABLE);
@@ -125,11 +133,25 @@ async fn converse(epoll: &Epoll, client: &Arc<Client>, session: &mut Session, wa
     }
 }
 
-/// Sends what the socket takes.
-fn send(mut socket: &socket2::Socket, outgoing: &mut Outgoing, watch: &Watch, now: UnixMillis) -> io::Result<()> {
+/// How an attempt to send ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    All,
+    /// The socket takes no more for now.
+    Full,
+    /// This turn's share has left; more could.
+    Share,
+}
+
+fn send(mut socket: &socket2::Socket, outgoing: &mut Outgoing, watch: &Watch, now: UnixMillis) -> io::Result<Sent> {
+    let mut share = limits::SEND_MAX_BYTES;
     while let Some(piece) = outgoing.front() {
-        match socket.write(piece) {
+        if share == 0 {
+            return Ok(Sent::Share);
+        }
+        match socket.write(&piece[..piece.len().min(share)]) {
             Ok(sent) => {
+                share -= sent;
                 outgoing.advance(sent);
                 watch.sending_since.set(if outgoing.is_empty() { 0 } else { now });
             }
@@ -138,10 +160,10 @@ fn send(mut socket: &socket2::Socket, outgoing: &mut Outgoing, watch: &Watch, no
                 if watch.sending_since.get() == 0 {
                     watch.sending_since.set(now);
                 }
-                return Ok(());
+                return Ok(Sent::Full);
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(Sent::All)
 }

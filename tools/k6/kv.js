@@ -1,10 +1,12 @@
-// A k6 script for servers that speak RESP: reads and writes of random keys with k6's own Redis client, with thresholds that fail a run.
+// A k6 script for servers that speak RESP: reads and writes of random keys with k6's own Redis client, with
+// thresholds that fail a run.
 // Knows nothing of the server's code.
 //
 //     k6 run -e KV_URL=redis://127.0.0.1:7171 -u 50 -d 30s kv.js
 //
-// KV_READS (share of reads, 0.9), KV_KEYS (100000) and KV_VALUE_SIZE (64 bytes) change the load; KV_RATE (requests per second) makes it an
-// open loop, in which k6 counts what it could not start as dropped_iterations.
+// KV_READS (share of reads, 0.9), KV_KEYS (100000) and KV_VALUE_SIZE (64 bytes) change the load; KV_RATE (requests per
+// second) makes it an open loop, in which k6 counts what it could not start as dropped_iterations; KV_DURATION (10s)
+// and KV_USERS (50) belong to that.
 
 import redis from "k6/experimental/redis";
 import { Rate, Trend } from "k6/metrics";

@@ -19,6 +19,7 @@ use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 
 use super::buffers::Buffer;
 use crate::clients::Client;
+use crate::limits;
 
 /// An operation under way; awaiting it gives the result and the data back.
 pub type Operation<D> = InFlightOneshot<D, GiveBack<D>>;
@@ -98,7 +99,8 @@ pub fn send(client: Arc<Client>, chunk: Chunk) -> Send {
             opcode::WriteFixed::new(socket, start, len, buffer.buf_index()).build()
         }
         Chunk::Direct(bytes) => {
-            opcode::Send::new(socket, bytes.as_ptr(), bytes.len() as u32).flags(libc::MSG_NOSIGNAL).build()
+            let len = bytes.len().min(limits::SEND_MAX_BYTES) as u32;
+            opcode::Send::new(socket, bytes.as_ptr(), len).flags(libc::MSG_NOSIGNAL).build()
         }
     };
     submit((client, chunk), entry)

@@ -1,5 +1,6 @@
-//! Measures servers side by side. Absolute figures drift from minute to minute on a shared machine; what holds is a ratio of figures
-//! taken right after each other. So the rounds alternate, A B C A B C, and each ratio is the median of the rounds' ratios.
+//! Measures servers side by side. Absolute figures drift from minute to minute on a shared machine; what holds is a
+//! ratio of figures taken right after each other. So the rounds alternate, A B C A B C, and each ratio is the median of
+//! the rounds' ratios.
 
 use crate::{
     engine::{

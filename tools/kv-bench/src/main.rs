@@ -1,8 +1,9 @@
 //! kv-bench: loads cache servers and tells what they can do.
 //!
-//! The modules in the order in which a run meets them. `options` makes a `plan`; the `engine` carries it out, drawing requests from
-//! `traffic` and speaking through `protocol` to a `target`; `report` shows the outcome. `compare` and `saturate` are made of many runs.
-//! Architecture invariant: nothing here knows the code of any server, kv-cache included.
+//! The modules in the order in which a run meets them. `options` makes a `plan`; the `engine` carries it out, drawing
+//! requests from `traffic` and speaking through `protocol` to a `target`; `report` shows the outcome. `compare` and
+//! `saturate` are made of many runs. Architecture invariant: nothing here knows the code of any server, kv-cache
+//! included.
 
 mod compare;
 mod cpu;

@@ -1,5 +1,5 @@
-//! The only place where an option is declared, checked and turned into plans. Knows nothing of how plans are carried out.
-#![allow(rustdoc::broken_intra_doc_links)] // What stands in brackets here is help text.
+//! The only place where an option is declared, checked and turned into plans. Knows nothing of how plans are carried
+//! out.
 
 use crate::{
     engine::schedule::Arrivals,
@@ -441,7 +441,8 @@ fn parse_ratio(text: &str) -> Result<(f64, f64), String> {
 fn presets_help() -> String {
     let rows: Vec<_> = presets::all().iter().map(|preset| format!("  {:<10} {}", preset.name, preset.about)).collect();
     format!(
-        "Workloads:\n{}\n\nSizes are written like 64, 1KiB, 10MiB; durations like 500us, 20ms, 10s, 5m; counts like 5000, 100k, 2M.\n\
+        "Workloads:\n{}\n\nSizes are written like 64, 1KiB, 10MiB; durations like 500us, 20ms, 10s, 5m; \
+         counts like 5000, 100k, 2M.\n\
          Exit codes: 0 all replies were right, 1 there were errors, 2 the options were wrong.",
         rows.join("\n")
     )

@@ -1,4 +1,5 @@
-//! A run, fully decided: what to load, how, for how long. Made by the options, carried out by the engine; knows neither.
+//! A run, fully decided: what to load, how, for how long. Made by the options, carried out by the engine; knows
+//! neither.
 
 use crate::{engine::schedule::Arrivals, target::Target, traffic::Traffic};
 use std::time::Duration;

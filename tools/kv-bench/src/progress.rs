@@ -1,4 +1,5 @@
-//! Shows on standard error that and how a run goes on: a bar on a terminal, plain lines elsewhere. Knows nothing of results.
+//! Shows on standard error that and how a run goes on: a bar on a terminal, plain lines elsewhere. Knows nothing of
+//! results.
 
 use crate::{engine::Moment, units};
 use indicatif::{ProgressBar, ProgressStyle};

@@ -1,5 +1,5 @@
-//! Searches for the highest rate at which p99 stays under a bound: an open loop at one rate after the other, halving the gap between the
-//! highest rate that held and the lowest that did not. Knows nothing of options and sockets.
+//! Searches for the highest rate at which p99 stays under a bound: an open loop at one rate after the other, halving
+//! the gap between the highest rate that held and the lowest that did not. Knows nothing of options and sockets.
 
 use crate::{
     engine::{self, Outcome, Session},

@@ -32,7 +32,8 @@ impl Target {
         self.dialect.protocol(self.credentials.clone())
     }
 
-    /// Parses `[NAME=]ADDRESS[,pid=PID][,protocol=P][,user=U][,password=P]`; what is not given is taken from `defaults`.
+    /// Parses `[NAME=]ADDRESS[,pid=PID][,protocol=P][,user=U][,password=P]`; what is not given is taken from
+    /// `defaults`.
     pub fn parse(text: &str, defaults: &Target) -> Result<Target, String> {
         let mut parts = text.split(',');
         let first = parts.next().unwrap_or_default();

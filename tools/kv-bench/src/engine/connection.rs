@@ -1,5 +1,5 @@
-//! One connection: its socket, the bytes under way in both directions, the requests that wait for replies. Knows nothing of when and
-//! what to send.
+//! One connection: its socket, the bytes under way in both directions, the requests that wait for replies. Knows
+//! nothing of when and what to send.
 
 use super::{
     judge::{Judge, Pending},
@@ -82,7 +82,8 @@ impl Connection {
         self.established && self.pending.is_empty()
     }
 
-    /// Something happened to the socket: finishes connecting, then writes what had to wait. Returns whether it is connected now.
+    /// Something happened to the socket: finishes connecting, then writes what had to wait. Returns whether it is
+    /// connected now.
     pub fn progress(&mut self) -> Result<(bool, usize), Broken> {
         let Some(socket) = &self.socket else { return Ok((false, 0)) };
         self.established = self.established || socket.established()?;
@@ -113,8 +114,8 @@ impl Connection {
 
     /// Reads what has arrived and hands it to the judge. Returns how many requests were settled, and the bytes.
     ///
-    /// With `to_the_end` it reads until the server's close is seen. Otherwise a short read ends it: on an edge-triggered stream that means
-    /// the socket is drained (epoll(7)), which saves a read that only says so.
+    /// With `to_the_end` it reads until the server's close is seen. Otherwise a short read ends it: on an
+    /// edge-triggered stream that means the socket is drained (epoll(7)), which saves a read that only says so.
     pub fn receive(
         &mut self,
         scratch: &mut [u8],

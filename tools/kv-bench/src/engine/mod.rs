@@ -1,8 +1,10 @@
-//! Carries out a plan: starts the load threads, collects what they see, slice by slice. Knows nothing of options and reports.
+//! Carries out a plan: starts the load threads, collects what they see, slice by slice. Knows nothing of options and
+//! reports.
 
 mod clock;
 mod connection;
 mod judge;
+mod outcome;
 mod probe;
 pub mod schedule;
 mod socket;
@@ -10,6 +12,7 @@ pub mod tally;
 mod timeline;
 mod worker;
 
+pub use outcome::{Generator, Outcome};
 pub use probe::probe;
 pub use timeline::Moment;
 
@@ -17,7 +20,6 @@ use crate::{
     cpu,
     plan::{Extent, Pace, Plan},
     traffic::{Source, Stock, ledger::Ledger, values::Pool},
-    units,
 };
 use clock::Clock;
 use judge::Judge;
@@ -30,81 +32,6 @@ use std::{
 use tally::Tally;
 use timeline::Timeline;
 use worker::{Finished, News, Orders, Window, Worker};
-
-/// What a run has shown.
-#[derive(Clone)]
-pub struct Outcome {
-    pub tally: Tally,
-    /// From the end of the warm-up to the last reply.
-    pub elapsed: Duration,
-    pub timeline: Vec<Moment>,
-    /// CPU time of the server's process meanwhile, in nanoseconds, if its pid was given.
-    pub server_cpu: Option<u64>,
-    pub generator: Generator,
-    /// Why the run ended before its time.
-    pub failure: Option<String>,
-}
-
-impl Outcome {
-    /// Whether every request was answered, and rightly.
-    pub fn clean(&self) -> bool {
-        self.failure.is_none() && self.tally.counts.clean()
-    }
-
-    pub fn requests(&self) -> u64 {
-        self.tally.kinds().map(|(_, latencies)| latencies.len()).sum()
-    }
-
-    pub fn requests_per_second(&self) -> f64 {
-        self.requests() as f64 / self.elapsed.as_secs_f64().max(1e-9)
-    }
-
-    /// CPU time of the server per request, in nanoseconds.
-    pub fn cpu_per_request(&self) -> Option<f64> {
-        self.server_cpu.map(|nanoseconds| nanoseconds as f64 / self.requests().max(1) as f64)
-    }
-
-    /// Whether the figures are the server's or the generator's own, in a sentence.
-    pub fn self_check(&self, pace: Pace) -> String {
-        let Generator { running, waiting } = self.generator;
-        let late = self.tally.lag().map_or(0, |lag| lag.value_at_quantile(0.99));
-        let p99 = self.tally.all().value_at_quantile(0.99);
-        if waiting > 0.05 {
-            return format!(
-                "CAUTION: others used the generator's core for {:.0}% of the time: pin it apart from the server",
-                waiting * 100.0
-            );
-        }
-        match pace {
-            Pace::Closed if running > 0.9 => {
-                format!(
-                    "CAUTION: the generator was busy for {:.0}% of the time: the server may be faster than this; try more --threads",
-                    running * 100.0
-                )
-            }
-            Pace::Closed => {
-                format!("the generator was busy for {:.0}% of the time: not the bottleneck", running * 100.0)
-            }
-            Pace::Open { .. } if late > p99 / 10 => {
-                format!(
-                    "CAUTION: 1% of the requests were sent more than {} late by the generator itself: try more --threads",
-                    units::latency(late)
-                )
-            }
-            Pace::Open { .. } => {
-                format!("the generator sent 99% of the requests within {} of their time", units::latency(late))
-            }
-        }
-    }
-}
-
-/// How busy the load threads were, as shares of the elapsed time (0 to 1); of the busiest one.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Generator {
-    pub running: f64,
-    /// Ready to run while another process had the core.
-    pub waiting: f64,
-}
 
 /// A server's data as one or more runs of a plan have left it.
 pub struct Session<'a> {
@@ -138,7 +65,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Loads the server as the plan says. An error means that nothing was measured; trouble on the way is part of the outcome.
+    /// Loads the server as the plan says. An error means that nothing was measured; trouble on the way is part of the
+    /// outcome.
     pub fn load(&self, progress: &mut dyn FnMut(&Moment)) -> Result<Outcome, String> {
         self.load_at(self.plan.pace, progress)
     }

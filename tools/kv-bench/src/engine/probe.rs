@@ -1,5 +1,5 @@
-//! One blocking question before any load: is there a server, does it speak the protocol, does it let us in? Everything that an operator
-//! can get wrong about a target becomes a clear sentence here. Knows nothing of workloads.
+//! One blocking question before any load: is there a server, does it speak the protocol, does it let us in? Everything
+//! that an operator can get wrong about a target becomes a clear sentence here. Knows nothing of workloads.
 
 use crate::{
     protocol::{Kind, Reply, Request},
@@ -12,7 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Asks for one key; an error is one line that says what to do. It takes `timeout` at most for connecting and again for answering.
+/// Asks for one key; an error is one line that says what to do. It takes `timeout` at most for connecting and again for
+/// answering.
 pub fn probe(target: &Target, timeout: Duration) -> Result<(), String> {
     let address = &target.endpoint;
     let connecting = |why: io::Error| match why.kind() {

@@ -1,8 +1,8 @@
 //! Open loop: when each request is due, whatever became of the ones before it. Knows nothing of sockets.
 //!
-//! Latency is counted from the moment a request was due, not from when it could be sent. A server that stalls for a second therefore
-//! shows a second for the first request that waited, and less for each one after it, where a generator that waits along would show
-//! one slow request ("coordinated omission": Gil Tene, "How NOT to Measure Latency", 2013).
+//! Latency is counted from the moment a request was due, not from when it could be sent. A server that stalls for a
+//! second therefore shows a second for the first request that waited, and less for each one after it, where a generator
+//! that waits along would show one slow request ("coordinated omission": Gil Tene, "How NOT to Measure Latency", 2013).
 
 use clap::ValueEnum;
 use rand::{SeedableRng, rngs::SmallRng};
@@ -74,7 +74,8 @@ mod tests {
         assert_eq!([due(0), due(1), due(2), due(3)], [100, 1_000_100, 2_000_100, 3_000_100]);
     }
 
-    /// A stall seen through due times is what HdrHistogram's own correction makes of the one slow request that a waiting generator sees.
+    /// A stall seen through due times is what HdrHistogram's own correction makes of the one slow request that a
+    /// waiting generator sees.
     #[test]
     fn due_times_correct_for_coordinated_omission() {
         const GAP: u64 = 1_000_000;

@@ -1,4 +1,5 @@
-//! What is counted while load runs: latencies by kind of request, and everything that went wrong. Knows nothing of sockets.
+//! What is counted while load runs: latencies by kind of request, and everything that went wrong. Knows nothing of
+//! sockets.
 
 use crate::protocol::Kind;
 use hdrhistogram::Histogram;
@@ -61,7 +62,8 @@ impl Counts {
 #[derive(Clone, Default)]
 pub struct Tally {
     latencies: [Option<Histogram<u64>>; KINDS.len()],
-    /// Open loop: how late requests were sent although a connection was free, in nanoseconds. The generator's own fault.
+    /// Open loop: how late requests were sent although a connection was free, in nanoseconds. The generator's own
+    /// fault.
     lag: Option<Histogram<u64>>,
     pub counts: Counts,
     /// The first of each kind of trouble, in words.

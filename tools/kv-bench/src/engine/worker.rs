@@ -1,5 +1,5 @@
-//! One load thread: an event loop over its connections, in a closed loop (the next batch when the last is answered) or an open one (by
-//! the schedule). Knows nothing of reports; what it has seen leaves it through a channel.
+//! One load thread: an event loop over its connections, in a closed loop (the next batch when the last is answered) or
+//! an open one (by the schedule). Knows nothing of reports; what it has seen leaves it through a channel.
 
 use super::{
     clock::Clock,
@@ -77,7 +77,8 @@ pub struct Worker {
     schedule: Option<Schedule>,
     /// Open loop: the connection to look at first for the next request.
     turn: usize,
-    /// Open loop: the last request that was due found no connection with room, so that being late is the server's doing.
+    /// Open loop: the last request that was due found no connection with room, so that being late is the server's
+    /// doing.
     blocked: bool,
     /// Open loop: connections with something new to write.
     touched: Vec<usize>,
@@ -253,7 +254,8 @@ impl Worker {
         }
         for event in events.iter() {
             let Token(index) = event.token();
-            // Most wake-ups say "readable, and still writable": only a connection with bytes left or not yet up has use for the latter.
+            // Most wake-ups say "readable, and still writable": only a connection with bytes left or not yet up has use
+            // for the latter.
             let ended = event.is_read_closed() || event.is_error();
             if let Err(why) = self.serve(index, event.is_writable(), event.is_readable() || ended, ended) {
                 self.broken(index, why);
@@ -393,7 +395,8 @@ impl Worker {
         self.connections[index].close();
     }
 
-    /// Counts what a connection still waits for as unanswered. In open loop that is no reason to look better: it took at least so long.
+    /// Counts what a connection still waits for as unanswered. In open loop that is no reason to look better: it took
+    /// at least so long.
     fn lose(&mut self, index: usize) {
         let now = self.orders.clock.now();
         for pending in mem::take(&mut self.connections[index].pending) {

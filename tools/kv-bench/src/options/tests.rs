@@ -43,7 +43,8 @@ fn open_loop_and_counts() {
 
 #[test]
 fn a_comparison_names_servers_and_workloads() {
-    let line = "compare a=127.0.0.1:1,pid=7 b=127.0.0.1:2,protocol=memcached --workloads get:p16:c200 set:v1KiB,mixed --rounds 3";
+    let line = "compare a=127.0.0.1:1,pid=7 b=127.0.0.1:2,protocol=memcached --rounds 3 \
+                --workloads get:p16:c200 set:v1KiB,mixed";
     let Ok(Command::Compare(comparison)) = parse(arguments(line)) else { panic!("no comparison") };
     let names: Vec<_> = comparison.servers.iter().map(|server| (server.name.as_str(), server.dialect)).collect();
     assert_eq!(names, [("a", Dialect::Resp2), ("b", Dialect::Memcached)]);

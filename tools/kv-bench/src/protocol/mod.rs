@@ -1,5 +1,6 @@
-//! The languages that servers speak: what is asked, what may come back. A protocol turns requests into bytes and bytes into replies;
-//! it must not know of sockets, clocks or workloads. A new protocol is one file here and one row in `Dialect`.
+//! The languages that servers speak: what is asked, what may come back. A protocol turns requests into bytes and bytes
+//! into replies; it must not know of sockets, clocks or workloads. A new protocol is one file here and one row in
+//! `Dialect`.
 
 mod memcached;
 mod resp;

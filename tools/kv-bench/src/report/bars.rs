@@ -18,7 +18,9 @@ pub fn group(title: &str, bars: &[Bar]) -> String {
         let width = (bar.value / longest * 100.0).clamp(0.0, 100.0);
         writeln!(
             html,
-            "<div class=\"bar\"><span class=\"name\">{}</span><span class=\"track\"><span class=\"fill f{index}\" style=\"width:{width:.1}%\"></span></span><span class=\"value\">{}</span></div>",
+            "<div class=\"bar\"><span class=\"name\">{}</span>\
+             <span class=\"track\"><span class=\"fill f{index}\" style=\"width:{width:.1}%\"></span></span>\
+             <span class=\"value\">{}</span></div>",
             escaped(&bar.name),
             escaped(&bar.text)
         )

@@ -1,6 +1,7 @@
 //! Line charts as inline SVG. Knows nothing of what the numbers mean.
 //!
-//! The drawing is small (480 x 300) with large letters: two stand beside each other on a screen, and one fills a phone and stays legible.
+//! The drawing is small (480 x 300) with large letters: two stand beside each other on a screen, and one fills a phone
+//! and stays legible.
 
 use std::fmt::Write;
 
@@ -10,6 +11,8 @@ const LEFT: f64 = 66.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 46.0;
+/// About how wide a letter is.
+const LETTER: f64 = 7.5;
 
 /// One axis: what its numbers are, how they are spread, where its marks stand.
 pub struct Axis {
@@ -59,8 +62,9 @@ fn grid(svg: &mut String, x: &Axis, y: &Axis) {
     }
     for (value, text) in &x.marks {
         let at = horizontal(x, *value);
-        // The last mark's text would stick out to the right.
-        let (class, beside) = if at > right - 20.0 { ("y", right + RIGHT - 2.0) } else { ("x", at) };
+        // A long last mark would stick out to the right.
+        let end = at + text.chars().count() as f64 * LETTER / 2.0;
+        let (class, beside) = if end > WIDTH { ("y", WIDTH - 1.0) } else { ("x", at) };
         push(svg, format_args!("<line class=\"grid\" x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{bottom}\"/>"));
         let height = bottom + 18.0;
         push(svg, format_args!("<text class=\"{class}\" x=\"{beside:.1}\" y=\"{height}\">{}</text>", escaped(text)));
@@ -100,7 +104,8 @@ pub fn linear(label: &'static str, highest: f64, text: impl Fn(f64) -> String) -
     Axis { label, logarithmic: false, from: 0.0, to: count * step, marks }
 }
 
-/// A logarithmic axis that holds both ends, with marks at 1, 2 and 5 times powers of ten, or at the powers alone when there are many.
+/// A logarithmic axis that holds both ends, with marks at 1, 2 and 5 times powers of ten, or at the powers alone when
+/// there are many.
 pub fn logarithmic(label: &'static str, lowest: f64, highest: f64, text: impl Fn(f64) -> String) -> Axis {
     let (lowest, highest) = (lowest.max(1.0), highest.max(lowest.max(1.0) * 1.01));
     let decades = lowest.log10().floor() as i32..=highest.log10().ceil() as i32;

@@ -1,7 +1,8 @@
 //! HdrHistogram's percentile distribution, as its own tools write and plot it. Knows nothing of files.
 //!
-//! Values are microseconds. One more line than usual, a comment to every plotter, carries the histogram itself in HdrHistogram's
-//! V2 compressed encoding (in nanoseconds), so that any other HdrHistogram library can compute what it likes from the counts.
+//! Values are microseconds. One more line than usual, a comment to every plotter, carries the histogram itself in
+//! HdrHistogram's V2 compressed encoding (in nanoseconds), so that any other HdrHistogram library can compute what it
+//! likes from the counts.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hdrhistogram::{

@@ -63,7 +63,7 @@ fn contest(contest: &Contest) -> String {
         if bars.is_empty() { String::new() } else { group(title, &bars) }
     };
     let groups = [
-        bars("Requests per second (more is better)", &|one| {
+        bars("Requests/s (more is better)", &|one| {
             let throughput = one.throughput();
             Some((throughput, grouped(throughput.round() as u64)))
         }),
@@ -71,7 +71,7 @@ fn contest(contest: &Contest) -> String {
             let p99 = one.latencies.value_at_quantile(0.99);
             Some((p99 as f64, latency(p99)))
         }),
-        bars("Server CPU per request (less is better)", &|one| {
+        bars("CPU/request (less is better)", &|one| {
             let ratio = one.cpu_ratio(first).map_or(String::new(), |ratio| format!(" (x{:.2})", ratio.median));
             one.cpu_per_request().map(|cpu| (cpu, format!("{}{ratio}", table::cpu_time(cpu))))
         }),
@@ -81,7 +81,8 @@ fn contest(contest: &Contest) -> String {
     let trouble: Vec<String> =
         standings.iter().filter_map(|one| Some(format!("{}: {}", one.name, one.trouble()?))).collect();
     format!(
-        "<section><h2>{}</h2>\n<p class=\"about\">{}</p>\n<div class=\"groups\">\n{}</div>\n<div class=\"charts\">\n{}</div>\n{}{}</section>\n",
+        "<section><h2>{}</h2>\n<p class=\"about\">{}</p>\n<div class=\"groups\">\n{}</div>\n\
+         <div class=\"charts\">\n{}</div>\n{}{}</section>\n",
         escaped(&contest.label()),
         escaped(&table::conditions(&contest.plan)),
         groups.concat(),
@@ -121,7 +122,7 @@ fn kinds<'a>(outcome: &'a Outcome, all: &'a Histogram<u64>) -> Vec<(String, &'a 
 /// Latency by percentile, drawn over 1/(1-q) so that each further nine takes the same room.
 fn percentile_curve(curves: &[(String, &Histogram<u64>)]) -> String {
     let most = curves.iter().map(|(_, latencies)| latencies.len()).max().unwrap_or(0).max(10) as f64;
-    let nines = most.log10().floor().clamp(1.0, 6.0);
+    let nines = most.log10().floor().clamp(1.0, 5.0);
     let to = 10f64.powf(nines);
     let line = |(name, latencies): &(String, &Histogram<u64>)| {
         // Where fewer requests than 1/(1-q) were made, the curve would only repeat the slowest one.
@@ -134,7 +135,7 @@ fn percentile_curve(curves: &[(String, &Histogram<u64>)]) -> String {
         Line { name: name.clone(), points: points.collect() }
     };
     let curves: Vec<Line> = curves.iter().map(line).collect();
-    let marks = ["0%", "90%", "99%", "99.9%", "99.99%", "99.999%", "99.9999%"];
+    let marks = ["0%", "90%", "99%", "99.9%", "99.99%", "99.999%"];
     let marks = marks.iter().enumerate().map(|(nine, text)| (10f64.powi(nine as i32), text.to_string()));
     let marks = marks.take(nines as usize + 1).collect();
     let x = Axis { label: "of the requests were at least so fast", logarithmic: true, from: 1.0, to, marks };
@@ -266,7 +267,8 @@ fn page(title: &str, about: &str, body: &str) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
          <style>\n{}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<p class=\"about\">{about}</p>\n{body}\
-         <footer>kv-bench {}. Latency is counted from when a request was due; percentiles come from HdrHistograms, never from averages.</footer>\n\
+         <footer>kv-bench {}. Latency is counted from when a request was due; percentiles come from HdrHistograms, \
+         never from averages.</footer>\n\
          </body>\n</html>\n",
         include_str!("page.css"),
         env!("CARGO_PKG_VERSION"),

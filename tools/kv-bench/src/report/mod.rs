@@ -1,4 +1,5 @@
-//! Shows results. Each form of report is a file of its own and a pure function of what was measured; only this one writes files.
+//! Shows results. Each form of report is a file of its own and a pure function of what was measured; only this one
+//! writes files.
 
 mod bars;
 mod chart;

@@ -35,7 +35,7 @@ pub fn run_rows(outcome: &Outcome) -> Vec<Vec<String>> {
 /// What was loaded with what.
 pub fn title(plan: &Plan) -> String {
     let target = &plan.target;
-    format!("kv-bench {} -> {} ({})", plan.label, target.name, target.dialect)
+    format!("kv-bench {} → {} ({})", plan.label, target.name, target.dialect)
 }
 
 /// Under which conditions, in one line.

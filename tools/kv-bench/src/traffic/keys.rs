@@ -77,7 +77,8 @@ impl Chooser {
     pub fn new(choice: &KeyChoice, count: u64, part: usize, parts: usize) -> Chooser {
         let kind = match choice {
             KeyChoice::Uniform => Kind::Uniform,
-            // Rejection-inversion (Hörmann and Derflinger 1996), which unlike YCSB's method also holds for theta of 1 and more.
+            // Rejection-inversion (Hörmann and Derflinger 1996), which unlike YCSB's method also holds for theta of 1
+            // and more.
             KeyChoice::Zipf(theta) => Kind::Zipf {
                 ranks: Zipf::new(count as f64, *theta).expect("the options admit only a positive theta and count"),
                 step: SCATTER_PRIME % count,
@@ -114,7 +115,8 @@ impl Chooser {
 /// The largest prime below 2^64, hence coprime to every count of keys.
 const SCATTER_PRIME: u64 = 0xFFFF_FFFF_FFFF_FFC5;
 
-/// Maps ranks to key numbers one to one, so that popular keys do not stand side by side: a multiplication by a prime modulo `count`.
+/// Maps ranks to key numbers one to one, so that popular keys do not stand side by side: a multiplication by a prime
+/// modulo `count`.
 fn scattered(rank: u64, step: u64, count: u64) -> u64 {
     match rank.checked_mul(step) {
         Some(product) => product % count,

@@ -1,8 +1,9 @@
 //! `--verify`: which versions of which keys may come back. Knows nothing of sockets and protocols.
 //!
-//! Each key has one writer, a connection, and a connection's commands are carried out in order. So a read may return any version that was
-//! already acknowledged when the read was sent, or a later one that was issued by the time the reply came: an older one is stale, a
-//! newer one was never written. A key that is missing is a miss and no error: caches evict.
+//! Each key has one writer, a connection, and a connection's commands are carried out in order. So a read may return
+//! any version that was already acknowledged when the read was sent, or a later one that was issued by the time the
+//! reply came: an older one is stale, a newer one was never written. A key that is missing is a miss and no error:
+//! caches evict.
 
 use super::values::Mark;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -73,7 +74,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Checks the reply to an INCR by the counter's only writer: one more than before, or 1 if the counter was evicted meanwhile.
+    /// Checks the reply to an INCR by the counter's only writer: one more than before, or 1 if the counter was evicted
+    /// meanwhile.
     pub fn counted(&self, counter: u64, reply: i64) -> Result<(), String> {
         let before = self.counters[counter as usize].swap(reply as u64, Ordering::AcqRel);
         if reply == 1 || (before == Ledger::UNKNOWN && reply > 1) || before.checked_add(1) == Some(reply as u64) {

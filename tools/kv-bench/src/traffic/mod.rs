@@ -1,4 +1,5 @@
-//! What is asked: the mix of commands over keys and values, drawn request by request. Knows nothing of sockets and time.
+//! What is asked: the mix of commands over keys and values, drawn request by request. Knows nothing of sockets and
+//! time.
 
 pub mod keys;
 pub mod ledger;

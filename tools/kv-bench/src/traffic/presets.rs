@@ -30,8 +30,9 @@ pub fn all() -> Vec<Preset> {
             Traffic { value_size: Sizes::Fixed(1024), ttl: Some(Duration::from_secs(30 * 60)), ..plain(90.0, 10.0) },
         ),
         preset("twitter", "medians of Twitter's 54 published cache clusters", twitter(36, 224, 85.0, 15.0, 1.2)),
-        // The rows of the three clusters: statistics beside the traces that Yang et al. published with "A large scale analysis of
-        // hundreds of in-memory cache clusters at Twitter", OSDI 2020. Add and cas count as writes, gets as a read.
+        // The rows of the three clusters: statistics beside the traces that Yang et al. published with "A large scale
+        // analysis of hundreds of in-memory cache clusters at Twitter", OSDI 2020. Add and cas count as writes, gets as
+        // a read.
         preset(
             "cluster12",
             "Twitter's cluster 12: four writes to a read, expiring after 5 minutes",

@@ -1,12 +1,13 @@
 //! How long keys and values are: fixed, a range, a distribution, or a mixture. Knows nothing of what is in them.
 //!
-//! A size belongs to a key: the same key number always gets the same size, as in a real data set, so that a run over the same keys
-//! neither grows nor shrinks what the server holds.
+//! A size belongs to a key: the same key number always gets the same size, as in a real data set, so that a run over
+//! the same keys neither grows nor shrinks what the server holds.
 
 use crate::units::parse_size;
 use std::{fmt, str::FromStr};
 
-/// The longest size that a distribution with an open tail yields: what memcached's default item limit (1 MiB) lets pass.
+/// The longest size that a distribution with an open tail yields: what memcached's default item limit (1 MiB) lets
+/// pass.
 const TAIL_LIMIT_BYTES: usize = 1_000_000;
 
 /// Sizes in bytes.
@@ -24,8 +25,9 @@ pub enum Sizes {
 }
 
 impl Sizes {
-    /// The value sizes of Facebook's ETC pool: a table up to 14 bytes, a generalized Pareto tail from 15 bytes.
-    /// Source: Atikoglu et al., "Workload Analysis of a Large-Scale Key-Value Store", SIGMETRICS 2012; mutilate uses the same numbers.
+    /// The value sizes of Facebook's ETC pool: a table up to 14 bytes, a generalized Pareto tail from 15 bytes. Source:
+    /// Atikoglu et al., "Workload Analysis of a Large-Scale Key-Value Store", SIGMETRICS 2012; mutilate uses the same
+    /// numbers.
     pub fn etc_values() -> Sizes {
         const SHARES: [f64; 15] = [
             0.00536, 0.00047, 0.17820, 0.09239, 0.00018, 0.02740, 0.00065, 0.00606, 0.00023, 0.00837, 0.00837, 0.08989,
@@ -93,7 +95,8 @@ fn limited(size: f64) -> usize {
     (size.max(0.0) as usize).min(TAIL_LIMIT_BYTES)
 }
 
-/// Spreads item numbers evenly over (0, 1), always in the same way (the finalizer of splitmix64: Steele et al., OOPSLA 2014).
+/// Spreads item numbers evenly over (0, 1), always in the same way (the finalizer of splitmix64: Steele et al., OOPSLA
+/// 2014).
 fn unit_interval(item: u64) -> f64 {
     let mut mixed = item.wrapping_add(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -1,4 +1,5 @@
-//! What stands in a value: random bytes, or with `--verify` bytes from which run, key and version can be told. Knows nothing of sockets.
+//! What stands in a value: random bytes, or with `--verify` bytes from which run, key and version can be told. Knows
+//! nothing of sockets.
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 

@@ -1,4 +1,5 @@
-//! kv-bench as its users run it: the program itself against a small server that lives in the test and misbehaves on demand.
+//! kv-bench as its users run it: the program itself against a small server that lives in the test and misbehaves on
+//! demand.
 //!
 //! `server.rs` is that server. A new test goes where its question is asked:
 //! `truth.rs`: are wrong replies, errors and stalls seen?  `failures.rs`: what if the server is not there, or not one?

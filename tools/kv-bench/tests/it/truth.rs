@@ -63,7 +63,8 @@ fn misses_are_no_errors() {
     assert_eq!((&report["counts"]["misses"], code), (&1000.into(), Some(0)));
 }
 
-/// The stall is 400 ms long. In open loop every request that was due meanwhile shows its wait; in a closed loop only the few under way do.
+/// The stall is 400 ms long. In open loop every request that was due meanwhile shows its wait; in a closed loop only
+/// the few under way do.
 #[test]
 fn an_open_loop_shows_a_stall_that_a_closed_loop_hides() {
     let stall = || Fault::StallsAt(500, Duration::from_millis(400));
