@@ -47,7 +47,13 @@ impl Keyspace {
 
     /// One bounded step of a shard's background work. True if there is more to do right now.
     pub fn tick(&self, shard: usize, now: UnixMillis) -> bool {
-        self.lock(shard).tick(now).more
+        let mut guard = self.lock(shard);
+        // Freed once the shard is released: it can take the kernel milliseconds.
+        let garbage = guard.take_garbage();
+        let more = guard.tick(now).more;
+        drop(guard);
+        drop(garbage);
+        more
     }
 
     pub fn set_limit(&self, data_bytes: usize) {

@@ -49,7 +49,7 @@ fn hashes_that_collide() {
 
 fn check(mix: Mix) {
     let seed = env::var("MODEL_SEED").map_or_else(|_| random_seed(), |seed| seed.parse().expect("a number"));
-    let commands: u64 = env::var("MODEL_COMMANDS").map_or(300_000, |count| count.parse().expect("a number"));
+    let commands: u64 = env::var("MODEL_COMMANDS").map_or(100_000, |count| count.parse().expect("a number"));
     let mut random = Random(seed);
     let mut pair = Pair::new(mix.limit, mix.hash_mask);
     for step in 0..commands {

@@ -7,10 +7,9 @@
 
 use super::classes::{CLASS_COUNT, cell_units, cells_per_page};
 use super::extent::Extent;
-use super::prefetch;
+use super::prefetch::prefetch;
 
 pub const UNIT_BYTES: usize = 4;
-const CACHE_LINE_BYTES: usize = 64;
 /// What moves between classes. Small, because each class in use may hold a page that is nearly empty.
 pub const PAGE_BYTES: usize = 64 * 1024;
 pub const PAGE_UNITS: u32 = (PAGE_BYTES / UNIT_BYTES) as u32;
@@ -252,29 +251,38 @@ impl Heap {
         self.extents
     }
 
+    #[inline]
     pub fn word(&self, loc: Loc, index: usize) -> u32 {
-        u32::from_le_bytes(self.bytes(loc, index * 4, 4).try_into().expect("four bytes"))
+        let words = self.extents[(loc.0 / EXTENT_UNITS) as usize].as_chunks::<UNIT_BYTES>().0;
+        u32::from_le_bytes(words[(loc.0 % EXTENT_UNITS) as usize + index])
     }
 
+    #[inline]
     pub fn set_word(&mut self, loc: Loc, index: usize, word: u32) {
-        self.bytes_mut(loc, index * 4, 4).copy_from_slice(&word.to_le_bytes());
+        let words = self.extents[(loc.0 / EXTENT_UNITS) as usize].as_chunks_mut::<UNIT_BYTES>().0;
+        words[(loc.0 % EXTENT_UNITS) as usize + index] = word.to_le_bytes();
     }
 
-    /// Starts fetching the first cache lines of a cell.
-    pub fn prefetch(&self, loc: Loc, lines: usize) {
-        let at = (loc.0 % EXTENT_UNITS) as usize * UNIT_BYTES;
-        let extent = &self.extents[(loc.0 / EXTENT_UNITS) as usize];
-        extent[at..].iter().step_by(CACHE_LINE_BYTES).take(lines).for_each(prefetch::line);
-    }
-
+    #[inline]
     pub fn bytes(&self, loc: Loc, start: usize, len: usize) -> &[u8] {
         let at = (loc.0 % EXTENT_UNITS) as usize * UNIT_BYTES + start;
         &self.extents[(loc.0 / EXTENT_UNITS) as usize][at..at + len]
     }
 
+    #[inline]
     pub fn bytes_mut(&mut self, loc: Loc, start: usize, len: usize) -> &mut [u8] {
         let at = (loc.0 % EXTENT_UNITS) as usize * UNIT_BYTES + start;
         &mut self.extents[(loc.0 / EXTENT_UNITS) as usize][at..at + len]
+    }
+
+    /// Starts fetching the first two cache lines of the cell at `loc`, if it is a cell.
+    #[inline]
+    pub fn prefetch(&self, loc: Loc) {
+        let at = (loc.0 % EXTENT_UNITS) as usize * UNIT_BYTES;
+        if let Some(extent) = self.extents.get((loc.0 / EXTENT_UNITS) as usize) {
+            prefetch(&extent[at]);
+            prefetch(&extent[(at + 64).min(EXTENT_BYTES - 1)]);
+        }
     }
 
     /// Copies the whole cell at `from` to `to`, a cell of the same class.
@@ -392,5 +400,53 @@ impl Heap {
 
     fn page_mut(&mut self, id: u32) -> &mut Page {
         &mut self.pages[(id / PAGES_PER_EXTENT) as usize][(id % PAGES_PER_EXTENT) as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::classes::class_of;
+    use super::super::testing::Random;
+    use super::*;
+
+    #[test]
+    fn cells_do_not_overlap_and_scattered_holes_become_pages() {
+        let (mut heap, mut random) = (Heap::new(), Random(1));
+        let class_bytes = [24, 100, 1000, 16 * 1024];
+        let mut cells: Vec<(Loc, usize, u8)> = Vec::new();
+        for stamp in 0..20_000 {
+            let bytes = class_bytes[random.below(4) as usize];
+            let class = class_of(bytes).unwrap();
+            assert!(heap.has_room(class) || heap.grow());
+            let loc = heap.alloc(class).unwrap();
+            heap.bytes_mut(loc, 0, bytes).fill(stamp as u8);
+            cells.push((loc, bytes, stamp as u8));
+        }
+        let whole = |heap: &Heap, &(loc, bytes, stamp): &(Loc, usize, u8)| {
+            heap.bytes(loc, 0, bytes).iter().all(|&byte| byte == stamp)
+        };
+        assert!(cells.iter().all(|cell| whole(&heap, cell)));
+        let full_bytes = heap.resident_bytes();
+
+        // Three of four go, from everywhere; then what is left is moved together.
+        let mut kept: Vec<(Loc, usize, u8)> = Vec::new();
+        for cell in cells {
+            if random.below(4) == 0 { kept.push(cell) } else { heap.free(cell.0) }
+        }
+        while let Some(from) = heap.next_evacuee() {
+            let to = heap.alloc(heap.class_at(from)).unwrap();
+            heap.copy_cell(from, to);
+            heap.free(from);
+            kept.iter_mut().find(|cell| cell.0 == from).unwrap().0 = to;
+        }
+        while heap.release_idle_page() {}
+        assert!(kept.iter().all(|cell| whole(&heap, cell)));
+        assert!(heap.resident_bytes() < full_bytes / 3, "{} of {full_bytes}", heap.resident_bytes());
+
+        for cell in kept {
+            heap.free(cell.0);
+        }
+        while heap.release_idle_page() {}
+        assert_eq!(heap.hole_bytes(), 0);
     }
 }

@@ -8,7 +8,7 @@
 //! make it miss or repeat what stays.
 
 use super::heap::Loc;
-use super::prefetch;
+use super::prefetch::prefetch;
 use std::iter;
 
 /// Entries to a segment, on average, before the next one is split. Just before its split a segment holds twice this;
@@ -83,6 +83,7 @@ impl Index {
     }
 
     /// The entry with this tag whose cell is the one meant.
+    #[inline]
     pub fn find(&self, tag: u32, is_meant: impl Fn(Loc) -> bool) -> Option<Place> {
         let (segment, depth) = self.segment(tag);
         segment.find(home(tag, depth, segment.buckets.len()), fingerprint(tag), is_meant)
@@ -172,15 +173,17 @@ impl Index {
     }
 
     /// Starts fetching the bucket in which a search for the tag begins.
+    #[inline]
     pub fn prefetch(&self, tag: u32) {
         let (segment, depth) = self.segment(tag);
         if let Some(bucket) = segment.buckets.get(home(tag, depth, segment.buckets.len())) {
-            prefetch::line(bucket);
+            prefetch(bucket);
         }
     }
 
-    /// What an entry in that bucket says, most likely the one meant.
-    pub fn touch(&self, tag: u32) -> Option<Loc> {
+    /// The cell that a search for the tag most likely ends at.
+    #[inline]
+    pub fn likely(&self, tag: u32) -> Option<Loc> {
         let (segment, depth) = self.segment(tag);
         let bucket = segment.buckets.get(home(tag, depth, segment.buckets.len()))?;
         bucket.matches(fingerprint(tag)).next().map(|slot| Loc(bucket.locs[slot]))
@@ -195,6 +198,7 @@ impl Index {
         self.whole.len() + self.split.len() / 2
     }
 
+    #[inline]
     fn segment(&self, tag: u32) -> (&Segment, u32) {
         let fine = prefix(tag, self.depth + 1);
         match self.split.get(fine) {
@@ -203,6 +207,7 @@ impl Index {
         }
     }
 
+    #[inline]
     fn segment_mut(&mut self, tag: u32) -> (&mut Segment, u32) {
         let fine = prefix(tag, self.depth + 1);
         match self.split.get_mut(fine) {
@@ -339,22 +344,42 @@ impl Bucket {
 
     /// The slots with this fingerprint.
     #[inline]
-    fn matches(&self, fingerprint: u8) -> impl Iterator<Item = usize> {
-        let mut word = [0; 16];
-        word[..BUCKET_ENTRIES].copy_from_slice(&self.fingerprints);
-        const ONES: u128 = u128::from_le_bytes([1; 16]);
-        const LOW_BITS: u128 = ONES * 0x7f;
-        // A byte that equals the fingerprint becomes zero: the only one whose upper bit is clear, and stays so when
-        // 0x7f is added to its other bits. (The shorter trick with a borrow also finds a byte after a hit, and an
-        // empty slot must not be found: what it points to may look like the item once there.)
-        let differing = u128::from_le_bytes(word) ^ (ONES * fingerprint as u128);
-        let mut hits = !(((differing & LOW_BITS) + LOW_BITS) | differing | LOW_BITS);
-        iter::from_fn(move || {
-            let slot = hits.trailing_zeros() as usize / 8;
-            hits &= hits.wrapping_sub(1);
-            (slot < BUCKET_ENTRIES).then_some(slot)
-        })
+    fn matches(&self, fingerprint: u8) -> Matches {
+        let first = self.fingerprints.first_chunk::<8>().expect("eight of twelve");
+        let last = self.fingerprints.last_chunk::<4>().expect("four of twelve");
+        let first = equal_bytes(u64::from_le_bytes(*first), fingerprint);
+        let last = equal_bytes(u32::from_le_bytes(*last) as u64, fingerprint);
+        Matches(first | last >> 4)
     }
+}
+
+/// Slots, as bits: slot n of the first eight as bit 8n + 7, of the others as bit 8(n - 8) + 3.
+struct Matches(u64);
+
+impl Iterator for Matches {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        if self.0 == 0 {
+            return None;
+        }
+        let bit = self.0.trailing_zeros() as usize;
+        self.0 &= self.0 - 1;
+        Some(bit / 8 + if bit % 8 == 7 { 0 } else { 8 })
+    }
+}
+
+/// The bytes of `word` that equal `byte`, which is not 0, as their upper bits.
+#[inline]
+fn equal_bytes(word: u64, byte: u8) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const LOW_BITS: u64 = ONES * 0x7f;
+    // What is equal becomes zero: the only byte whose upper bit is clear, and stays so when 0x7f is added to the other
+    // bits. (The shorter trick, with a borrow, also finds a byte after a hit; and an empty slot must not be found, for
+    // what it points to may look like the item that once was there.)
+    let differing = word ^ (ONES * byte as u64);
+    !(((differing & LOW_BITS) + LOW_BITS) | differing | LOW_BITS)
 }
 
 /// The first `depth` bits of a tag.
@@ -377,4 +402,74 @@ fn fingerprint(tag: u32) -> u8 {
 fn after_segment(tag: u32, depth: u32) -> Option<u32> {
     let next = (prefix(tag, depth) as u64 + 1) << (32 - depth);
     u32::try_from(next).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Random;
+    use super::*;
+    use std::collections::HashMap;
+
+    /// Locations are numbers here, and their tags a function of them, of which `mask` keeps some bits.
+    fn tag_of(mask: u32) -> impl Fn(Loc) -> u32 + Copy {
+        move |loc| (Random(loc.0 as u64).next() as u32) & mask
+    }
+
+    #[test]
+    fn holds_what_a_map_holds_while_it_grows_and_shrinks_even_if_tags_collide() {
+        for (seed, mask) in [(1, u32::MAX), (2, 0xffff_0000), (3, 0xff), (4, 0xe000_0000)] {
+            let (mut random, tag_of) = (Random(seed), tag_of(mask));
+            let (mut index, mut map) = (Index::new(), HashMap::new());
+            for step in 0..60_000 {
+                let loc = Loc(random.below(if step < 30_000 { 10_000 } else { 1_000 }) as u32);
+                let tag = tag_of(loc);
+                let found = index.find(tag, |found| found == loc);
+                assert_eq!(found.is_some(), map.contains_key(&loc.0));
+                match found {
+                    None if step < 30_000 || random.below(3) == 0 => {
+                        index.insert(tag, loc, tag_of);
+                        map.insert(loc.0, ());
+                    }
+                    Some(place) if step >= 30_000 || random.below(3) == 0 => {
+                        index.remove(tag, place, tag_of);
+                        map.remove(&loc.0);
+                    }
+                    _ => (),
+                }
+                assert_eq!(index.len(), map.len());
+            }
+            for &number in map.keys() {
+                assert!(index.find(tag_of(Loc(number)), |found| found.0 == number).is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn an_emptied_index_holds_next_to_no_memory() {
+        let tag_of = tag_of(u32::MAX);
+        let mut index = Index::new();
+        for number in 0..100_000 {
+            index.insert(tag_of(Loc(number)), Loc(number), tag_of);
+        }
+        assert!(index.bytes() < 100_000 * 9);
+        for number in 0..100_000 {
+            let place = index.find(tag_of(Loc(number)), |found| found.0 == number).unwrap();
+            index.remove(tag_of(Loc(number)), place, tag_of);
+        }
+        assert!(index.bytes() < 16 * 1024, "{}", index.bytes());
+    }
+
+    #[test]
+    fn a_fingerprint_matches_its_slots_alone() {
+        let mut bucket = EMPTY_BUCKET;
+        for (slot, fingerprint) in [(0, 1), (1, 2), (7, 1), (8, 0x81), (11, 1)] {
+            bucket.fingerprints[slot] = fingerprint;
+        }
+        for fingerprint in 1..=u8::MAX {
+            let mut matches: Vec<usize> = bucket.matches(fingerprint).collect();
+            matches.sort_unstable();
+            let expected = (0..BUCKET_ENTRIES).filter(|&slot| bucket.fingerprints[slot] == fingerprint);
+            assert_eq!(matches, expected.collect::<Vec<_>>());
+        }
+    }
 }

@@ -154,6 +154,11 @@ impl Heap {
         debug_assert!(!shape.is_large());
         self.bytes(loc, shape.body_start(), shape.body_len()).split_at(shape.key_len())
     }
+    /// The value of an inline item of this shape.
+    #[inline]
+    pub fn value(&self, loc: Loc, shape: Shape) -> &[u8] {
+        self.bytes(loc, shape.body_start() + shape.key_len(), shape.value_len())
+    }
     /// Writes key and value of an inline item, whose shape is set.
     pub fn set_key_and_value(&mut self, loc: Loc, key: &[u8], value: &[u8]) {
         let shape = self.shape(loc);

@@ -61,16 +61,16 @@ impl LargeItems {
         large
     }
 
-    /// Drops one record or chunk, for taking the whole apart step by step; false when nothing is left.
-    pub fn drop_last(&mut self) -> bool {
-        if self.used == 0 {
-            return self.chunks.pop().is_some();
+    /// Removes some record; none when nothing is left. For taking the whole apart step by step.
+    pub fn pop(&mut self) -> Option<Large> {
+        while self.used > 0 {
+            self.used -= 1;
+            let record = &mut self.chunks[self.used as usize / CHUNK_RECORDS][self.used as usize % CHUNK_RECORDS];
+            if let Some(large) = record.take() {
+                self.payload_bytes -= Self::cost(large.key.len(), large.value.len());
+                return Some(large);
+            }
         }
-        self.used -= 1;
-        let record = &mut self.chunks[self.used as usize / CHUNK_RECORDS][self.used as usize % CHUNK_RECORDS];
-        if let Some(large) = record.take() {
-            self.payload_bytes -= Self::cost(large.key.len(), large.value.len());
-        }
-        true
+        None
     }
 }

@@ -8,26 +8,33 @@
 //! - `scan`: the commands on any key;
 //! - `index`: from a key's hash to its cell;  `recency`: the order of use;  `wheel`: the order of expiry;
 //! - `item`: what lies in a cell;  `heap`, `classes`, `extent`: where cells lie;  `large`: what is too large for one;
-//! - `graveyard`: what has been cleared and is not given back yet.
+//! - `graveyard`, `garbage`: what has been cleared or removed and is not given back yet.
 //!
 //! An item is one cell. Both orders are lists threaded through the cells, so an item costs its cell and an entry of
 //! the index, and whoever moves a cell mends the index and the neighbours (`Shard::move_item`).
 
+// Two exceptions, of one call each: `extent` (giving memory back) and `prefetch`.
+#![deny(unsafe_code)]
+
 mod classes;
 mod extent;
+mod garbage;
 mod graveyard;
 mod heap;
 mod index;
 mod item;
 mod large;
-mod reclaim;
 mod prefetch;
+mod reclaim;
 mod recency;
 mod scan;
+#[cfg(test)]
+mod testing;
 mod wheel;
 
 use bytes::Bytes;
 use classes::{MAX_CELL_BYTES, class_of};
+use garbage::Garbage;
 use graveyard::Graveyard;
 use heap::{Heap, Loc};
 use index::{Index, Place};
@@ -42,9 +49,6 @@ pub use crate::clock::UnixMillis;
 /// `set` makes the room for items of at most this much itself; for larger ones call `make_room` first. Also the
 /// largest item whose value is copied into the shard; of a larger one the `Bytes` handle is kept.
 pub const SMALL_SET_BYTES: usize = MAX_CELL_BYTES;
-
-/// What of an item is fetched ahead: header, key and a value of about a hundred bytes.
-const PREFETCH_LINES: usize = 3;
 
 /// A key with its hash, computed once by the keyspace with the process's seed (64 well-mixed bits).
 #[derive(Clone, Copy)]
@@ -188,6 +192,7 @@ pub struct Shard {
     recency: Recency,
     wheel: Wheel,
     graveyard: Graveyard,
+    garbage: Garbage,
     policy: Policy,
     limit_bytes: u64,
     dataset_bytes: u64,
@@ -209,6 +214,7 @@ impl Shard {
             recency: Recency::new(),
             wheel: Wheel::new(),
             graveyard: Graveyard::default(),
+            garbage: Garbage::default(),
             policy,
             limit_bytes,
             dataset_bytes: 0,
@@ -338,9 +344,20 @@ impl Shard {
         self.dataset_bytes = 0;
     }
 
+    /// A value of a MiB or more that has been removed. Freeing it takes the kernel up to some milliseconds: take these
+    /// after whatever may have removed values (`set`, `make_room`, `delete`, `tick`, ...), and drop them once the shard
+    /// is released. What nobody takes, a later `tick` or the need for room frees.
+    pub fn take_garbage(&mut self) -> Option<Bytes> {
+        self.garbage.take()
+    }
+
     /// What the shard holds of memory, as the limit counts it.
     pub fn used_bytes(&self) -> u64 {
-        self.heap.resident_bytes() + self.index.bytes() + self.large.bytes() + self.graveyard.bytes()
+        self.heap.resident_bytes()
+            + self.index.bytes()
+            + self.large.bytes()
+            + self.graveyard.bytes()
+            + self.garbage.bytes()
     }
 
     pub fn stats(&self) -> ShardStats {
@@ -356,24 +373,33 @@ impl Shard {
     }
 
     /// Starts fetching the memory that a look-up of `hash` will touch; call stage 0, 1, 2 for a batch of keys in turn.
+    #[inline]
     pub fn prefetch(&self, hash: u64, stage: u8) {
         let tag = (hash >> 32) as u32;
         if stage == 0 {
             return self.index.prefetch(tag);
         }
-        let Some(loc) = self.index.touch(tag) else { return };
+        let Some(loc) = self.index.likely(tag) else { return };
         if stage == 1 {
-            return self.heap.prefetch(loc, PREFETCH_LINES);
+            return self.heap.prefetch(loc);
         }
         for neighbour in [self.heap.newer(loc), self.heap.older(loc)] {
-            if !neighbour.is_none() {
-                self.heap.prefetch(neighbour, 1);
-            }
+            self.heap.prefetch(neighbour);
         }
     }
 
+    #[inline]
     fn place(&self, key: Key) -> Option<Place> {
-        self.index.find(key.tag(), |loc| self.key_at(loc) == key.bytes)
+        self.index.find(key.tag(), |loc| self.has_key(loc, key.bytes))
+    }
+
+    #[inline]
+    fn has_key(&self, loc: Loc, key: &[u8]) -> bool {
+        let shape = self.heap.shape(loc);
+        if shape.is_large() {
+            return *self.key_at(loc) == *key;
+        }
+        shape.key_len() == key.len() && self.heap.bytes(loc, shape.body_start(), key.len()) == key
     }
 
     fn peek_live(&self, key: Key, now: UnixMillis) -> Option<Loc> {
@@ -391,6 +417,7 @@ impl Shard {
         Some(loc)
     }
 
+    #[inline]
     fn touch(&mut self, loc: Loc, now: UnixMillis) {
         self.recency.touch(&mut self.heap, loc);
         self.heap.set_accessed(loc, now);
@@ -403,12 +430,14 @@ impl Shard {
         }
     }
 
+    #[inline]
     fn entry(&self, loc: Loc) -> Entry<'_> {
-        let value = match self.heap.shape(loc).is_large() {
+        let shape = self.heap.shape(loc);
+        let value = match shape.is_large() {
             true => Value::Shared(&self.large.get(self.heap.large_id(loc)).value),
-            false => Value::Inline(self.heap.key_and_value(loc).1),
+            false => Value::Inline(self.heap.value(loc, shape)),
         };
-        Entry { value, expires_at: self.heap.expires_at(loc) }
+        Entry { value, expires_at: if shape.expires() { self.heap.expires_at(loc) } else { None } }
     }
 
     /// Adds an item for which room has been made and whose key is not there.
@@ -455,7 +484,9 @@ impl Shard {
         }
         let body_bytes = if shape.is_large() {
             let large = self.large.remove(self.heap.large_id(loc));
-            large.key.len() + large.value.len()
+            let payload_bytes = large.key.len() + large.value.len();
+            self.garbage.add(large.value);
+            payload_bytes
         } else {
             shape.body_len()
         };
@@ -516,5 +547,76 @@ fn shape_of(key_len: usize, value_len: usize, expires: bool) -> Shape {
         Shape::inline(key_len, value_len, expires)
     } else {
         Shape::large(expires)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{NOW, Random, key};
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    #[test]
+    fn an_item_at_the_edge_of_a_cell_can_be_given_a_time_and_lose_it_again() {
+        let mut shard = Shard::new(64 * MIB, Policy::AllKeysLru);
+        for len in SMALL_SET_BYTES - 80..SMALL_SET_BYTES + 20 {
+            shard.put(1, len, Expiry::Never).unwrap();
+            for at in [Some(NOW + 5), None] {
+                assert!(shard.set_expiry(key(&1u64.to_le_bytes()), at, NOW));
+                let entry = shard.peek(key(&1u64.to_le_bytes()), NOW).unwrap();
+                assert_eq!((entry.value.as_slice().len(), entry.expires_at), (len, at));
+            }
+        }
+    }
+
+    #[test]
+    fn clear_empties_at_once_and_ticks_give_the_memory_back() {
+        let mut shard = Shard::new(256 * MIB, Policy::AllKeysLru);
+        for number in 0..100_000 {
+            shard.put(number, 100 + (number as usize % 100) * 500, Expiry::Never).ok();
+        }
+        let before = shard.used_bytes();
+        shard.clear();
+        assert!(shard.is_empty() && !shard.has(99_999) && shard.stats().dataset_bytes == 0);
+        assert!(shard.used_bytes() > before / 2, "memory is held until it is given back");
+        while shard.tick(NOW).more {}
+        assert!(shard.used_bytes() < MIB, "{}", shard.used_bytes());
+        shard.put(1, 1, Expiry::Never).unwrap();
+        assert!(shard.has(1));
+    }
+
+    #[test]
+    fn a_shard_that_was_cleared_can_be_filled_before_its_memory_is_back() {
+        let mut shard = Shard::new(16 * MIB, Policy::NoEviction);
+        for _ in 0..5 {
+            for number in 0..10_000 {
+                shard.put(number, 1000, Expiry::Never).unwrap();
+            }
+            shard.clear();
+        }
+    }
+
+    #[test]
+    fn memory_usage_adds_up_to_what_the_shard_holds() {
+        let mut shard = Shard::new(1024 * MIB, Policy::AllKeysLru);
+        let mut random = Random(7);
+        for number in 0..200_000 {
+            shard.put(number, random.below(2000) as usize, Expiry::Never).unwrap();
+        }
+        let usage = |number: u64| shard.memory_usage(key(&number.to_le_bytes()), NOW).unwrap();
+        let sum: u64 = (0..200_000).map(usage).sum();
+        let used = shard.used_bytes();
+        assert!(used.abs_diff(sum) * 50 < used, "{sum} of {used}");
+    }
+
+    #[test]
+    fn idle_time_counts_from_the_last_use() {
+        let mut shard = Shard::new(16 * MIB, Policy::AllKeysLru);
+        shard.put(1, 1, Expiry::Never).unwrap();
+        let bytes = 1u64.to_le_bytes();
+        assert_eq!(shard.idle_millis(key(&bytes), NOW + 5000), Some(5000));
+        shard.get(key(&bytes), NOW + 4000);
+        assert_eq!(shard.idle_millis(key(&bytes), NOW + 5000), Some(1000));
     }
 }

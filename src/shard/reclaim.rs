@@ -6,11 +6,15 @@ use super::large::LargeItems;
 use super::wheel::Step;
 use super::{Loc, Policy, Room, SMALL_SET_BYTES, SetError, Shard, Tick, UnixMillis};
 
-/// Steps for one call of `make_room`, `tick`, or a command that finds the shard above its limit. A step costs up to a
-/// microsecond (an eviction touches half a dozen cache lines), so a call of the first two stays well under 1 ms.
-const ROOM_STEPS: usize = 512;
-const TICK_STEPS: usize = 512;
-const SETTLE_STEPS: usize = 16;
+/// Work is counted in evictions or moves of an item: each takes up to a microsecond, for it touches half a dozen cache
+/// lines. This much is done in one call of `make_room`, which somebody waits for, ...
+const ROOM_WORK: usize = 512;
+/// ... this much in one call of `tick`, ...
+const TICK_WORK: usize = 256;
+/// ... and this much in a command that finds the shard above its limit.
+const SETTLE_WORK: usize = 16;
+/// What giving a page back to the kernel counts for: it takes some 12 us.
+const PAGE_WORK: usize = 16;
 /// How long room that was begun for a waiting caller is kept from others when the caller does not come back.
 const RESERVATION_MILLIS: u64 = 1000;
 /// Pages kept for the next class that asks, instead of given back at once: 1 MiB.
@@ -37,14 +41,20 @@ impl Shard {
         if needed > self.limit_bytes {
             return Room::Refused(SetError::TooLarge);
         }
-        for _ in 0..ROOM_STEPS {
+        let mut work = 0;
+        while work < ROOM_WORK {
             if self.used_bytes() + needed <= self.limit_bytes {
                 self.reservation = None;
                 return Room::Ready;
             }
-            if !self.shrink_step(now) {
+            let Some(done) = self.shrink_step(now) else {
                 self.reservation = None;
                 return Room::Refused(self.refusal());
+            };
+            work += done;
+            // To be freed by the caller, once the shard is released.
+            if !self.garbage.is_empty() {
+                break;
             }
         }
         self.reservation = Some(Reservation { bytes: needed, until: now + RESERVATION_MILLIS });
@@ -56,8 +66,15 @@ impl Shard {
         if self.reservation.as_ref().is_some_and(|reservation| reservation.until <= now) {
             self.reservation = None;
         }
-        let more = (0..TICK_STEPS).all(|_| self.expire_step(now) || self.background_step(now));
-        Tick { more }
+        drop(self.garbage.take());
+        let mut work = 0;
+        while work < TICK_WORK {
+            match self.expire_step(now).or_else(|| self.background_step(now)) {
+                Some(done) => work += done,
+                None => return Tick { more: false },
+            }
+        }
+        Tick { more: true }
     }
 
     pub fn set_limit(&mut self, limit_bytes: u64) {
@@ -73,40 +90,41 @@ impl Shard {
     pub(super) fn admit(&mut self, class: u8, outside: u64, now: UnixMillis) -> Result<(), SetError> {
         self.settle(now)?;
         while outside > 0 && self.used_bytes() + outside + PAGE_BYTES as u64 > self.limit_bytes {
-            if !self.shrink_step(now) {
-                return Err(self.refusal());
-            }
+            self.shrink_step(now).ok_or_else(|| self.refusal())?;
         }
-        // Room that a waiting caller has reserved is not for small items: they evict for themselves. So they do above
-        // the limit, for one page and not for all that is too much.
-        let idle_before = self.heap.idle_pages();
+        // Room that a waiting caller has reserved is not for small items: they evict for themselves, up to a point.
+        let mut reserved = if outside > 0 { 0 } else { self.reserved(now) };
+        let mut work = 0;
         while !self.heap.has_hole(class) {
-            let used = self.used_bytes() + if outside > 0 { 0 } else { self.reserved(now) };
-            let idle = self.heap.idle_pages();
-            if idle > idle_before || idle > 0 && used <= self.limit_bytes {
+            let used = self.used_bytes() + reserved;
+            if used <= self.limit_bytes && self.heap.idle_pages() > 0 {
                 break;
             }
             if used + PAGE_BYTES as u64 <= self.limit_bytes && self.heap.grow() {
                 break;
             }
-            if !self.free_step(now) {
-                return Err(self.refusal());
+            match self.shrink_step(now) {
+                Some(done) => work += done,
+                None if reserved == 0 => return Err(self.refusal()),
+                None => reserved = 0,
+            }
+            if work >= SETTLE_WORK {
+                reserved = 0;
             }
         }
         Ok(())
     }
 
-    /// Above the limit, or above what a waiting caller leaves of it: a few steps towards it. An error when that is
-    /// needed and the policy allows none.
+    /// Above the limit, or above what a waiting caller leaves of it: some work towards it. An error when that is needed
+    /// and the policy allows none.
     pub(super) fn settle(&mut self, now: UnixMillis) -> Result<(), SetError> {
         let reserved = self.reserved(now);
-        for _ in 0..SETTLE_STEPS {
-            let used = self.used_bytes();
-            if used + reserved <= self.limit_bytes {
-                break;
-            }
-            if !self.shrink_step(now) {
-                return if used > self.limit_bytes { Err(self.refusal()) } else { Ok(()) };
+        let mut work = 0;
+        while work < SETTLE_WORK && self.used_bytes() + reserved > self.limit_bytes {
+            match self.shrink_step(now) {
+                Some(done) => work += done,
+                None if self.used_bytes() > self.limit_bytes => return Err(self.refusal()),
+                None => break,
             }
         }
         Ok(())
@@ -123,64 +141,74 @@ impl Shard {
         if self.is_empty() { SetError::TooLarge } else { SetError::OutOfMemory }
     }
 
-    /// Removes an item whose time has come, or brings the wheel nearer to it. False when nothing is due.
-    fn expire_step(&mut self, now: UnixMillis) -> bool {
+    // What follows are steps: each says what it cost, in evictions or so, or none when there was nothing left to do.
+
+    /// Removes an item whose time has come, or brings the wheel nearer to it.
+    fn expire_step(&mut self, now: UnixMillis) -> Option<usize> {
         match self.wheel.step(&mut self.heap, now) {
             Step::Due(loc) => {
                 self.remove(loc);
                 self.expired += 1;
-                true
+                Some(1)
             }
-            Step::Moved => true,
-            Step::Rest => false,
+            Step::Moved => Some(1),
+            Step::Rest => None,
         }
     }
 
-    /// Work that nobody waits for. False when there is none.
-    fn background_step(&mut self, now: UnixMillis) -> bool {
+    /// Work that nobody waits for.
+    fn background_step(&mut self, now: UnixMillis) -> Option<usize> {
         if self.used_bytes() + self.reserved(now) > self.limit_bytes {
             return self.shrink_step(now);
         }
-        if self.graveyard.step() {
-            return true;
-        }
-        if self.heap.idle_pages() > IDLE_PAGES_KEPT {
-            return self.heap.release_idle_page();
-        }
-        self.heap.hole_bytes() * TOLERATED_HOLES > self.heap.resident_bytes() && self.evacuate_step()
+        let too_many_idle = self.heap.idle_pages() > IDLE_PAGES_KEPT;
+        let too_many_holes = self.heap.hole_bytes() * TOLERATED_HOLES > self.heap.resident_bytes();
+        self.exhume_step()
+            .or_else(|| if too_many_idle { self.release_step() } else { None })
+            .or_else(|| if too_many_holes { self.evacuate_step() } else { None })
     }
 
-    /// A step towards less memory in use. False when there is none left.
-    fn shrink_step(&mut self, now: UnixMillis) -> bool {
-        self.graveyard.step() || self.heap.release_idle_page() || self.free_step(now)
+    /// A step towards less memory in use.
+    fn shrink_step(&mut self, now: UnixMillis) -> Option<usize> {
+        let freed = self.garbage.take().map(|_| ROOM_WORK);
+        freed
+            .or_else(|| self.exhume_step())
+            .or_else(|| self.release_step())
+            .or_else(|| self.evacuate_step())
+            .or_else(|| self.evict_step(now))
+            .or_else(|| self.expire_step(now))
     }
 
-    /// A step towards a free page or a hole. False when there is none left.
-    fn free_step(&mut self, now: UnixMillis) -> bool {
-        self.evacuate_step() || self.evict_step(now) || self.expire_step(now)
+    /// Gives back some of what has been cleared.
+    fn exhume_step(&mut self) -> Option<usize> {
+        self.graveyard.step(&mut self.garbage).then_some(PAGE_WORK)
     }
 
-    /// Moves one item, so that its page becomes free in the end. False when no class has a page's worth of holes.
-    fn evacuate_step(&mut self) -> bool {
-        let evacuee = self.heap.next_evacuee();
-        evacuee.inspect(|&loc| self.move_item(loc)).is_some()
+    fn release_step(&mut self) -> Option<usize> {
+        self.heap.release_idle_page().then_some(PAGE_WORK)
     }
 
-    /// Evicts one item, or parks one that the policy spares. False when the policy allows no more.
-    fn evict_step(&mut self, now: UnixMillis) -> bool {
-        let candidate = match self.policy {
+    /// Moves one item, so that its page becomes free in the end; none when no class has a page's worth of holes.
+    fn evacuate_step(&mut self) -> Option<usize> {
+        let loc = self.heap.next_evacuee()?;
+        self.move_item(loc);
+        Some(1)
+    }
+
+    /// Evicts one item, or parks one that the policy spares; none when the policy allows no more.
+    fn evict_step(&mut self, now: UnixMillis) -> Option<usize> {
+        let loc = match self.policy {
             Policy::AllKeysLru | Policy::VolatileLru => self.recency.oldest(),
             Policy::AllKeysRandom => self.pick_random(),
             Policy::VolatileTtl => self.wheel.soonest(),
             Policy::NoEviction => None,
-        };
-        let Some(loc) = candidate else { return false };
+        }?;
         if self.policy == Policy::VolatileLru && !self.heap.shape(loc).expires() {
             self.recency.park(&mut self.heap, loc);
         } else {
             self.evict(loc, now);
         }
-        true
+        Some(1)
     }
 
     fn evict(&mut self, loc: Loc, now: UnixMillis) {
@@ -195,5 +223,168 @@ impl Shard {
             self.evicted += 1;
         }
         self.remove(loc);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NOW, Random, key};
+    use super::super::{Expiry, NewValue};
+    use super::*;
+    use bytes::Bytes;
+
+    const MIB: u64 = 1024 * 1024;
+    const SOON: Expiry = Expiry::At(NOW + 1000);
+
+    fn full(policy: Policy, expiry: impl Fn(u64) -> Expiry) -> (Shard, u64) {
+        let mut shard = Shard::new(8 * MIB, policy);
+        let mut number = 0;
+        while shard.put(number, 100, expiry(number)).is_ok() && shard.stats().evicted == 0 {
+            number += 1;
+        }
+        (shard, number)
+    }
+
+    #[test]
+    fn noeviction_refuses_what_does_not_fit_and_keeps_what_is_there() {
+        let (mut shard, number) = full(Policy::NoEviction, |_| Expiry::Never);
+        assert_eq!(shard.put(number, 100, Expiry::Never), Err(SetError::OutOfMemory));
+        assert_eq!(shard.make_room(MIB as usize, NOW), Room::Refused(SetError::OutOfMemory));
+        assert!((0..number).all(|number| shard.has(number)));
+        assert!(shard.delete(key(&0u64.to_le_bytes()), NOW));
+        shard.put(number, 100, Expiry::Never).unwrap();
+    }
+
+    #[test]
+    fn noeviction_makes_room_of_what_has_expired() {
+        let (mut shard, number) = full(Policy::NoEviction, |_| SOON);
+        let later = NOW + 2000;
+        let bytes = number.to_le_bytes();
+        shard.set(key(&bytes), NewValue::Copied(&[1; 100]), Expiry::Never, later).unwrap();
+        assert!(shard.stats().expired > 0);
+    }
+
+    #[test]
+    fn volatile_lru_evicts_only_what_expires_in_the_order_of_use() {
+        let (mut shard, number) =
+            full(Policy::VolatileLru, |number| if number % 2 == 0 { SOON } else { Expiry::Never });
+        for new in number + 1..number + 1000 {
+            shard.put(new, 100, SOON).unwrap();
+        }
+        let gone: Vec<u64> = (0..number).filter(|&number| !shard.has(number)).collect();
+        assert!(gone.len() > 900 && gone.iter().enumerate().all(|(at, &number)| number == 2 * at as u64));
+        // And refuses when only such are left as do not expire.
+        let mut new = number + 1000;
+        while shard.put(new, 100, Expiry::Never).is_ok() {
+            new += 1;
+        }
+        assert_eq!(shard.expiring(), 0);
+        // Another policy finds again what this one spared.
+        shard.set_policy(Policy::AllKeysLru);
+        shard.put(new, 100, Expiry::Never).unwrap();
+        assert!(!shard.has(1));
+    }
+
+    #[test]
+    fn volatile_ttl_evicts_what_expires_soonest() {
+        let (mut shard, number) = full(Policy::VolatileTtl, |number| Expiry::At(NOW + 1_000_000 - number));
+        for new in number + 1..number + 2000 {
+            shard.put(new, 100, Expiry::Never).unwrap();
+        }
+        let gone = (0..=number).filter(|&number| !shard.has(number)).count() as u64;
+        // A bucket of the wheel's second level covers 8 s, that is 8192 of these items.
+        assert!(gone > 1000 && (0..=number - gone.max(8192)).all(|number| shard.has(number)));
+    }
+
+    #[test]
+    fn allkeys_random_evicts_and_holds_the_limit() {
+        let (mut shard, number) = full(Policy::AllKeysRandom, |_| Expiry::Never);
+        for new in number + 1..2 * number {
+            shard.put(new, 100, Expiry::Never).unwrap();
+            assert!(shard.used_bytes() <= 8 * MIB + PAGE_BYTES as u64);
+        }
+        let old = (0..number).filter(|&number| shard.has(number)).count() as u64;
+        assert!(old > number / 5 && old < number / 2, "{old} of {number}");
+    }
+
+    #[test]
+    fn what_can_never_fit_is_too_large() {
+        let mut shard = Shard::new(8 * MIB, Policy::AllKeysLru);
+        assert_eq!(shard.make_room(9 * MIB as usize, NOW), Room::Refused(SetError::TooLarge));
+        let large = NewValue::Shared(Bytes::from(vec![0; 9 * MIB as usize]));
+        assert_eq!(shard.set(key(&[0; 8]), large, Expiry::Never, NOW), Err(SetError::TooLarge));
+        assert!(shard.is_empty());
+    }
+
+    #[test]
+    fn a_waiting_caller_gets_its_room_although_others_go_on_setting() {
+        let (mut shard, mut number) = full(Policy::AllKeysLru, |_| Expiry::Never);
+        let mut calls = 0;
+        while shard.make_room(5 * MIB as usize, NOW) == Room::Retry {
+            calls += 1;
+            assert!(calls < 1000, "starved");
+            for _ in 0..200 {
+                number += 1;
+                shard.put(number, 100 + number as usize % 1000, Expiry::Never).unwrap();
+            }
+        }
+        let large = NewValue::Shared(Bytes::from(vec![0; 5 * MIB as usize]));
+        shard.set(key(&[0; 8]), large, Expiry::Never, NOW).unwrap();
+        assert!(calls > 10 && shard.used_bytes() <= 8 * MIB);
+    }
+
+    #[test]
+    fn room_for_a_caller_that_never_comes_back_is_given_up() {
+        let (mut shard, number) = full(Policy::AllKeysLru, |_| Expiry::Never);
+        assert_eq!(shard.make_room(5 * MIB as usize, NOW), Room::Retry);
+        while shard.tick(NOW).more {}
+        assert!(shard.used_bytes() <= 3 * MIB, "the rest is made in the background");
+        shard.tick(NOW + RESERVATION_MILLIS);
+        for new in 0..number {
+            shard.put(new, 100, Expiry::Never).unwrap();
+        }
+        assert!(shard.used_bytes() > 7 * MIB);
+    }
+
+    #[test]
+    fn a_lower_limit_is_reached_by_ticks_alone() {
+        let (mut shard, _) = full(Policy::AllKeysLru, |_| Expiry::Never);
+        shard.set_limit(2 * MIB);
+        let mut ticks = 0;
+        while shard.tick(NOW).more {
+            ticks += 1;
+        }
+        assert!(ticks > 10 && shard.used_bytes() <= 2 * MIB && !shard.is_empty());
+    }
+
+    #[test]
+    fn the_limit_holds_while_sizes_shift_and_most_of_it_is_items() {
+        let mut random = Random(3);
+        let mut shard = Shard::new(32 * MIB, Policy::AllKeysLru);
+        let phases: [fn(&mut Random) -> u64; 5] =
+            [|_| 100, |_| 10_240, |_| 100, |random| 1 << random.below(21), |random| random.below(4096)];
+        for len_of in phases {
+            let mut set_bytes = 0;
+            while set_bytes < 40 * MIB {
+                let (number, len) = (random.below(1_000_000), len_of(&mut random) as usize);
+                while shard.make_room(len, NOW) == Room::Retry {
+                    while shard.take_garbage().is_some() {}
+                }
+                shard.put(number, len, Expiry::Never).unwrap();
+                set_bytes += len as u64;
+                assert!(shard.used_bytes() <= 32 * MIB + PAGE_BYTES as u64);
+            }
+            assert!(shard.stats().dataset_bytes > 32 * MIB * 7 / 10, "{}", shard.stats().dataset_bytes);
+        }
+    }
+
+    #[test]
+    fn the_eviction_age_is_how_long_the_evicted_had_been_idle() {
+        let (mut shard, number) = full(Policy::AllKeysLru, |_| Expiry::Never);
+        let later = NOW + 60_000;
+        for new in number + 1..number + 200 {
+            shard.set(key(&new.to_le_bytes()), NewValue::Copied(&[0; 100]), Expiry::Never, later).unwrap();
+        }
+        assert!((59_000..=60_000).contains(&shard.stats().eviction_age_millis));
     }
 }

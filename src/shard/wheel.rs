@@ -157,3 +157,46 @@ impl Wheel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NOW, Random};
+    use super::super::{Expiry, Policy, Shard};
+    use super::GRAIN_MILLIS;
+
+    #[test]
+    fn items_go_after_their_time_and_within_a_grain_of_it() {
+        for seed in 0..20 {
+            let mut random = Random(seed);
+            let mut shard = Shard::new(1 << 30, Policy::AllKeysLru);
+            let mut times: Vec<u64> = Vec::new();
+            let mut now = NOW;
+            for number in 0..2000 {
+                // From milliseconds to years.
+                let ahead = 1 + random.next() % (1 << (1 + random.below(36)));
+                shard.put(number, 10, Expiry::At(NOW + ahead)).unwrap();
+                times.push(NOW + ahead);
+            }
+            while !shard.is_empty() {
+                now += 1 + random.next() % (1 << (1 + random.below(32)));
+                while shard.tick(now).more {}
+                let due = times.iter().filter(|&&at| at <= now).count();
+                let long_due = times.iter().filter(|&&at| at + GRAIN_MILLIS <= now).count();
+                let gone = times.len() - shard.len();
+                assert!((long_due..=due).contains(&gone), "seed {seed}: {gone} gone, {long_due} to {due} due");
+            }
+            assert_eq!(shard.expiring(), 0);
+        }
+    }
+
+    #[test]
+    fn times_at_the_end_of_time_and_clocks_that_jump_do_no_harm() {
+        let mut shard = Shard::new(1 << 30, Policy::AllKeysLru);
+        shard.put(1, 1, Expiry::At(u64::MAX)).unwrap();
+        shard.put(2, 1, Expiry::At(NOW + 1)).unwrap();
+        for now in [NOW - 1_000_000_000, NOW, NOW + (1 << 40), NOW] {
+            while shard.tick(now).more {}
+        }
+        assert!(shard.has(1) && !shard.has(2));
+    }
+}
