@@ -14,7 +14,7 @@ use std::env;
 
 /// As in the server.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const TABLES: [(&str, fn()); 7] = [
     ("cost", cost::run),

@@ -107,22 +107,20 @@ async fn converse(epoll: &Epoll, client: &Arc<Client>, session: &mut Session, wa
             desk.sent(session, outgoing.len());
         }
         if next == Next::Receive && ready.ready().is_readable() {
-            let mut buffer = epoll.scratch.borrow_mut();
-            match (&*socket).read(&mut buffer) {
-                Ok(0) => next = Next::Close,
-                Ok(received) => {
-                    let is_all = received < buffer.len();
-                    if is_all {
-                        ready.clear_ready_matching(tokio::io::Ready::READABLE);
-                    }
+            let received = {
+                let mut buffer = epoll.scratch.borrow_mut();
+                let received = (&*socket).read(&mut buffer);
+                if let Ok(bytes @ 1..) = received {
                     desk.stats().unregistered_receives.add(1);
-                    next = desk.advance(session, &buffer[..received], outgoing.len(), |reply| outgoing.append(reply));
-                    if !is_all {
-                        // A socket that never runs dry would keep the event loop from looking at the others.
-                        drop(buffer);
-                        tokio::task::yield_now().await;
-                    }
+                    next = desk.advance(session, &buffer[..bytes], outgoing.len(), |reply| outgoing.append(reply));
                 }
+                received
+            };
+            match received {
+                Ok(0) => next = Next::Close,
+                // A socket that never runs dry would keep the event loop from looking at the others.
+                Ok(limits::IO_BUFFER_BYTES) => tokio::task::yield_now().await,
+                Ok(_) => ready.clear_ready_matching(tokio::io::Ready::READABLE),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready.clear_ready_matching(tokio::io::Ready::READABLE);
                 }

@@ -58,7 +58,7 @@ pub fn choose(wanted: Engine, cores: usize) -> Result<(Choice, String), StartErr
         return Ok((Choice::Epoll, "asked for by --engine epoll".to_owned()));
     }
     match (uring::probe(cores), wanted) {
-        (Ok(setup), _) => Ok((Choice::Uring(setup), format!("the host allows it ({})", setup.rung.name()))),
+        (Ok(setup), _) => Ok((Choice::Uring(setup), format!("the host allows it ({})", setup.describe()))),
         (Err(reason), Engine::Auto) => Ok((Choice::Epoll, reason)),
         (Err(reason), _) => Err(StartError::host(format!("{reason}, or start with --engine epoll"))),
     }

@@ -14,6 +14,8 @@ on_both_engines!(
     a_slow_reader_gets_every_byte,
     the_output_limit_can_be_lower,
     a_client_that_never_reads_may_leave,
+    #[ignore = "one request's reply is written whole, whatever its size"]
+    one_request_for_a_gigabyte,
 );
 
 const VALUE_BYTES: usize = 10_000;
@@ -130,4 +132,21 @@ fn a_client_that_never_reads_may_leave(engine: Engine) {
         server.wait_for_info("connected_clients", |count| count == 2);
         server.wait_for_info("used_memory_clients", |bytes| bytes < 1 << 20);
     }
+}
+
+/// 400 KB of request, a gigabyte of reply.
+fn one_request_for_a_gigabyte(engine: Engine) {
+    let server = Server::start(engine);
+    let value = patterned(16_000, 1);
+    let mut client = server.client();
+    client.call(&[b"SET".as_slice(), b"k", &value]);
+    let before = server.resident_bytes();
+    let limit = client.info_number("client_memory_limit");
+    let words: Vec<&str> = std::iter::once("MGET").chain(std::iter::repeat_n("k", limits::ARGUMENTS_MAX - 1)).collect();
+    client.send(request(&words));
+    server.client().check("PING", "+PONG\r\n");
+    // Either all of it comes, or an error says why not.
+    client.raw_reply();
+    let peak = peak_resident_bytes(&server);
+    assert!(peak <= before + 2 * limit as usize, "{before} bytes before, {peak} at the peak");
 }

@@ -141,6 +141,18 @@ fn little_locked_memory_is_enough_to_run() {
 }
 
 #[test]
+fn registered_buffers_are_used() {
+    let server = Server::spawn(harness::command(&["--engine=uring"]));
+    if server.info("registered_buffers_per_core") == "0" {
+        return skip("registered_buffers_are_used", &server.info("registered_buffers_reason"));
+    }
+    let mut client = server.client();
+    (0..100).for_each(|_| client.check("PING", "+PONG\r\n"));
+    assert!(client.info_number("registered_receives") >= 100);
+    assert_eq!(client.info_number("unregistered_receives"), 0);
+}
+
+#[test]
 fn registered_buffers_can_be_switched_off() {
     let server = Server::spawn(harness::command(&["--engine=uring", "--registered-buffers=off"]));
     assert_eq!(server.info("registered_buffers_reason"), "switched off");

@@ -1,5 +1,7 @@
 //! The bounds: what happens at each, and that the connection or the server goes on as `limits.rs` says.
 
+use std::process::Command;
+
 use kv_cache::limits;
 
 use crate::client::{patterned, request};
@@ -14,6 +16,7 @@ on_both_engines!(
     maxclients,
     maxclients_can_change,
     few_descriptors_lower_maxclients,
+    who_comes_when_descriptors_run_out_waits,
     idle_connections_are_closed,
     busy_connections_are_not_idle,
 );
@@ -123,6 +126,28 @@ fn few_descriptors_lower_maxclients(engine: Engine) {
     wait_until("the others to be gone", || first.info_number("connected_clients") == 1);
     server.client().check("PING", "+PONG\r\n");
     assert_eq!(first.info_number("accept_errors"), 0);
+}
+
+/// The limit falls below what is open: accepting fails, rests, and goes on when there is room again.
+fn who_comes_when_descriptors_run_out_waits(engine: Engine) {
+    let server = Server::with(engine, &["--threads=1"]);
+    let mut observer = server.client();
+    observer.check("PING", "+PONG\r\n");
+    let pid = format!("--pid={}", server.pid());
+    let limit_files = |soft: usize| {
+        let done = Command::new("prlimit").args([&pid, &format!("--nofile={soft}:")]).status();
+        assert!(done.is_ok_and(|status| status.success()));
+    };
+    let (most, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+    let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
+    limit_files(open + 2);
+    let mut waiting: Vec<_> = (0..10).map(|_| server.client()).collect();
+    waiting.iter_mut().for_each(|client| client.send("PING\r\n"));
+    wait_until("accepting to fail more than once", || observer.info_number("accept_errors") >= 2);
+    wait_until("the warning", || server.stderr().contains("raise the limit on open files"));
+    observer.check("SET k v", "+OK\r\n");
+    limit_files(most as usize);
+    waiting.iter_mut().for_each(|client| client.expect("+PONG\r\n"));
 }
 
 fn idle_connections_are_closed(engine: Engine) {

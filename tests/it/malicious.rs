@@ -21,6 +21,7 @@ on_both_engines!(
     resets_in_the_middle_of_pipelines,
     one_byte_at_a_time_beside_others,
     random_bytes,
+    the_log_tells_no_keys_and_no_values,
 );
 
 /// The server is as it should be: it serves, and what was stored is there.
@@ -437,4 +438,24 @@ fn random_bytes(engine: Engine) {
         client.rest();
     }
     witness.check();
+}
+
+fn the_log_tells_no_keys_and_no_values(engine: Engine) {
+    let server =
+        Server::with(engine, &["--log-level=debug", "--requirepass=hush-password", "--client-query-limit=1mb"]);
+    let mut client = server.client();
+    client.check_error("AUTH hush-guess", "WRONGPASS");
+    client.check("AUTH hush-password", "+OK\r\n");
+    client.check("SET hush-key hush-value EX 1000", "+OK\r\n");
+    client.check("GET hush-key", "$10\r\nhush-value\r\n");
+    client.check_error("hush-command hush-key", "ERR unknown command");
+    client.check_error("INCR hush-key", "ERR value is not an integer");
+    answer(&server, b"AUTH hush-password\r\n*2\r\n$3\r\nGET\r\n:hush-key\r\n");
+    answer(&server, b"AUTH hush-password\r\nSET hush-key \"hush-value\r\n");
+    let large =
+        [b"AUTH hush-password\r\n".as_slice(), &request(&["SET", "hush-key", &"hush".repeat(500_000)])].concat();
+    answer(&server, &large);
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    wait_until("the last words", || server.stderr().contains("drained; bye"));
+    assert!(!server.stderr().contains("hush"), "{}", server.stderr());
 }

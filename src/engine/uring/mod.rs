@@ -13,10 +13,9 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, opcode};
-use tokio_uring::Runtime;
 
 use super::Seat;
 use super::seat::{self, Desk, Transport};
@@ -25,18 +24,34 @@ use crate::limits;
 use crate::system;
 use buffers::Buffers;
 
-/// Entries of the submission queue, best first: a loop turn that has more to say submits in between. The rings count as
-/// locked memory, about 100 bytes an entry, so where that is short a small one must do.
-const RING_ENTRIES: [u32; 2] = [1024, 128];
+/// Entries of the submission queue, most first: a loop turn that has more to say submits in between. For users other
+/// than root rings are locked memory, 100 KiB each with the most entries: where that is scarce, fewer do.
+const RING_ENTRIES: [u32; 3] = [1024, 256, 64];
 
-/// After the probe the kernel takes its rings down in its own time, and until then they count as locked memory.
-const RING_RETRIES: u32 = 100;
-const RING_RETRY_PAUSE: Duration = Duration::from_millis(10);
+/// Locked memory that a closed ring held is free a moment later: so long a core tries again for its own.
+const RING_MEMORY_WAIT: Duration = Duration::from_secs(2);
+
+/// How rings are set up on this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setup {
+    rung: Rung,
+    entries: u32,
+}
+
+impl Setup {
+    /// What an operator should know of it.
+    pub fn describe(self) -> String {
+        match self.entries {
+            entries if entries == RING_ENTRIES[0] => self.rung.name().to_owned(),
+            entries => format!("{}; rings of {entries} entries, for want of locked memory", self.rung.name()),
+        }
+    }
+}
 
 /// The ring's set-up flags, best first. COOP_TASKRUN halves the cost of a request: completions are handled when the
 /// core enters the kernel anyway, without interrupting it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rung {
+enum Rung {
     /// Linux 6.0 and later.
     CoopSingleIssuer,
     /// Linux 5.19 and later.
@@ -48,7 +63,7 @@ pub enum Rung {
 impl Rung {
     const LADDER: [Rung; 3] = [Rung::CoopSingleIssuer, Rung::Coop, Rung::Plain];
 
-    pub fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Rung::CoopSingleIssuer => "COOP_TASKRUN, SINGLE_ISSUER",
             Rung::Coop => "COOP_TASKRUN; SINGLE_ISSUER needs Linux 6.0",
@@ -67,14 +82,7 @@ impl Rung {
     }
 }
 
-/// A ring that this host grants.
-#[derive(Clone, Copy, Debug)]
-pub struct Setup {
-    pub rung: Rung,
-    entries: u32,
-}
-
-/// Builds as many rings as will run, uses each once, and says which set-up worked, or why none does.
+/// Builds as many rings as will run, uses each once, and says with which setup that worked, or why it cannot.
 pub fn probe(cores: usize) -> Result<Setup, String> {
     let mut last = io::Error::from_raw_os_error(libc::ENOSYS);
     for rung in Rung::LADDER {
@@ -84,6 +92,9 @@ pub fn probe(cores: usize) -> Result<Setup, String> {
             match rings {
                 Ok(_) => return Ok(setup),
                 Err(error) => last = error,
+            }
+            if last.raw_os_error() != Some(libc::ENOMEM) {
+                break;
             }
         }
     }
@@ -127,7 +138,7 @@ pub type Registration = (usize, String);
 
 /// Runs one core until the server has drained. `report` is told once whether buffers could be registered.
 pub fn run(setup: Setup, buffers: usize, seat: Seat, report: impl FnOnce(Registration)) -> io::Result<()> {
-    let runtime = build_runtime(setup)?;
+    let runtime = runtime(setup)?;
     runtime.block_on(async {
         let (buffers, registration) = Buffers::new(buffers);
         report(registration);
@@ -141,16 +152,18 @@ pub fn run(setup: Setup, buffers: usize, seat: Seat, report: impl FnOnce(Registr
     Ok(())
 }
 
-fn build_runtime(setup: Setup) -> io::Result<Runtime> {
+fn runtime(setup: Setup) -> io::Result<tokio_uring::Runtime> {
     let mut builder = tokio_uring::builder();
     builder.entries(setup.entries).uring_builder(&setup.rung.builder());
-    for _ in 0..RING_RETRIES {
-        match Runtime::new(&builder) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => std::thread::sleep(RING_RETRY_PAUSE),
-            built => return built,
+    let begun = Instant::now();
+    loop {
+        match tokio_uring::Runtime::new(&builder) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && begun.elapsed() < RING_MEMORY_WAIT => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            outcome => return outcome,
         }
     }
-    Runtime::new(&builder)
 }
 
 pub(super) struct Uring {
