@@ -13,7 +13,7 @@ use std::iter;
 
 /// Entries to a segment, on average, before the next one is split. Just before its split a segment holds twice this;
 /// with more, a split takes longer than the 100 us that an insert may take.
-const TARGET_ENTRIES: usize = 256;
+const TARGET_ENTRIES: usize = 192;
 /// Below half of that, segments are joined.
 const JOIN_ENTRIES: usize = TARGET_ENTRIES / 2;
 /// Entries to a bucket: what fits into a cache line beside their fingerprints.
