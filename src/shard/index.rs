@@ -13,7 +13,7 @@ use std::iter;
 
 /// Entries to a segment, on average, before the next one is split. Just before its split a segment holds twice this;
 /// with more, a split takes longer than the 100 us that an insert may take.
-const TARGET_ENTRIES: usize = 256;
+const TARGET_ENTRIES: usize = 192;
 /// Below half of that, segments are joined.
 const JOIN_ENTRIES: usize = TARGET_ENTRIES / 2;
 /// Entries to a bucket: what fits into a cache line beside their fingerprints.
@@ -77,7 +77,7 @@ impl Index {
         self.len
     }
 
-    /// Memory held, the allocator's own bookkeeping aside.
+    /// Memory held.
     pub fn bytes(&self) -> u64 {
         self.segment_bytes + ((self.split.capacity() + self.whole.capacity()) * size_of::<Segment>()) as u64
     }
@@ -279,8 +279,10 @@ impl Segment {
         segment
     }
 
+    /// Memory held, with what the allocator loses to rounding and to holes between segments of many sizes: half as much
+    /// again, by the kernel's count of a process with millions of items (mimalloc; `cargo bench --bench shard -- cost`).
     pub fn bytes(&self) -> u64 {
-        (self.buckets.len() * size_of::<Bucket>()) as u64
+        (self.buckets.len() * size_of::<Bucket>() * 3 / 2) as u64
     }
 
     fn locs(&self) -> impl Iterator<Item = Loc> {
@@ -451,7 +453,7 @@ mod tests {
         for number in 0..100_000 {
             index.insert(tag_of(Loc(number)), Loc(number), tag_of);
         }
-        assert!(index.bytes() < 100_000 * 9);
+        assert!(index.bytes() < 100_000 * 13);
         for number in 0..100_000 {
             let place = index.find(tag_of(Loc(number)), |found| found.0 == number).unwrap();
             index.remove(tag_of(Loc(number)), place, tag_of);
