@@ -13,6 +13,7 @@ use kv_cache::server;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// jemalloc reads its options here: a pointer to a C string, which is what a slice begins with.
+// SAFETY: no other symbol has this name: the prefix is that of the crate's jemalloc.
 #[allow(non_upper_case_globals)]
 #[unsafe(export_name = "_rjem_malloc_conf")]
 pub static malloc_conf: &[u8] = b"dirty_decay_ms:0,muzzy_decay_ms:0\0";

@@ -137,6 +137,11 @@ impl Shared {
         self.keyspace.set_policy(policy);
     }
 
+    /// The most that one reply may hold beside shared values.
+    pub fn copied_reply_bytes(&self) -> usize {
+        self.settings.output_limit_bytes.load(Relaxed).min(self.clients.memory.limit_bytes())
+    }
+
     fn bound_values(&self) {
         let cap = self.settings.max_memory_bytes.load(Relaxed) as usize;
         let shard = limits::data_bytes(cap, self.settings.registered_bytes) / self.cores;

@@ -4,7 +4,7 @@ use super::{Call, Command, Flags, Group, Keys, is_word, room, write_value};
 use crate::command::expiry::{self, Unit};
 use crate::error::{self, Stop};
 use crate::limits;
-use crate::shard::{Expiry, Key, NewValue};
+use crate::shard::{Expiry, Key, NewValue, SMALL_SET_BYTES};
 
 pub const COMMANDS: &[Command] = &[
     row("get", 2, Flags::READONLY.and(Flags::FAST), get)
@@ -134,8 +134,20 @@ fn getex(call: &mut Call) -> Result<(), Stop> {
 
 fn mget(call: &mut Call) -> Result<(), Stop> {
     let keys = call.all_keys(1);
-    call.reply.array(keys.len());
     let mut shards = call.held.shards(keys.iter().map(|key| key.hash));
+    let limit = call.shared.copied_reply_bytes();
+    if keys.len() * SMALL_SET_BYTES > limit {
+        // A reply is written whole, and what is copied into it is new memory: it is measured before.
+        let copied_bytes =
+            |key: &Key| shards.shard(key.hash).peek(*key, call.now).map_or(0, |e| e.value.copied_bytes());
+        let copied: usize = keys.iter().map(copied_bytes).sum();
+        if copied > limit {
+            return Err(
+                format!("ERR the values have {copied} bytes and a reply may copy {limit}; ask for fewer keys").into()
+            );
+        }
+    }
+    call.reply.array(keys.len());
     for key in keys {
         let found = shards.shard(key.hash).get(key, call.now);
         super::count_lookup(call.stats, found.is_some());

@@ -10,6 +10,7 @@ use super::extent::Extent;
 use super::prefetch::prefetch;
 
 pub const UNIT_BYTES: usize = 4;
+const CACHE_LINE_BYTES: usize = 64;
 /// What moves between classes. Small, because each class in use may hold a page that is nearly empty.
 pub const PAGE_BYTES: usize = 64 * 1024;
 pub const PAGE_UNITS: u32 = (PAGE_BYTES / UNIT_BYTES) as u32;
@@ -275,13 +276,12 @@ impl Heap {
         &mut self.extents[(loc.0 / EXTENT_UNITS) as usize][at..at + len]
     }
 
-    /// Starts fetching the first two cache lines of the cell at `loc`, if it is a cell.
+    /// Starts fetching the first `lines` cache lines of the cell at `loc`, if it is a cell.
     #[inline]
-    pub fn prefetch(&self, loc: Loc) {
+    pub fn prefetch(&self, loc: Loc, lines: usize) {
         let at = (loc.0 % EXTENT_UNITS) as usize * UNIT_BYTES;
         if let Some(extent) = self.extents.get((loc.0 / EXTENT_UNITS) as usize) {
-            prefetch(&extent[at]);
-            prefetch(&extent[(at + 64).min(EXTENT_BYTES - 1)]);
+            extent[at..].iter().step_by(CACHE_LINE_BYTES).take(lines).for_each(prefetch);
         }
     }
 

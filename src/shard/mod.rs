@@ -50,6 +50,9 @@ pub use crate::clock::UnixMillis;
 /// largest item whose value is copied into the shard; of a larger one the `Bytes` handle is kept.
 pub const SMALL_SET_BYTES: usize = MAX_CELL_BYTES;
 
+/// The cache lines of an item that are fetched ahead: links, key, and a value of about a hundred bytes.
+const ITEM_LINES: usize = 3;
+
 /// A key with its hash, computed once by the keyspace with the process's seed (64 well-mixed bits).
 #[derive(Clone, Copy)]
 pub struct Key<'a> {
@@ -74,6 +77,14 @@ pub enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
+    /// What a reply must copy of it.
+    pub fn copied_bytes(&self) -> usize {
+        match self {
+            Value::Inline(bytes) => bytes.len(),
+            Value::Shared(_) => 0,
+        }
+    }
+
     pub fn as_slice(&self) -> &'a [u8] {
         match self {
             Value::Inline(bytes) => bytes,
@@ -381,10 +392,11 @@ impl Shard {
         }
         let Some(loc) = self.index.likely(tag) else { return };
         if stage == 1 {
-            return self.heap.prefetch(loc);
+            return self.heap.prefetch(loc, ITEM_LINES);
         }
         for neighbour in [self.heap.newer(loc), self.heap.older(loc)] {
-            self.heap.prefetch(neighbour);
+            // Its links alone are written.
+            self.heap.prefetch(neighbour, 1);
         }
     }
 
