@@ -141,7 +141,8 @@ fn run_core(core: usize, choice: Choice, buffers: usize, seat: Seat, reports: &R
         }
     };
     if let Err(error) = ran {
-        let _ = reports.send(Err(format!("core {core} cannot run its event loop: {error}; --engine epoll needs no ring")));
+        let _ =
+            reports.send(Err(format!("core {core} cannot run its event loop: {error}; --engine epoll needs no ring")));
     }
 }
 
