@@ -31,10 +31,15 @@ fn command(call: &mut Call) -> Result<(), Stop> {
     if call.args.len() > 1 {
         return run_subcommand(call, "command", SUBCOMMANDS);
     }
-    let rows = Table::get().rows();
-    call.reply.array(rows.len());
-    rows.iter().for_each(|row| reply_info(call.reply, row, None));
+    reply_all(call.reply);
     Ok(())
+}
+
+/// Every row's information.
+fn reply_all(reply: &mut Reply) {
+    let rows = Table::get().rows();
+    reply.array(rows.len());
+    rows.iter().for_each(|row| reply_info(reply, row, None));
 }
 
 fn count(call: &mut Call) -> Result<(), Stop> {
@@ -44,9 +49,7 @@ fn count(call: &mut Call) -> Result<(), Stop> {
 
 fn info(call: &mut Call) -> Result<(), Stop> {
     if call.args.len() == 2 {
-        let rows = Table::get().rows();
-        call.reply.array(rows.len());
-        rows.iter().for_each(|row| reply_info(call.reply, row, None));
+        reply_all(call.reply);
         return Ok(());
     }
     call.reply.array(call.args.len() - 2);
