@@ -195,6 +195,10 @@ impl Clients {
         self.len() == 0
     }
 
+    pub fn count_of_core(&self, core: usize) -> usize {
+        self.on_core(core).len()
+    }
+
     /// One core's connections, oldest first.
     pub fn of_core(&self, core: usize) -> Vec<Arc<Client>> {
         self.on_core(core).values().cloned().collect()

@@ -30,7 +30,7 @@ impl Keyspace {
         self.hasher.hash_one(key)
     }
 
-    /// Which shard a hash belongs to, by its bits 31 and down: the shard uses the top and the lowest bits itself.
+    /// Which shard a hash belongs to, by its lower half: the shard's index uses the upper one.
     pub fn shard_of(&self, hash: u64) -> usize {
         ((hash as u32 as u64 * self.shards.len() as u64) >> 32) as usize
     }

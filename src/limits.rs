@@ -102,9 +102,6 @@ pub const ACCEPT_BACKOFF_MS: u64 = 100;
 pub const JANITOR_PERIOD_MS: u64 = 500;
 pub const SHARD_TICK_MS: u64 = 50;
 
-/// Background steps that a core makes for its shard before it serves its connections again.
-pub const SHARD_STEPS_PER_TURN: usize = 1;
-
 /// How long the drain may take after SIGTERM (option `shutdown-timeout`, seconds). Docker kills after 10.
 pub const SHUTDOWN_TIMEOUT_S: u64 = 8;
 

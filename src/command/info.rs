@@ -21,7 +21,7 @@ pub const COMMANDS: &[Command] = &[Command::new("info", -1, Group::Server, info)
 
 type Section = (&'static str, fn(&mut Lines, &Shared, UnixMillis));
 
-/// In the order in which they are printed; the ones from `COMMANDSTATS` on only when asked for.
+/// In the order in which they are printed; the last one only when asked for.
 const SECTIONS: [Section; 10] = [
     ("Server", server),
     ("Clients", clients),
@@ -107,7 +107,7 @@ fn clients(lines: &mut Lines, shared: &Shared, _: UnixMillis) {
     lines.field("blocked_clients", 0);
     lines.field("client_memory_limit", shared.clients.memory.limit_bytes());
     for core in 0..shared.cores {
-        lines.field(&format!("connected_clients_core{core}"), shared.clients.of_core(core).len());
+        lines.field(&format!("connected_clients_core{core}"), shared.clients.count_of_core(core));
     }
 }
 

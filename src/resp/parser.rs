@@ -212,11 +212,6 @@ impl Parser {
         self.state = State::Complete;
     }
 
-    /// Between two requests: nothing of the next one has been seen.
-    pub fn is_idle(&self) -> bool {
-        self.state == State::Start
-    }
-
     /// True while a streamed argument's bytes arrive: they go to `stream`, not into the input.
     pub fn is_streaming(&self) -> bool {
         matches!(self.state, State::Stream { len, .. } if self.stream.len() < len)

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 
 use nix::sys::signal::Signal;
 
-use crate::client::{bulk, patterned, request};
+use crate::client::{Client, bulk, patterned, request};
 use crate::harness::{Engine, Server, on_both_engines, temporary, wait_until};
 
 on_both_engines!(
@@ -78,13 +78,19 @@ fn idle_connections_hold_nothing_up(engine: Engine) {
     clients.iter_mut().for_each(|client| client.expect_closed());
 }
 
-/// A client that takes nothing would hold the drain up for ten minutes.
-fn a_second_signal_ends_at_once(engine: Engine) {
-    let mut server = Server::with(engine, &["--shutdown-timeout=600"]);
+/// A client that has asked for a hundred megabytes and takes nothing: its replies wait.
+fn greedy_client(server: &Server) -> Client {
     let mut client = server.client();
     client.call(&["SET", "k", &"v".repeat(1 << 20)]);
     client.send(request(&["GET", "k"]).repeat(100));
     server.wait_for_info("used_memory_clients", |bytes| bytes > 1 << 20);
+    client
+}
+
+/// A client that takes nothing would hold the drain up for ten minutes.
+fn a_second_signal_ends_at_once(engine: Engine) {
+    let mut server = Server::with(engine, &["--shutdown-timeout=600"]);
+    let _client = greedy_client(&server);
     server.signal(Signal::SIGTERM);
     wait_until("the drain", || server.stderr().contains(ENDING));
     server.signal(Signal::SIGTERM);
@@ -94,10 +100,7 @@ fn a_second_signal_ends_at_once(engine: Engine) {
 
 fn who_does_not_read_is_cut_off(engine: Engine) {
     let mut server = Server::with(engine, &["--shutdown-timeout=1"]);
-    let mut client = server.client();
-    client.call(&["SET", "k", &"v".repeat(1 << 20)]);
-    client.send(request(&["GET", "k"]).repeat(100));
-    server.wait_for_info("used_memory_clients", |bytes| bytes > 1 << 20);
+    let _client = greedy_client(&server);
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
     wait_until("the last words", || server.stderr().contains("cut off: its replies were not taken"));
@@ -105,10 +108,7 @@ fn who_does_not_read_is_cut_off(engine: Engine) {
 
 fn nobody_new_is_let_in(engine: Engine) {
     let mut server = Server::with(engine, &["--shutdown-timeout=600"]);
-    let mut client = server.client();
-    client.call(&["SET", "k", &"v".repeat(1 << 20)]);
-    client.send(request(&["GET", "k"]).repeat(100));
-    server.wait_for_info("used_memory_clients", |bytes| bytes > 1 << 20);
+    let mut client = greedy_client(&server);
     server.signal(Signal::SIGTERM);
     wait_until("the listeners to be closed", || TcpStream::connect(server.address()).is_err());
     for _ in 0..100 {
