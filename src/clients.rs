@@ -28,6 +28,8 @@ pub struct Client {
     socket: OwnedFd,
     peer: Peer,
     pub last_active: AtomicU64,
+    /// The selected one.
+    pub database: AtomicU8,
     /// The last command's place in the table, plus one.
     pub last_command: AtomicU16,
     protocol: AtomicU8,
@@ -100,7 +102,7 @@ impl Client {
         let mut line = String::with_capacity(256);
         write!(
             line,
-            "id={} addr={addr} laddr={laddr} fd={} name={} age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 \
+            "id={} addr={addr} laddr={laddr} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 \
              multi=-1 watch=0 tot-mem={} events=r cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} \
              core={}",
             self.id,
@@ -108,6 +110,7 @@ impl Client {
             labels.name,
             now.saturating_sub(self.created) / 1000,
             now.saturating_sub(self.last_active.load(Relaxed)) / 1000,
+            self.database.load(Relaxed),
             self.held_bytes.load(Relaxed),
             self.protocol.load(Relaxed),
             labels.lib_name,
@@ -166,6 +169,7 @@ impl Clients {
             socket,
             peer,
             last_active: AtomicU64::new(now),
+            database: AtomicU8::new(0),
             last_command: AtomicU16::new(0),
             protocol: AtomicU8::new(2),
             killed: AtomicBool::new(false),
@@ -178,8 +182,9 @@ impl Clients {
 
     /// Takes a connection off the books, and its place on its core.
     pub fn leave(&self, client: &Client) {
-        self.on_core(client.core).remove(&client.id);
+        // In this order: whoever sees it gone can have its place.
         self.unplace(client.core);
+        self.on_core(client.core).remove(&client.id);
     }
 
     /// Gives up a place that was never entered.

@@ -1,14 +1,16 @@
-//! Key to shard: the only code that knows there is more than one shard. Multi-key commands, flush and totals are
-//! made atomic here, by taking the shards' locks in order. It must not know commands or protocol.
+//! Key to shard: the only code that knows there is more than one shard. Multi-key commands, transactions, flush and
+//! totals are made atomic here, by taking the shards' locks in order. It must not know commands or protocol.
 
 use std::sync::{Mutex, MutexGuard};
 
 use crate::clock::UnixMillis;
-use crate::shard::{Key, Policy, Shard, ShardStats};
+use crate::shard::{DATABASES, Policy, Shard, ShardStats};
 
 /// One shard per core, each on cache lines of its own.
 #[repr(align(128))]
 struct Slot(Mutex<Shard>);
+
+type Guard<'k> = MutexGuard<'k, Shard>;
 
 pub struct Keyspace {
     shards: Box<[Slot]>,
@@ -37,12 +39,7 @@ impl Keyspace {
 
     /// Access for one turn. Nothing may be awaited while it lives.
     pub fn hold(&self) -> Held<'_> {
-        Held { keyspace: self, guard: None }
-    }
-
-    /// Empties every shard at one moment; the memory is given back by `tick`.
-    pub fn clear(&self) {
-        self.lock_all().iter_mut().for_each(|shard| shard.clear());
+        Held { keyspace: self, last: None, together: Vec::new(), sealed: false }
     }
 
     /// One bounded step of a shard's background work. True if there is more to do right now.
@@ -56,52 +53,33 @@ impl Keyspace {
         more
     }
 
-    pub fn set_limit(&self, data_bytes: usize) {
-        let share = (data_bytes / self.shards.len()) as u64;
-        (0..self.shards.len()).for_each(|shard| self.lock(shard).set_limit(share));
-    }
-
-    pub fn set_policy(&self, policy: Policy) {
-        (0..self.shards.len()).for_each(|shard| self.lock(shard).set_policy(policy));
-    }
-
-    /// The totals over all shards.
-    pub fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
-        for shard in 0..self.shards.len() {
-            let shard = self.lock(shard);
-            totals.items += shard.len();
-            totals.expiring += shard.expiring();
-            totals.used_bytes += shard.used_bytes();
-            let ShardStats { evicted, expired, .. } = shard.stats();
-            totals.evicted += evicted;
-            totals.expired += expired;
-        }
-        totals
-    }
-
-    fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
+    fn lock(&self, shard: usize) -> Guard<'_> {
         self.shards[shard].0.lock().expect("a panicking core ends the process")
-    }
-
-    fn lock_all(&self) -> Vec<MutexGuard<'_, Shard>> {
-        (0..self.shards.len()).map(|shard| self.lock(shard)).collect()
     }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Totals {
-    pub items: usize,
-    pub expiring: usize,
+    /// Items and expiring items of each database.
+    pub databases: [(usize, usize); DATABASES],
     pub used_bytes: u64,
     pub evicted: u64,
     pub expired: u64,
 }
 
-/// The keyspace during one turn: the lock of the last shard used is kept, for the run of commands on it.
+/// The keyspace during one turn: the only way to a shard. The lock of the last shard used is kept, for the run of
+/// commands on it.
+///
+/// Locks are never taken while another one is held, except several together in the order of the shards: two turns
+/// never wait for each other.
 pub struct Held<'k> {
     keyspace: &'k Keyspace,
-    guard: Option<(usize, MutexGuard<'k, Shard>)>,
+    /// One shard, for the keys that come one by one.
+    last: Option<(usize, Guard<'k>)>,
+    /// Several shards, by their number; empty unless they are locked together.
+    together: Vec<Option<Guard<'k>>>,
+    /// What is locked stays so, and nothing is locked beside it.
+    sealed: bool,
 }
 
 impl<'k> Held<'k> {
@@ -109,53 +87,151 @@ impl<'k> Held<'k> {
         self.keyspace
     }
 
-    pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
-        Key { bytes, hash: self.keyspace.hash(bytes) }
-    }
-
     /// The shard of `hash`, locked.
+    #[inline]
     pub fn shard(&mut self, hash: u64) -> &mut Shard {
         let wanted = self.keyspace.shard_of(hash);
-        if self.guard.as_ref().is_none_or(|(held, _)| *held != wanted) {
-            // Released before the next one is taken: two turns never wait for each other.
-            self.guard = None;
-            self.guard = Some((wanted, self.keyspace.lock(wanted)));
+        if !matches!(&self.last, Some((held, _)) if *held == wanted) {
+            if self.together.is_empty() {
+                self.change_to(wanted);
+            } else {
+                return self.together[wanted].as_mut().expect("among those that were asked for");
+            }
         }
-        &mut self.guard.as_mut().expect("locked above").1
+        &mut self.last.as_mut().expect("locked above").1
     }
 
-    /// The shards of all these hashes, locked together, lowest first.
+    fn change_to(&mut self, wanted: usize) {
+        assert!(!self.sealed, "what a sealed run may touch has been locked before");
+        self.last = None;
+        self.last = Some((wanted, self.keyspace.lock(wanted)));
+    }
+
+    /// The shards of all these hashes, locked together.
     pub fn shards(&mut self, hashes: impl Iterator<Item = u64> + Clone) -> Several<'_, 'k> {
-        let first = hashes.clone().next().unwrap_or(0);
-        if hashes.clone().all(|hash| self.keyspace.shard_of(hash) == self.keyspace.shard_of(first)) {
-            self.shard(first);
-            return Several::One(&mut self.guard.as_mut().expect("locked above").1);
+        self.lock_together(hashes);
+        Several { held: self }
+    }
+
+    /// All shards, locked together.
+    pub fn all(&mut self) -> Several<'_, 'k> {
+        self.lock_all();
+        Several { held: self }
+    }
+
+    /// Locks the shards of these hashes until `unseal`: every command in between must keep to them, and is one step
+    /// with the others for everybody else.
+    pub fn seal(&mut self, hashes: impl Iterator<Item = u64> + Clone) {
+        self.lock_together(hashes);
+        self.sealed = true;
+    }
+
+    /// The same with all shards.
+    pub fn seal_all(&mut self) {
+        self.lock_all();
+        self.sealed = true;
+    }
+
+    pub fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    pub fn unseal(&mut self) {
+        self.sealed = false;
+        self.together.clear();
+    }
+
+    /// Lets other cores have what is locked, unless it is sealed.
+    pub fn release(&mut self) {
+        if !self.sealed {
+            self.last = None;
+            self.together.clear();
+        }
+    }
+
+    /// The totals over all shards, of one moment.
+    pub fn totals(&mut self) -> Totals {
+        let mut totals = Totals::default();
+        self.all().each(|shard| {
+            for (database, (items, expiring)) in totals.databases.iter_mut().enumerate() {
+                let own = shard.len_of(database as u8);
+                *items += own.0;
+                *expiring += own.1;
+            }
+            totals.used_bytes += shard.used_bytes();
+            let ShardStats { evicted, expired, .. } = shard.stats();
+            totals.evicted += evicted;
+            totals.expired += expired;
+        });
+        totals
+    }
+
+    pub fn set_limit(&mut self, data_bytes: usize) {
+        let share = (data_bytes / self.keyspace.shards.len()) as u64;
+        self.all().each(|shard| shard.set_limit(share));
+    }
+
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.all().each(|shard| shard.set_policy(policy));
+    }
+
+    fn lock_together(&mut self, hashes: impl Iterator<Item = u64> + Clone) {
+        let shards = hashes.map(|hash| self.keyspace.shard_of(hash));
+        if self.sealed {
+            assert!(shards.clone().all(|shard| self.has(shard)), "a sealed run keeps to what has been locked");
+            return;
+        }
+        let first = shards.clone().next().unwrap_or(0);
+        if shards.clone().all(|shard| shard == first) {
+            if !self.has(first) {
+                self.change_to(first);
+            }
+            return;
+        }
+        let mut wanted = vec![false; self.keyspace.shards.len()];
+        shards.for_each(|shard| wanted[shard] = true);
+        self.release();
+        let guards = wanted.iter().enumerate().map(|(shard, wanted)| wanted.then(|| self.keyspace.lock(shard)));
+        self.together = guards.collect();
+    }
+
+    fn lock_all(&mut self) {
+        let shards = 0..self.keyspace.shards.len();
+        if self.sealed {
+            assert!(shards.clone().all(|shard| self.has(shard)), "a sealed run keeps to what has been locked");
+            return;
         }
         self.release();
-        let mut wanted = vec![false; self.keyspace.shards.len()];
-        hashes.for_each(|hash| wanted[self.keyspace.shard_of(hash)] = true);
-        let guards = wanted.iter().enumerate().map(|(shard, wanted)| wanted.then(|| self.keyspace.lock(shard)));
-        Several::Many(self.keyspace, guards.collect())
+        self.together = shards.map(|shard| Some(self.keyspace.lock(shard))).collect();
     }
 
-    /// Lets other cores have the shard.
-    pub fn release(&mut self) {
-        self.guard = None;
+    fn has(&self, shard: usize) -> bool {
+        matches!(&self.last, Some((held, _)) if *held == shard) || matches!(self.together.get(shard), Some(Some(_)))
     }
 }
 
 /// Several shards locked together: what is done between is one step for everybody else.
-pub enum Several<'h, 'k> {
-    One(&'h mut Shard),
-    Many(&'k Keyspace, Vec<Option<MutexGuard<'k, Shard>>>),
+pub struct Several<'h, 'k> {
+    held: &'h mut Held<'k>,
 }
 
 impl Several<'_, '_> {
     /// The shard of one of the hashes that were asked for.
     pub fn shard(&mut self, hash: u64) -> &mut Shard {
-        match self {
-            Several::One(shard) => shard,
-            Several::Many(keyspace, guards) => guards[keyspace.shard_of(hash)].as_mut().expect("asked for"),
+        self.held.shard(hash)
+    }
+
+    /// Visits the shards that are locked, in order.
+    pub fn each(&mut self, mut visit: impl FnMut(&mut Shard)) {
+        self.held.last.iter_mut().for_each(|(_, shard)| visit(shard));
+        self.held.together.iter_mut().flatten().for_each(|shard| visit(shard));
+    }
+}
+
+impl Drop for Several<'_, '_> {
+    fn drop(&mut self) {
+        if !self.held.sealed {
+            self.held.together.clear();
         }
     }
 }
@@ -163,7 +239,7 @@ impl Several<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::{Expiry, NewValue};
+    use crate::shard::{Expiry, Key, NewValue};
 
     #[test]
     fn several_shards_are_locked_together() {
@@ -173,15 +249,15 @@ mod tests {
         let hashes: Vec<_> = keys.iter().map(|key| keyspace.hash(key.as_bytes())).collect();
         let mut several = held.shards(hashes.iter().copied());
         for (key, &hash) in keys.iter().zip(&hashes) {
-            let key = Key { bytes: key.as_bytes(), hash };
+            let key = Key { bytes: key.as_bytes(), hash, db: 0 };
             several.shard(hash).set(key, NewValue::Copied(b"v"), Expiry::Never, 0).unwrap();
         }
         drop(several);
         drop(held);
-        assert_eq!(keyspace.totals().items, 32);
+        assert_eq!(keyspace.hold().totals().databases[0].0, 32);
         let spread: std::collections::HashSet<_> = hashes.iter().map(|&hash| keyspace.shard_of(hash)).collect();
         assert_eq!(spread.len(), 4, "32 keys meet all 4 shards");
-        keyspace.clear();
-        assert_eq!(keyspace.totals().items, 0);
+        keyspace.hold().all().each(Shard::clear);
+        assert_eq!(keyspace.hold().totals().databases[0].0, 0);
     }
 }

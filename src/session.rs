@@ -74,6 +74,8 @@ struct Request {
 /// What commands know and change of the connection they run for.
 pub struct Standing {
     pub client: Arc<Client>,
+    /// The selected database.
+    pub db: u8,
     pub authenticated: bool,
     pub protocol: Protocol,
     /// The last reply is being written.
@@ -101,6 +103,7 @@ impl Session {
                 authenticated: !shared.settings.needs_password(),
                 protocol: Protocol::Resp2,
                 closing: false,
+                db: 0,
                 client: client.clone(),
             },
             parser: Parser::default(),
@@ -335,7 +338,7 @@ impl Session {
         let Core { shared, index, batch } = core;
         let stats = &shared.stats[*index];
         let mut held = shared.keyspace.hold();
-        look_ahead(input, batch, &mut held);
+        look_ahead(input, batch, self.standing.db, &mut held);
         let output_limit = shared.settings.output_limit_bytes.load(Relaxed);
         for at in 0..batch.requests.len() {
             let Request { from, to, start, end, row, hash } = batch.requests[at];
@@ -395,7 +398,7 @@ impl Session {
 
 /// Looks up each request's row and hashes its first key, then starts fetching the memory that the look-ups will
 /// touch, a stage at a time for all of them: their cache misses overlap instead of adding up.
-fn look_ahead(input: &[u8], batch: &mut Batch, held: &mut Held) {
+fn look_ahead(input: &[u8], batch: &mut Batch, db: u8, held: &mut Held) {
     let table = Table::get();
     let ahead = batch.requests.len() > 1;
     for request in &mut batch.requests {
@@ -410,7 +413,7 @@ fn look_ahead(input: &[u8], batch: &mut Batch, held: &mut Held) {
         {
             request.hash = held.keyspace().hash(args.get(row.keys.first as usize));
             if ahead {
-                held.shard(request.hash).prefetch(request.hash, 0);
+                held.shard(request.hash).prefetch(db, request.hash, 0);
             }
         }
     }
@@ -419,7 +422,7 @@ fn look_ahead(input: &[u8], batch: &mut Batch, held: &mut Held) {
     }
     for stage in 1..3 {
         for request in batch.requests.iter().filter(|request| request.hash != 0) {
-            held.shard(request.hash).prefetch(request.hash, stage);
+            held.shard(request.hash).prefetch(db, request.hash, stage);
         }
     }
 }

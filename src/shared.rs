@@ -7,7 +7,7 @@ use std::sync::{Mutex, OnceLock, RwLock};
 use crate::clients::Clients;
 use crate::clock::{self, UnixMillis};
 use crate::config::Options;
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Held, Keyspace};
 use crate::limits;
 use crate::shard::Policy;
 use crate::stats::CoreStats;
@@ -109,7 +109,7 @@ impl Shared {
             draining: AtomicBool::new(false),
             options,
         };
-        shared.set_max_memory(plan.max_memory_bytes);
+        shared.set_max_memory(&mut shared.keyspace.hold(), plan.max_memory_bytes);
         shared
     }
 
@@ -119,10 +119,10 @@ impl Shared {
     }
 
     /// Divides a memory cap among data, clients and buffers. The shards shrink to a lower one step by step.
-    pub fn set_max_memory(&self, bytes: usize) {
+    pub fn set_max_memory(&self, held: &mut Held, bytes: usize) {
         let data = limits::data_bytes(bytes, self.settings.registered_bytes);
         self.settings.max_memory_bytes.store(bytes as u64, Relaxed);
-        self.keyspace.set_limit(data);
+        held.set_limit(data);
         self.clients.memory.set_limit(bytes / limits::CLIENT_MEMORY_SHARE);
         self.bound_values();
     }
@@ -132,9 +132,9 @@ impl Shared {
         self.bound_values();
     }
 
-    pub fn set_policy(&self, policy: Policy) {
+    pub fn set_policy(&self, held: &mut Held, policy: Policy) {
         *self.settings.policy.lock().expect("a panicking core ends the process") = policy;
-        self.keyspace.set_policy(policy);
+        held.set_policy(policy);
     }
 
     /// The most that one reply may hold beside shared values.

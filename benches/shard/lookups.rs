@@ -155,7 +155,7 @@ fn set_batches(shard: &mut Shard, seed: u64) {
 fn prefetch(shard: &Shard, first: u64) {
     for stage in 0..3 {
         for step in first..first + BATCH {
-            shard.prefetch(mix(number(step)), stage);
+            shard.prefetch(0, mix(number(step)), stage);
         }
     }
 }

@@ -29,7 +29,7 @@ pub fn key_bytes(number: u64) -> [u8; KEY_BYTES] {
 }
 
 pub fn key(bytes: &[u8; KEY_BYTES], number: u64) -> Key<'_> {
-    Key { bytes, hash: mix(number) }
+    Key { bytes, hash: mix(number), db: 0 }
 }
 
 pub fn set(shard: &mut Shard, number: u64, value: &[u8], expiry: Expiry, now: u64) {

@@ -24,7 +24,6 @@ pub const COMMANDS: &[Command] = &[
         "Handshakes with the server.",
     ),
     row("auth", -2, BEFORE_AUTH, auth).doc("1.0.0", "[username] password", "Authenticates the connection."),
-    row("select", 2, FAST, select).doc("1.0.0", "index", "Changes the selected database."),
     row("reset", 1, BEFORE_AUTH, reset).doc("6.2.0", "", "Resets the connection."),
     row("client", -2, Flags::NONE, |call| run_subcommand(call, "client", CLIENT)).subcommands(CLIENT).doc(
         "2.4.0",
@@ -165,16 +164,9 @@ fn authenticate(call: &mut Call, user: &[u8], password: &[u8]) -> Result<(), Sto
     Err(error::WRONG_PASS.into())
 }
 
-fn select(call: &mut Call) -> Result<(), Stop> {
-    match call.integer(1)? {
-        0 => call.reply.ok(),
-        _ => return Err("ERR DB index is out of range".into()),
-    }
-    Ok(())
-}
-
 fn reset(call: &mut Call) -> Result<(), Stop> {
     call.standing.authenticated = !call.shared.settings.needs_password();
+    super::database::choose(call, 0);
     set_protocol(call, Protocol::Resp2);
     call.standing.client.labels().name.clear();
     call.reply.simple("RESET");

@@ -8,6 +8,7 @@ use super::{Call, Command, Group, Table, is_word};
 use crate::clock::UnixMillis;
 use crate::config::policy_name;
 use crate::error::Stop;
+use crate::keyspace::Totals;
 use crate::shared::Shared;
 use crate::stats::{self, CoreStats, Counter};
 use crate::system;
@@ -19,7 +20,14 @@ pub const COMMANDS: &[Command] = &[Command::new("info", -1, Group::Server, info)
     "Returns information and statistics about the server.",
 )];
 
-type Section = (&'static str, fn(&mut Lines, &Shared, UnixMillis));
+/// What the sections report on.
+struct View<'v> {
+    shared: &'v Shared,
+    now: UnixMillis,
+    totals: Totals,
+}
+
+type Section = (&'static str, fn(&mut Lines, &View));
 
 /// In the order in which they are printed; the last one only when asked for.
 const SECTIONS: [Section; 10] = [
@@ -36,8 +44,6 @@ const SECTIONS: [Section; 10] = [
 ];
 
 fn info(call: &mut Call) -> Result<(), Stop> {
-    // Totals lock the shards one by one.
-    call.held.release();
     let asked = |name: &str| {
         let mut words = call.args.iter().skip(1).peekable();
         let none = words.peek().is_none();
@@ -50,13 +56,14 @@ fn info(call: &mut Call) -> Result<(), Stop> {
                     || default && is_word(word, "default")
             })
     };
+    let view = View { shared: call.shared, now: call.now, totals: call.held.totals() };
     let mut lines = Lines(String::new());
     for (name, write) in SECTIONS.iter().filter(|(name, _)| asked(name)) {
         if !lines.0.is_empty() {
             lines.0.push_str("\r\n");
         }
         lines.0.push_str(&format!("# {name}\r\n"));
-        write(&mut lines, call.shared, call.now);
+        write(&mut lines, &view);
     }
     call.reply.text(&lines.0);
     Ok(())
@@ -76,7 +83,7 @@ impl Lines {
     }
 }
 
-fn server(lines: &mut Lines, shared: &Shared, now: UnixMillis) {
+fn server(lines: &mut Lines, &View { shared, now, .. }: &View) {
     let uptime = now.saturating_sub(shared.started) / 1000;
     lines.field("redis_version", REDIS_VERSION);
     lines.field("kv_cache_version", env!("CARGO_PKG_VERSION"));
@@ -101,7 +108,7 @@ fn server(lines: &mut Lines, shared: &Shared, now: UnixMillis) {
     lines.field("cores", shared.cores);
 }
 
-fn clients(lines: &mut Lines, shared: &Shared, _: UnixMillis) {
+fn clients(lines: &mut Lines, &View { shared, .. }: &View) {
     lines.field("connected_clients", shared.clients.len());
     lines.field("maxclients", shared.clients.max.load(Relaxed));
     lines.field("blocked_clients", 0);
@@ -111,8 +118,8 @@ fn clients(lines: &mut Lines, shared: &Shared, _: UnixMillis) {
     }
 }
 
-fn memory(lines: &mut Lines, shared: &Shared, _: UnixMillis) {
-    let dataset = shared.keyspace.totals().used_bytes;
+fn memory(lines: &mut Lines, &View { shared, totals, .. }: &View) {
+    let dataset = totals.used_bytes;
     let clients = shared.clients.memory.used_bytes() as u64;
     let buffers = shared.settings.registered_bytes as u64;
     let rss = system::resident_bytes();
@@ -129,23 +136,22 @@ fn memory(lines: &mut Lines, shared: &Shared, _: UnixMillis) {
     lines.field("mem_allocator", "jemalloc");
 }
 
-fn persistence(lines: &mut Lines, _: &Shared, _: UnixMillis) {
+fn persistence(lines: &mut Lines, _: &View) {
     lines.field("loading", 0);
     lines.field("rdb_bgsave_in_progress", 0);
     lines.field("aof_enabled", 0);
 }
 
-fn statistics(lines: &mut Lines, shared: &Shared, _: UnixMillis) {
+fn statistics(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     let total = |counter: fn(&CoreStats) -> &Counter| stats::total(&shared.stats, counter);
-    let keyspace = shared.keyspace.totals();
     lines.field("total_connections_received", total(|core| &core.connections));
     lines.field("total_commands_processed", total(|core| &core.commands));
     lines.field("total_net_input_bytes", total(|core| &core.net_input_bytes));
     lines.field("total_net_output_bytes", total(|core| &core.net_output_bytes));
     lines.field("rejected_connections", total(|core| &core.rejected_connections));
     lines.field("accept_errors", total(|core| &core.accept_errors));
-    lines.field("expired_keys", keyspace.expired);
-    lines.field("evicted_keys", keyspace.evicted);
+    lines.field("expired_keys", totals.expired);
+    lines.field("evicted_keys", totals.evicted);
     lines.field("keyspace_hits", total(|core| &core.hits));
     lines.field("keyspace_misses", total(|core| &core.misses));
     lines.field("total_error_replies", total(|core| &core.errors));
@@ -159,14 +165,14 @@ fn statistics(lines: &mut Lines, shared: &Shared, _: UnixMillis) {
     lines.field("unregistered_receives", total(|core| &core.unregistered_receives));
 }
 
-fn replication(lines: &mut Lines, shared: &Shared, _: UnixMillis) {
+fn replication(lines: &mut Lines, &View { shared, .. }: &View) {
     lines.field("role", "master");
     lines.field("connected_slaves", 0);
     lines.field("master_replid", &shared.run_id);
     lines.field("master_repl_offset", 0);
 }
 
-fn cpu(lines: &mut Lines, _: &Shared, _: UnixMillis) {
+fn cpu(lines: &mut Lines, _: &View) {
     if let Ok(usage) = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF) {
         let seconds = |time: nix::sys::time::TimeVal| format!("{}.{:06}", time.tv_sec(), time.tv_usec());
         lines.field("used_cpu_sys", seconds(usage.system_time()));
@@ -174,18 +180,19 @@ fn cpu(lines: &mut Lines, _: &Shared, _: UnixMillis) {
     }
 }
 
-fn cluster(lines: &mut Lines, _: &Shared, _: UnixMillis) {
+fn cluster(lines: &mut Lines, _: &View) {
     lines.field("cluster_enabled", 0);
 }
 
-fn keyspace(lines: &mut Lines, shared: &Shared, _: UnixMillis) {
-    let totals = shared.keyspace.totals();
-    if totals.items > 0 {
-        lines.field("db0", format_args!("keys={},expires={},avg_ttl=0", totals.items, totals.expiring));
+fn keyspace(lines: &mut Lines, &View { totals, .. }: &View) {
+    for (database, (items, expiring)) in totals.databases.iter().enumerate() {
+        if *items > 0 {
+            lines.field(&format!("db{database}"), format_args!("keys={items},expires={expiring},avg_ttl=0"));
+        }
     }
 }
 
-fn commandstats(lines: &mut Lines, shared: &Shared, _: UnixMillis) {
+fn commandstats(lines: &mut Lines, &View { shared, .. }: &View) {
     for (place, row) in Table::get().rows().iter().enumerate() {
         let calls = stats::total(&shared.stats, |core| &core.calls[place]);
         let failed = stats::total(&shared.stats, |core| &core.failed_calls[place]);

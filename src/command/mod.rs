@@ -3,6 +3,7 @@
 
 mod connection;
 mod counter;
+mod database;
 mod expiry;
 mod info;
 mod introspection;
@@ -159,10 +160,11 @@ impl Command {
 }
 
 /// Every family's rows.
-static FAMILIES: [&[Command]; 8] = [
+static FAMILIES: [&[Command]; 9] = [
     string::COMMANDS,
     counter::COMMANDS,
     key::COMMANDS,
+    database::COMMANDS,
     expiry::COMMANDS,
     connection::COMMANDS,
     introspection::COMMANDS,
@@ -284,12 +286,23 @@ impl<'c> Call<'c, '_> {
 
     /// The key at argument 1.
     pub fn key(&self) -> Key<'c> {
-        Key { bytes: self.args.get(1), hash: self.hash }
+        Key { bytes: self.args.get(1), hash: self.hash, db: self.standing.db }
     }
 
     /// The keys from argument 1 on, every `step`-th argument.
     pub fn all_keys(&self, step: usize) -> Vec<Key<'c>> {
-        (1..self.args.len()).step_by(step).map(|index| self.held.key(self.args.get(index))).collect()
+        (1..self.args.len()).step_by(step).map(|index| self.key_at(index)).collect()
+    }
+
+    /// The key at any argument.
+    pub fn key_at(&self, index: usize) -> Key<'c> {
+        self.key_in(self.standing.db, index)
+    }
+
+    /// The key at any argument, in another database.
+    pub fn key_in(&self, db: u8, index: usize) -> Key<'c> {
+        let bytes = self.args.get(index);
+        Key { bytes, hash: self.held.keyspace().hash(bytes), db }
     }
 
     pub fn integer(&self, index: usize) -> Result<i64, Stop> {

@@ -6,24 +6,15 @@ use super::{Call, Command, Flags, Group, is_word, reply_help, run_subcommand};
 use crate::config::{parse_policy, policy_name};
 use crate::error::{self, Stop};
 use crate::glob;
+use crate::keyspace::Held;
 use crate::limits;
+use crate::shard::DATABASES;
 use crate::shared::Shared;
 use crate::units::Size;
 use crate::{clock, stats};
 
 pub const COMMANDS: &[Command] = &[
-    row("dbsize", 1, Flags::READONLY.and(Flags::FAST), dbsize).doc(
-        "1.0.0",
-        "",
-        "Returns the number of keys in the database.",
-    ),
     row("time", 1, Flags::FAST, time).doc("2.6.0", "", "Returns the server time."),
-    row("flushall", -1, Flags::WRITE, flush).doc("1.0.0", "[ASYNC | SYNC]", "Removes all keys from all databases."),
-    row("flushdb", -1, Flags::WRITE, flush).doc(
-        "1.0.0",
-        "[ASYNC | SYNC]",
-        "Removes all keys from the current database.",
-    ),
     row("shutdown", -1, Flags::ADMIN, shutdown).doc(
         "1.0.0",
         "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
@@ -55,30 +46,11 @@ const fn row(name: &'static str, arity: i32, flags: Flags, run: super::Run) -> C
     Command::new(name, arity, Group::Server, run).flags(flags)
 }
 
-fn dbsize(call: &mut Call) -> Result<(), Stop> {
-    call.held.release();
-    call.reply.integer(call.shared.keyspace.totals().items as i64);
-    Ok(())
-}
-
 fn time(call: &mut Call) -> Result<(), Stop> {
     let (seconds, micros) = clock::now_micros();
     call.reply.array(2);
     call.reply.bulk(seconds.to_string().as_bytes());
     call.reply.bulk(micros.to_string().as_bytes());
-    Ok(())
-}
-
-/// Both modes empty the keyspace at one moment and give the memory back step by step: nobody waits for it.
-fn flush(call: &mut Call) -> Result<(), Stop> {
-    match call.args.len() {
-        1 => {}
-        2 if is_word(call.arg(1), "ASYNC") || is_word(call.arg(1), "SYNC") => {}
-        _ => return Err(error::SYNTAX.into()),
-    }
-    call.held.release();
-    call.shared.keyspace.clear();
-    call.reply.ok();
     Ok(())
 }
 
@@ -107,34 +79,34 @@ struct Parameter {
     set: Option<Setter>,
 }
 
-type Setter = fn(&Shared, &str) -> Result<(), String>;
+type Setter = fn(&Shared, &mut Held, &str) -> Result<(), String>;
 
 static PARAMETERS: &[Parameter] = &[
     changeable("maxmemory", |s| s.settings.max_memory_bytes.load(Relaxed).to_string(), set_maxmemory),
     changeable(
         "maxmemory-policy",
         |s| policy_name(*s.settings.policy.lock().expect("a panicking core ends the process")).to_owned(),
-        |s, text| parse_policy(text).map(|policy| s.set_policy(policy)),
+        |s, held, text| parse_policy(text).map(|policy| s.set_policy(held, policy)),
     ),
     changeable(
         "maxclients",
         |s| s.clients.max.load(Relaxed).to_string(),
-        |s, text| number(text, 1, s.descriptors as u64).map(|n| s.clients.max.store(n as usize, Relaxed)),
+        |s, _, text| number(text, 1, s.descriptors as u64).map(|n| s.clients.max.store(n as usize, Relaxed)),
     ),
     changeable(
         "timeout",
         |s| s.settings.timeout_s.load(Relaxed).to_string(),
-        |s, text| number(text, 0, i32::MAX as u64).map(|n| s.settings.timeout_s.store(n as u32, Relaxed)),
+        |s, _, text| number(text, 0, i32::MAX as u64).map(|n| s.settings.timeout_s.store(n as u32, Relaxed)),
     ),
     changeable(
         "tcp-keepalive",
         |s| s.settings.tcp_keepalive_s.load(Relaxed).to_string(),
-        |s, text| number(text, 0, 32_767).map(|n| s.settings.tcp_keepalive_s.store(n as u32, Relaxed)),
+        |s, _, text| number(text, 0, 32_767).map(|n| s.settings.tcp_keepalive_s.store(n as u32, Relaxed)),
     ),
     changeable(
         "requirepass",
         |s| s.settings.password(),
-        |s, text| {
+        |s, _, text| {
             s.settings.set_password(text);
             Ok(())
         },
@@ -142,12 +114,12 @@ static PARAMETERS: &[Parameter] = &[
     changeable(
         "proto-max-bulk-len",
         |s| s.settings.largest_value_bytes.load(Relaxed).to_string(),
-        |s, text| size(text, 1 << 20, limits::VALUE_MAX_BYTES as u64).map(|n| s.set_max_value(n as usize)),
+        |s, _, text| size(text, 1 << 20, limits::VALUE_MAX_BYTES as u64).map(|n| s.set_max_value(n as usize)),
     ),
     changeable(
         "client-query-buffer-limit",
         |s| s.settings.query_limit_bytes.load(Relaxed).to_string(),
-        |s, text| {
+        |s, _, text| {
             size(text, 1 << 20, limits::QUERY_LIMIT_BYTES as u64)
                 .map(|n| s.settings.query_limit_bytes.store(n as usize, Relaxed))
         },
@@ -158,7 +130,7 @@ static PARAMETERS: &[Parameter] = &[
     fixed("unixsocketperm", |s| s.options.unixsocketperm.to_string()),
     fixed("tcp-backlog", |s| s.options.tcp_backlog.to_string()),
     fixed("io-threads", |s| s.cores.to_string()),
-    fixed("databases", |_| "1".to_owned()),
+    fixed("databases", |_| DATABASES.to_string()),
     fixed("save", |_| String::new()),
     fixed("appendonly", |_| "no".to_owned()),
     fixed("slave-read-only", |_| "yes".to_owned()),
@@ -189,7 +161,7 @@ fn size(text: &str, least: u64, most: u64) -> Result<u64, String> {
     }
 }
 
-fn set_maxmemory(shared: &Shared, text: &str) -> Result<(), String> {
+fn set_maxmemory(shared: &Shared, held: &mut Held, text: &str) -> Result<(), String> {
     let least = shared.least_memory_bytes() as u64;
     let bytes = size(text, 0, u64::MAX)?;
     if bytes < least {
@@ -200,7 +172,7 @@ fn set_maxmemory(shared: &Shared, text: &str) -> Result<(), String> {
     if bytes > shared.granted_bytes {
         return Err(format!("argument must be at most {}, which is what the host grants", shared.granted_bytes));
     }
-    shared.set_max_memory(bytes as usize);
+    shared.set_max_memory(held, bytes as usize);
     Ok(())
 }
 
@@ -222,10 +194,9 @@ fn config_set(call: &mut Call) -> Result<(), Stop> {
     if !call.args.len().is_multiple_of(2) {
         return Err(super::wrong_arity("config|set"));
     }
-    call.held.release();
     let mut undo = Vec::new();
     for index in (2..call.args.len()).step_by(2) {
-        let failure = match set_parameter(call.shared, call.arg(index), call.arg(index + 1)) {
+        let failure = match set_parameter(call.shared, call.held, call.arg(index), call.arg(index + 1)) {
             Ok((set, before)) => {
                 undo.push((set, before));
                 continue;
@@ -234,7 +205,7 @@ fn config_set(call: &mut Call) -> Result<(), Stop> {
         };
         for (set, before) in undo.into_iter().rev() {
             // It was the value a moment ago.
-            let _ = set(call.shared, &before);
+            let _ = set(call.shared, call.held, &before);
         }
         return Err(failure.into());
     }
@@ -242,14 +213,14 @@ fn config_set(call: &mut Call) -> Result<(), Stop> {
     Ok(())
 }
 
-fn set_parameter(shared: &Shared, name: &[u8], value: &[u8]) -> Result<(Setter, String), String> {
+fn set_parameter(shared: &Shared, held: &mut Held, name: &[u8], value: &[u8]) -> Result<(Setter, String), String> {
     let shown = error::echo(name);
     let Some(parameter) = PARAMETERS.iter().find(|parameter| is_word(name, parameter.name)) else {
         return Err(format!("ERR Unknown option or number of arguments for CONFIG SET - '{shown}'"));
     };
     let before = (parameter.get)(shared);
     let result = match (parameter.set, std::str::from_utf8(value)) {
-        (Some(set), Ok(value)) => set(shared, value).map(|()| (set, before)),
+        (Some(set), Ok(value)) => set(shared, held, value).map(|()| (set, before)),
         (Some(_), Err(_)) => Err("argument is no text".to_owned()),
         (None, _) => Err("can't set immutable config".to_owned()),
     };

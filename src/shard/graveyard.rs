@@ -23,15 +23,17 @@ pub struct Graveyard {
 }
 
 impl Graveyard {
-    pub fn bury(&mut self, heap: Heap, index: Index, large: LargeItems) {
+    pub fn bury(&mut self, heap: Heap, indexes: impl Iterator<Item = Index>, large: LargeItems) {
         self.heap_bytes += heap.resident_bytes();
-        self.index_bytes += index.bytes();
         if self.extents.is_empty() {
             self.extent_left_bytes = EXTENT_BYTES;
         }
         // In front of an extent that is being given back.
         self.extents.splice(0..0, heap.into_extents());
-        self.segments.extend(index.into_segments());
+        for index in indexes {
+            self.index_bytes += index.bytes();
+            self.segments.extend(index.into_segments());
+        }
         self.large.push(large);
     }
 

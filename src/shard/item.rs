@@ -4,17 +4,22 @@
 //! word 0      newer     the item used next after this one
 //! word 1      older     the item used last before this one
 //! word 2      tag       the upper half of the key's hash: enough to find the item's place in the index again
-//! word 3      accessed  when it was last used, in `ACCESS_GRAIN_MILLIS`
+//! word 3      accessed  when it was last used, in `ACCESS_GRAIN_MILLIS` (27 bits), and its table (5 bits)
 //! word 4      shape     key length, value length, flags
 //! words 5-8   expiry (8 bytes), neighbours in the timer's list; only in items that expire
 //! then        key and value; or, of a large item, the number under which they are held elsewhere
 //! ```
 
 use super::UnixMillis;
+use super::databases::{TABLE_BITS, Table};
 use super::heap::{Heap, Loc};
 
-/// Grain of the time of last use: 32 bits of it last for 13 years.
+/// Grain of the time of last use: its bits last for 155 days.
 pub const ACCESS_GRAIN_MILLIS: u64 = 100;
+const ACCESS_BITS: u32 = 32 - TABLE_BITS;
+const ACCESS_MASK: u32 = (1 << ACCESS_BITS) - 1;
+/// A time of last use so little ahead is in the future, because the clock was set back; one further ahead is long past.
+const ACCESS_AHEAD: u32 = (24 * 60 * 60 * 1000 / ACCESS_GRAIN_MILLIS) as u32;
 
 const NEWER: usize = 0;
 const OLDER: usize = 1;
@@ -111,13 +116,20 @@ impl Heap {
         self.set_word(loc, TAG, tag);
     }
     pub fn set_accessed(&mut self, loc: Loc, now: UnixMillis) {
-        self.set_word(loc, ACCESSED, (now / ACCESS_GRAIN_MILLIS) as u32);
+        let table = self.word(loc, ACCESSED) & !ACCESS_MASK;
+        self.set_word(loc, ACCESSED, table | (now / ACCESS_GRAIN_MILLIS) as u32 & ACCESS_MASK);
+    }
+    pub fn table(&self, loc: Loc) -> Table {
+        Table((self.word(loc, ACCESSED) >> ACCESS_BITS) as u8)
+    }
+    /// Sets the table, and the time of last use to nothing.
+    pub fn set_table(&mut self, loc: Loc, table: Table) {
+        self.set_word(loc, ACCESSED, (table.0 as u32) << ACCESS_BITS);
     }
     /// Milliseconds since the item was last used.
     pub fn idle_millis(&self, loc: Loc, now: UnixMillis) -> u64 {
-        let grains = ((now / ACCESS_GRAIN_MILLIS) as u32).wrapping_sub(self.word(loc, ACCESSED)) as i32;
-        // A clock that was set back makes an item look as if it were used in the future.
-        grains.max(0) as u64 * ACCESS_GRAIN_MILLIS
+        let grains = ((now / ACCESS_GRAIN_MILLIS) as u32).wrapping_sub(self.word(loc, ACCESSED)) & ACCESS_MASK;
+        if grains > ACCESS_MASK - ACCESS_AHEAD { 0 } else { grains as u64 * ACCESS_GRAIN_MILLIS }
     }
     pub fn shape(&self, loc: Loc) -> Shape {
         Shape(self.word(loc, SHAPE))

@@ -6,8 +6,9 @@
 //! - this file: the commands on one key;
 //! - `reclaim`: room for what comes, by eviction, by moving cells together, by giving memory back, in bounded steps;
 //! - `scan`: the commands on any key;
-//! - `index`: from a key's hash to its cell;  `recency`: the order of use;  `wheel`: the order of expiry;
+//! - `databases`, `index`: from a key's hash to its cell;  `recency`: the order of use;  `wheel`: the order of expiry;
 //! - `item`: what lies in a cell;  `heap`, `classes`, `extent`: where cells lie;  `large`: what is too large for one;
+//! - `types`: what goes in and comes out;
 //! - `graveyard`, `garbage`: what has been cleared or removed and is not given back yet.
 //!
 //! An item is one cell. Both orders are lists threaded through the cells, so an item costs its cell and an entry of
@@ -17,6 +18,7 @@
 #![deny(unsafe_code)]
 
 mod classes;
+mod databases;
 mod extent;
 mod garbage;
 mod graveyard;
@@ -30,14 +32,16 @@ mod recency;
 mod scan;
 #[cfg(test)]
 mod testing;
+mod types;
 mod wheel;
 
 use bytes::Bytes;
 use classes::{MAX_CELL_BYTES, class_of};
+use databases::Databases;
 use garbage::Garbage;
 use graveyard::Graveyard;
 use heap::{Heap, Loc};
-use index::{Index, Place};
+use index::Place;
 use item::Shape;
 use large::{Large, LargeItems};
 use recency::Recency;
@@ -45,6 +49,8 @@ use reclaim::Reservation;
 use wheel::Wheel;
 
 pub use crate::clock::UnixMillis;
+pub use databases::DATABASES;
+pub use types::*;
 
 /// `set` makes the room for items of at most this much itself; for larger ones call `make_room` first. Also the
 /// largest item whose value is copied into the shard; of a larger one the `Bytes` handle is kept.
@@ -53,153 +59,10 @@ pub const SMALL_SET_BYTES: usize = MAX_CELL_BYTES;
 /// The cache lines of an item that are fetched ahead: links, key, and a value of about a hundred bytes.
 const ITEM_LINES: usize = 3;
 
-/// A key with its hash, computed once by the keyspace with the process's seed (64 well-mixed bits).
-#[derive(Clone, Copy)]
-pub struct Key<'a> {
-    pub bytes: &'a [u8],
-    pub hash: u64,
-}
-
-impl Key<'_> {
-    /// The part of the hash that the index uses. The keyspace picks the shard by the other half.
-    fn tag(&self) -> u32 {
-        (self.hash >> 32) as u32
-    }
-}
-
-/// A value as it lies in the shard.
-#[derive(Clone, Copy, Debug)]
-pub enum Value<'a> {
-    /// A small value, inside the item: copy it while the shard is borrowed.
-    Inline(&'a [u8]),
-    /// A large value: clone the handle and send it after the shard is released.
-    Shared(&'a Bytes),
-}
-
-impl<'a> Value<'a> {
-    /// What a reply must copy of it.
-    pub fn copied_bytes(&self) -> usize {
-        match self {
-            Value::Inline(bytes) => bytes.len(),
-            Value::Shared(_) => 0,
-        }
-    }
-
-    pub fn as_slice(&self) -> &'a [u8] {
-        match self {
-            Value::Inline(bytes) => bytes,
-            Value::Shared(bytes) => bytes,
-        }
-    }
-}
-
-/// A value on its way in.
-#[derive(Clone)]
-pub enum NewValue<'a> {
-    /// Bytes to be copied.
-    Copied(&'a [u8]),
-    /// A handle that is kept if the item is large. It should be the only content of its allocation: memory is counted
-    /// by its length.
-    Shared(Bytes),
-}
-
-impl NewValue<'_> {
-    pub fn len(&self) -> usize {
-        self.as_slice().len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.as_slice().is_empty()
-    }
-
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            NewValue::Copied(bytes) => bytes,
-            NewValue::Shared(bytes) => bytes,
-        }
-    }
-
-    fn into_bytes(self) -> Bytes {
-        match self {
-            NewValue::Copied(bytes) => Bytes::copy_from_slice(bytes),
-            NewValue::Shared(bytes) => bytes,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expiry {
-    Never,
-    At(UnixMillis),
-    /// As the item has it that is replaced; never, if there is none.
-    Keep,
-}
-
-/// What a look-up finds.
-#[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
-    pub value: Value<'a>,
-    pub expires_at: Option<UnixMillis>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetError {
-    /// The policy allows no eviction that would make the room.
-    OutOfMemory,
-    /// The item is larger than this shard can ever hold.
-    TooLarge,
-}
-
-/// Whether room is there for bytes about to be set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Room {
-    Ready,
-    /// A bounded number of items has been evicted and more must be: release the shard, come back.
-    Retry,
-    /// See `SetError`.
-    Refused(SetError),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    AllKeysLru,
-    NoEviction,
-    /// The least recently used of the items that expire.
-    VolatileLru,
-    AllKeysRandom,
-    /// Of the items that expire, one of those that do so soonest.
-    VolatileTtl,
-}
-
-/// What one background step left to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tick {
-    /// True when there is more work right now (memory to give back, items past their time).
-    pub more: bool,
-}
-
-/// What a shard counts; read under its lock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ShardStats {
-    /// Items given up to make room, since the start.
-    pub evicted: u64,
-    /// Items removed because their time had come, since the start.
-    pub expired: u64,
-    /// How long the items evicted of late had been idle: a mean in which each eviction weighs 1/16. In milliseconds.
-    pub eviction_age_millis: u64,
-    pub items: u64,
-    /// Items that carry a time of expiry.
-    pub expiring: u64,
-    /// See `Shard::used_bytes`.
-    pub used_bytes: u64,
-    /// Keys and values alone.
-    pub dataset_bytes: u64,
-}
-
 pub struct Shard {
     heap: Heap,
     large: LargeItems,
-    index: Index,
+    databases: Databases,
     recency: Recency,
     wheel: Wheel,
     graveyard: Graveyard,
@@ -221,7 +84,7 @@ impl Shard {
         Shard {
             heap: Heap::new(),
             large: LargeItems::default(),
-            index: Index::new(),
+            databases: Databases::new(),
             recency: Recency::new(),
             wheel: Wheel::new(),
             graveyard: Graveyard::default(),
@@ -302,11 +165,10 @@ impl Shard {
             let Some(moved) = self.reshape(loc, at.is_some()) else { return true };
             loc = moved;
         } else if expires {
-            self.wheel.unlink(&mut self.heap, loc);
+            self.stop_timer(loc);
         }
         if let Some(at) = at {
-            self.heap.set_expires_at(loc, at);
-            self.wheel.link(&mut self.heap, loc, now);
+            self.start_timer(loc, at, now);
             if self.policy == Policy::VolatileLru {
                 self.recency.touch(&mut self.heap, loc);
             }
@@ -316,9 +178,9 @@ impl Shard {
         true
     }
 
-    /// Items held, those past their time but not yet collected included.
+    /// Items held in all databases, those past their time or of an emptied database but not yet collected included.
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.databases.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -330,6 +192,12 @@ impl Shard {
         self.wheel.len()
     }
 
+    /// Items of one database, and how many of them carry a time of expiry; those past it but not yet collected included.
+    pub fn len_of(&self, database: u8) -> (usize, usize) {
+        let table = self.databases.table(database);
+        (self.databases.index(table).len(), self.databases.expiring(table))
+    }
+
     /// What an item holds of memory: its cell, its share of the tables, its own allocations. None if it is not there.
     pub fn memory_usage(&self, key: Key, now: UnixMillis) -> Option<u64> {
         let loc = self.peek_live(key, now)?;
@@ -337,7 +205,7 @@ impl Shard {
             true => LargeItems::cost(key.bytes.len(), self.entry(loc).value.as_slice().len()),
             false => 0,
         };
-        Some(self.heap.cell_bytes(loc) + own + self.index.bytes() / self.index.len() as u64)
+        Some(self.heap.cell_bytes(loc) + own + self.databases.bytes() / self.len() as u64)
     }
 
     /// Milliseconds since the item was last used, to a tenth of a second. None if it is not there.
@@ -348,11 +216,48 @@ impl Shard {
     /// Empties at once; `tick` gives the memory back piece by piece.
     pub fn clear(&mut self) {
         let heap = std::mem::replace(&mut self.heap, Heap::new());
-        let index = std::mem::replace(&mut self.index, Index::new());
-        self.graveyard.bury(heap, index, std::mem::take(&mut self.large));
+        let databases = std::mem::replace(&mut self.databases, Databases::new());
+        self.graveyard.bury(heap, databases.into_indexes(), std::mem::take(&mut self.large));
         self.recency = Recency::new();
         self.wheel = Wheel::new();
         self.dataset_bytes = 0;
+    }
+
+    /// Empties one database at once; its items are removed by `tick`. Only when sixteen are being emptied already, the
+    /// items of one of these are removed now.
+    pub fn clear_database(&mut self, database: u8) {
+        if self.databases.is_all(database) {
+            return self.clear();
+        }
+        while !self.databases.empty(database) {
+            self.empty_step();
+        }
+    }
+
+    pub fn swap_databases(&mut self, one: u8, other: u8) {
+        self.databases.swap(one, other);
+    }
+
+    /// Moves an item to another database as it is; false if it is not there, or its key is there already.
+    pub fn move_to(&mut self, key: Key, database: u8, now: UnixMillis) -> bool {
+        let target = Key { db: database, ..key };
+        if self.find_live(target, now).is_some() {
+            return false;
+        }
+        let Some(loc) = self.find_live(key, now) else { return false };
+        let (from, to) = (self.heap.table(loc), self.databases.table(database));
+        if from == to {
+            return false;
+        }
+        let place = self.place_of(loc);
+        let expires = self.heap.shape(loc).expires() as isize;
+        self.databases.count_expiring(from, -expires);
+        self.databases.count_expiring(to, expires);
+        self.databases.remove(from, key.tag(), place, |loc| self.heap.tag(loc));
+        self.databases.insert(to, key.tag(), loc, |loc| self.heap.tag(loc));
+        self.heap.set_table(loc, to);
+        self.heap.set_accessed(loc, now);
+        true
     }
 
     /// A value of a MiB or more that has been removed. Freeing it takes the kernel up to some milliseconds: take these
@@ -365,7 +270,7 @@ impl Shard {
     /// What the shard holds of memory, as the limit counts it.
     pub fn used_bytes(&self) -> u64 {
         self.heap.resident_bytes()
-            + self.index.bytes()
+            + self.databases.bytes()
             + self.large.bytes()
             + self.graveyard.bytes()
             + self.garbage.bytes()
@@ -385,12 +290,13 @@ impl Shard {
 
     /// Starts fetching the memory that a look-up of `hash` will touch; call stage 0, 1, 2 for a batch of keys in turn.
     #[inline]
-    pub fn prefetch(&self, hash: u64, stage: u8) {
+    pub fn prefetch(&self, database: u8, hash: u64, stage: u8) {
+        let index = self.databases.index(self.databases.table(database));
         let tag = (hash >> 32) as u32;
         if stage == 0 {
-            return self.index.prefetch(tag);
+            return index.prefetch(tag);
         }
-        let Some(loc) = self.index.likely(tag) else { return };
+        let Some(loc) = index.likely(tag) else { return };
         if stage == 1 {
             return self.heap.prefetch(loc, ITEM_LINES);
         }
@@ -402,7 +308,8 @@ impl Shard {
 
     #[inline]
     fn place(&self, key: Key) -> Option<Place> {
-        self.index.find(key.tag(), |loc| self.has_key(loc, key.bytes))
+        let index = self.databases.index(self.databases.table(key.db));
+        index.find(key.tag(), |loc| self.has_key(loc, key.bytes))
     }
 
     #[inline]
@@ -455,9 +362,11 @@ impl Shard {
     /// Adds an item for which room has been made and whose key is not there.
     fn insert(&mut self, class: u8, shape: Shape, key: Key, value: NewValue, expires_at: Option<u64>, now: UnixMillis) {
         let loc = self.heap.alloc(class).expect("room has been made");
+        let table = self.databases.table(key.db);
         self.dataset_bytes += (key.bytes.len() + value.len()) as u64;
         self.heap.set_shape(loc, shape);
         self.heap.set_tag(loc, key.tag());
+        self.heap.set_table(loc, table);
         self.heap.set_accessed(loc, now);
         if shape.is_large() {
             let id = self.large.insert(Large { key: key.bytes.into(), value: value.into_bytes() });
@@ -467,10 +376,9 @@ impl Shard {
         }
         self.recency.link(&mut self.heap, loc);
         if let Some(at) = expires_at {
-            self.heap.set_expires_at(loc, at);
-            self.wheel.link(&mut self.heap, loc, now);
+            self.start_timer(loc, at, now);
         }
-        self.index.insert(key.tag(), loc, |loc| self.heap.tag(loc));
+        self.databases.insert(table, key.tag(), loc, |loc| self.heap.tag(loc));
     }
 
     /// Replaces the value of an inline item by one for which a cell of the same class will do.
@@ -478,21 +386,31 @@ impl Shard {
         let old = self.heap.shape(loc);
         self.dataset_bytes = self.dataset_bytes - old.body_len() as u64 + shape.body_len() as u64;
         if old.expires() {
-            self.wheel.unlink(&mut self.heap, loc);
+            self.stop_timer(loc);
         }
         self.heap.set_shape(loc, shape);
         self.heap.set_key_and_value(loc, key.bytes, value);
         if let Some(at) = expires_at {
-            self.heap.set_expires_at(loc, at);
-            self.wheel.link(&mut self.heap, loc, now);
+            self.start_timer(loc, at, now);
         }
+    }
+
+    fn start_timer(&mut self, loc: Loc, at: UnixMillis, now: UnixMillis) {
+        self.heap.set_expires_at(loc, at);
+        self.wheel.link(&mut self.heap, loc, now);
+        self.databases.count_expiring(self.heap.table(loc), 1);
+    }
+
+    fn stop_timer(&mut self, loc: Loc) {
+        self.wheel.unlink(&mut self.heap, loc);
+        self.databases.count_expiring(self.heap.table(loc), -1);
     }
 
     fn remove(&mut self, loc: Loc) {
         let (tag, shape) = (self.heap.tag(loc), self.heap.shape(loc));
         self.recency.unlink(&mut self.heap, loc);
         if shape.expires() {
-            self.wheel.unlink(&mut self.heap, loc);
+            self.stop_timer(loc);
         }
         let body_bytes = if shape.is_large() {
             let large = self.large.remove(self.heap.large_id(loc));
@@ -503,13 +421,14 @@ impl Shard {
             shape.body_len()
         };
         self.dataset_bytes -= body_bytes as u64;
-        let place = self.place_of(tag, loc);
-        self.index.remove(tag, place, |loc| self.heap.tag(loc));
+        let place = self.place_of(loc);
+        self.databases.remove(self.heap.table(loc), tag, place, |loc| self.heap.tag(loc));
         self.heap.free(loc);
     }
 
-    fn place_of(&self, tag: u32, loc: Loc) -> Place {
-        self.index.find(tag, |found| found == loc).expect("every cell is in the index")
+    fn place_of(&self, loc: Loc) -> Place {
+        let index = self.databases.index(self.heap.table(loc));
+        index.find(self.heap.tag(loc), |found| found == loc).expect("every cell is in the index")
     }
 
     /// Moves an item to a cell with or without the fields of expiry, off the wheel, and returns the cell. None when no
@@ -524,7 +443,7 @@ impl Shard {
         }
         let to = self.heap.alloc(class).expect("room has been made");
         if old.expires() {
-            self.wheel.unlink(&mut self.heap, from);
+            self.stop_timer(from);
         }
         self.heap.copy_reshaped(from, to, shape);
         self.follow(from, to);
@@ -546,9 +465,8 @@ impl Shard {
     /// The item at `from` has been copied to `to`: the order of use and the index follow.
     fn follow(&mut self, from: Loc, to: Loc) {
         self.recency.follow(&mut self.heap, from, to);
-        let tag = self.heap.tag(to);
-        let place = self.place_of(tag, from);
-        self.index.relocate(tag, place, to);
+        let place = self.place_of(from);
+        self.databases.relocate(self.heap.table(to), self.heap.tag(to), place, to);
     }
 }
 

@@ -164,6 +164,7 @@ impl Shard {
         let too_many_idle = self.heap.idle_pages() > IDLE_PAGES_KEPT;
         let too_many_holes = self.heap.hole_bytes() * TOLERATED_HOLES > self.heap.resident_bytes();
         self.exhume_step()
+            .or_else(|| self.empty_step())
             .or_else(|| if too_many_idle { self.release_step() } else { None })
             .or_else(|| if too_many_holes { self.evacuate_step() } else { None })
     }
@@ -173,6 +174,7 @@ impl Shard {
         let freed = self.garbage.take().map(|_| ROOM_WORK);
         freed
             .or_else(|| self.exhume_step())
+            .or_else(|| self.empty_step())
             .or_else(|| self.release_step())
             .or_else(|| self.evacuate_step())
             .or_else(|| self.evict_step(now))
@@ -182,6 +184,13 @@ impl Shard {
     /// Gives back some of what has been cleared.
     fn exhume_step(&mut self) -> Option<usize> {
         self.graveyard.step(&mut self.garbage).then_some(PAGE_WORK)
+    }
+
+    /// Removes some items of emptied databases.
+    pub(super) fn empty_step(&mut self) -> Option<usize> {
+        let doomed = self.databases.doomed(|loc| self.heap.tag(loc));
+        doomed.iter().for_each(|&loc| self.remove(loc));
+        (!doomed.is_empty()).then_some(doomed.len())
     }
 
     fn release_step(&mut self) -> Option<usize> {

@@ -11,17 +11,19 @@ impl Shard {
     /// start to end is visited exactly once, however the shard grows, shrinks and evicts in between.
     pub fn scan<'a>(
         &'a self,
+        database: u8,
         cursor: u64,
         count: usize,
         now: UnixMillis,
         mut visit: impl FnMut(&'a [u8], Entry<'a>),
     ) -> u64 {
+        let index = self.databases.index(self.databases.table(database));
         // A cursor that no scan has returned ends it.
         let mut next = u32::try_from(cursor).ok();
         let mut visited = 0;
         let mut looked_at = 0;
         while let Some(from) = next {
-            next = self.index.scan(
+            next = index.scan(
                 from,
                 |loc| self.heap.tag(loc),
                 |loc| {
@@ -40,19 +42,29 @@ impl Shard {
         next.map_or(0, u64::from)
     }
 
-    /// A key picked at random; none if nothing (but items past their time) is there.
-    pub fn random_key(&mut self, now: UnixMillis) -> Option<&[u8]> {
-        let loc = (0..RANDOM_TRIES).find_map(|_| self.pick_random().filter(|&loc| !self.heap.is_expired(loc, now)))?;
+    /// A key of a database picked at random; none if nothing (but items past their time) is there.
+    pub fn random_key(&mut self, database: u8, now: UnixMillis) -> Option<&[u8]> {
+        let loc = (0..RANDOM_TRIES).find_map(|_| {
+            let random = self.next_random();
+            let index = self.databases.index(self.databases.table(database));
+            index.pick(random).filter(|&loc| !self.heap.is_expired(loc, now))
+        })?;
         Some(self.key_at(loc))
     }
 
+    /// An item of any database.
     pub(super) fn pick_random(&mut self) -> Option<Loc> {
+        let random = self.next_random();
+        self.databases.pick(random)
+    }
+
+    fn next_random(&mut self) -> u64 {
         // SplitMix64 (Steele, Lea and Flood, 2014).
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.random;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        self.index.pick(mixed ^ (mixed >> 31))
+        mixed ^ (mixed >> 31)
     }
 }
 
@@ -77,7 +89,7 @@ mod tests {
             let mut others = 0;
             loop {
                 let count = 1 + random.below(300) as usize;
-                cursor = shard.scan(cursor, count, NOW, |key, _| {
+                cursor = shard.scan(0, cursor, count, NOW, |key, _| {
                     *visits.entry(u64::from_le_bytes(key.try_into().unwrap())).or_default() += 1;
                 });
                 if cursor == 0 {
@@ -110,7 +122,7 @@ mod tests {
                 others += 1;
                 shard.put(others, 100, Expiry::Never).unwrap();
             }
-            cursor = shard.scan(cursor, 500, NOW, |key, _| {
+            cursor = shard.scan(0, cursor, 500, NOW, |key, _| {
                 if let Some(visits) = visits.get_mut(u64::from_le_bytes(key.try_into().unwrap()) as usize) {
                     *visits += 1;
                 }
@@ -132,26 +144,26 @@ mod tests {
         let mut cursor = 0;
         loop {
             let mut visited = 0;
-            cursor = shard.scan(cursor, 100, NOW, |_, _| visited += 1);
+            cursor = shard.scan(0, cursor, 100, NOW, |_, _| visited += 1);
             assert!(visited < 130 && (visited >= 100 || cursor == 0));
             if cursor == 0 {
                 break;
             }
         }
         // Nonsense ends a scan, and harms nothing.
-        assert_eq!(shard.scan(u64::MAX, 10, NOW, |_, _| ()), 0);
+        assert_eq!(shard.scan(0, u64::MAX, 10, NOW, |_, _| ()), 0);
     }
 
     #[test]
     fn every_key_is_picked_at_random_in_the_end_and_none_more_often_than_chance() {
         let mut shard = Shard::new(1 << 30, Policy::AllKeysLru);
-        assert_eq!(shard.random_key(NOW), None);
+        assert_eq!(shard.random_key(0, NOW), None);
         for number in 0..500 {
             shard.put(number, 1, Expiry::Never).unwrap();
         }
         let mut picked = vec![0; 500];
         for _ in 0..50_000 {
-            let key = shard.random_key(NOW).unwrap().try_into().unwrap();
+            let key = shard.random_key(0, NOW).unwrap().try_into().unwrap();
             picked[u64::from_le_bytes(key) as usize] += 1;
         }
         assert!(picked.iter().all(|&times| times > 10 && times < 500), "{picked:?}");

@@ -22,7 +22,7 @@ impl Random {
 }
 
 pub fn key(bytes: &[u8; 8]) -> Key<'_> {
-    Key { bytes, hash: Random(u64::from_le_bytes(*bytes)).next() }
+    Key { bytes, hash: Random(u64::from_le_bytes(*bytes)).next(), db: 0 }
 }
 
 impl Shard {

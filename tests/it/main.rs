@@ -4,6 +4,7 @@
 //! | it is about | file |
 //! |---|---|
 //! | a command's replies and errors | `strings`, `counters`, `keys`, `expiry` |
+//! | several databases | `databases` |
 //! | handshake, authentication, names, end of a connection | `connection` |
 //! | COMMAND, CONFIG, INFO, TIME | `introspection` |
 //! | input that comes in pieces | `cut` |
@@ -31,6 +32,7 @@ mod balance;
 mod connection;
 mod counters;
 mod cut;
+mod databases;
 mod drain;
 mod engine_fallback;
 mod expiry;

@@ -203,7 +203,7 @@ impl Pair {
         loop {
             cursor = self
                 .shard
-                .scan(cursor, count, self.now, |key, entry| seen.push((key.to_vec(), entry.value.as_slice().len())));
+                .scan(0, cursor, count, self.now, |key, entry| seen.push((key.to_vec(), entry.value.as_slice().len())));
             if cursor == 0 {
                 break;
             }
@@ -247,5 +247,5 @@ fn key_bytes(number: KeyNumber) -> Vec<u8> {
 }
 
 fn hashed<'a>(hasher: &RandomState, mask: u64, key: &'a [u8]) -> Key<'a> {
-    Key { bytes: key, hash: hasher.hash_one(key) & mask }
+    Key { bytes: key, hash: hasher.hash_one(key) & mask, db: 0 }
 }

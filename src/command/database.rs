@@ -1,0 +1,110 @@
+//! Commands about databases as a whole.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{Call, Command, Flags, Group, Keys, is_word};
+use crate::error::{self, Stop};
+use crate::shard::{DATABASES, Shard};
+
+pub const COMMANDS: &[Command] = &[
+    Command::new("select", 2, Group::Connection, select).flags(Flags::FAST).doc(
+        "1.0.0",
+        "index",
+        "Changes the selected database.",
+    ),
+    row("swapdb", 3, Flags::WRITE.and(Flags::FAST), swapdb).doc("4.0.0", "index1 index2", "Swaps two databases."),
+    row("dbsize", 1, Flags::READONLY.and(Flags::FAST), dbsize).doc(
+        "1.0.0",
+        "",
+        "Returns the number of keys in the database.",
+    ),
+    row("flushdb", -1, Flags::WRITE, flushdb).doc(
+        "1.0.0",
+        "[ASYNC | SYNC]",
+        "Removes all keys from the current database.",
+    ),
+    row("flushall", -1, Flags::WRITE, flushall).doc("1.0.0", "[ASYNC | SYNC]", "Removes all keys from all databases."),
+    Command::new("move", 3, Group::Generic, move_key).flags(Flags::WRITE.and(Flags::FAST)).keys(Keys::ONE).doc(
+        "1.0.0",
+        "key db",
+        "Moves a key to another database.",
+    ),
+];
+
+const fn row(name: &'static str, arity: i32, flags: Flags, run: super::Run) -> Command {
+    Command::new(name, arity, Group::Server, run).flags(flags)
+}
+
+fn select(call: &mut Call) -> Result<(), Stop> {
+    let database = call.database(1, error::NOT_AN_INTEGER)?;
+    choose(call, database);
+    call.reply.ok();
+    Ok(())
+}
+
+/// Makes a database the selected one.
+pub fn choose(call: &mut Call, database: u8) {
+    call.standing.db = database;
+    call.standing.client.database.store(database, Relaxed);
+}
+
+impl Call<'_, '_> {
+    /// The number of a database that argument `index` gives; `no_number` is the error when it is none.
+    pub fn database(&self, index: usize, no_number: &'static str) -> Result<u8, Stop> {
+        match super::parse_integer(self.arg(index)) {
+            Some(number) if (0..DATABASES as i64).contains(&number) => Ok(number as u8),
+            Some(_) => Err("ERR DB index is out of range".into()),
+            None => Err(no_number.into()),
+        }
+    }
+}
+
+fn swapdb(call: &mut Call) -> Result<(), Stop> {
+    let one = call.database(1, "ERR invalid first DB index")?;
+    let other = call.database(2, "ERR invalid second DB index")?;
+    call.held.all().each(|shard| shard.swap_databases(one, other));
+    call.reply.ok();
+    Ok(())
+}
+
+fn dbsize(call: &mut Call) -> Result<(), Stop> {
+    let (database, mut items) = (call.standing.db, 0);
+    call.held.all().each(|shard| items += shard.len_of(database).0);
+    call.reply.integer(items as i64);
+    Ok(())
+}
+
+fn flushdb(call: &mut Call) -> Result<(), Stop> {
+    check_flush_mode(call)?;
+    let database = call.standing.db;
+    call.held.all().each(|shard| shard.clear_database(database));
+    call.reply.ok();
+    Ok(())
+}
+
+fn flushall(call: &mut Call) -> Result<(), Stop> {
+    check_flush_mode(call)?;
+    call.held.all().each(Shard::clear);
+    call.reply.ok();
+    Ok(())
+}
+
+/// Both modes empty at one moment and give the memory back step by step: nobody waits for it.
+fn check_flush_mode(call: &Call) -> Result<(), Stop> {
+    match call.args.len() {
+        1 => Ok(()),
+        2 if is_word(call.arg(1), "ASYNC") || is_word(call.arg(1), "SYNC") => Ok(()),
+        _ => Err(error::SYNTAX.into()),
+    }
+}
+
+fn move_key(call: &mut Call) -> Result<(), Stop> {
+    let key = call.key();
+    let database = call.database(2, error::NOT_AN_INTEGER)?;
+    if database == key.db {
+        return Err("ERR source and destination objects are the same".into());
+    }
+    let moved = call.held.shard(key.hash).move_to(key, database, call.now);
+    call.reply.integer(moved as i64);
+    Ok(())
+}
