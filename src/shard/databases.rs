@@ -63,6 +63,11 @@ impl Databases {
         self.current[database as usize % DATABASES]
     }
 
+    /// The database that has this table now.
+    pub fn database(&self, table: Table) -> Option<u8> {
+        self.current.iter().position(|current| *current == table).map(|database| database as u8)
+    }
+
     #[inline]
     pub fn index(&self, table: Table) -> &Index {
         &self.tables[table.0 as usize % TABLES]

@@ -8,6 +8,7 @@
 //! - `scan`: the commands on any key;
 //! - `databases`, `index`: from a key's hash to its cell;  `recency`: the order of use;  `wheel`: the order of expiry;
 //! - `item`: what lies in a cell;  `heap`, `classes`, `extent`: where cells lie;  `large`: what is too large for one;
+//! - `watch`: who is told when a key changes;
 //! - `types`: what goes in and comes out;
 //! - `graveyard`, `garbage`: what has been cleared or removed and is not given back yet.
 //!
@@ -33,6 +34,7 @@ mod scan;
 #[cfg(test)]
 mod testing;
 mod types;
+mod watch;
 mod wheel;
 
 use bytes::Bytes;
@@ -46,11 +48,13 @@ use item::Shape;
 use large::{Large, LargeItems};
 use recency::Recency;
 use reclaim::Reservation;
+use watch::Watches;
 use wheel::Wheel;
 
 pub use crate::clock::UnixMillis;
 pub use databases::DATABASES;
 pub use types::*;
+pub use watch::Watcher;
 
 /// `set` makes the room for items of at most this much itself; for larger ones call `make_room` first. Also the
 /// largest item whose value is copied into the shard; of a larger one the `Bytes` handle is kept.
@@ -67,6 +71,7 @@ pub struct Shard {
     wheel: Wheel,
     graveyard: Graveyard,
     garbage: Garbage,
+    watches: Watches,
     policy: Policy,
     limit_bytes: u64,
     dataset_bytes: u64,
@@ -89,6 +94,7 @@ impl Shard {
             wheel: Wheel::new(),
             graveyard: Graveyard::default(),
             garbage: Garbage::default(),
+            watches: Watches::new(),
             policy,
             limit_bytes,
             dataset_bytes: 0,
@@ -156,6 +162,7 @@ impl Shard {
     /// item that starts to expire counts as just used). A time that has passed removes the item.
     pub fn set_expiry(&mut self, key: Key, at: Option<UnixMillis>, now: UnixMillis) -> bool {
         let Some(mut loc) = self.find_live(key, now) else { return false };
+        self.note_change(loc);
         if at.is_some_and(|at| at <= now) {
             self.remove(loc);
             return true;
@@ -215,6 +222,7 @@ impl Shard {
 
     /// Empties at once; `tick` gives the memory back piece by piece.
     pub fn clear(&mut self) {
+        (0..DATABASES as u8).for_each(|database| self.note_emptying(database));
         let heap = std::mem::replace(&mut self.heap, Heap::new());
         let databases = std::mem::replace(&mut self.databases, Databases::new());
         self.graveyard.bury(heap, databases.into_indexes(), std::mem::take(&mut self.large));
@@ -229,6 +237,7 @@ impl Shard {
         if self.databases.is_all(database) {
             return self.clear();
         }
+        self.note_emptying(database);
         while !self.databases.empty(database) {
             self.empty_step();
         }
@@ -236,6 +245,7 @@ impl Shard {
 
     pub fn swap_databases(&mut self, one: u8, other: u8) {
         self.databases.swap(one, other);
+        self.note_swap(one, other);
     }
 
     /// Moves an item to another database as it is; false if it is not there, or its key is there already.
@@ -249,6 +259,7 @@ impl Shard {
         if from == to {
             return false;
         }
+        self.note_change(loc);
         let place = self.place_of(loc);
         let expires = self.heap.shape(loc).expires() as isize;
         self.databases.count_expiring(from, -expires);
@@ -257,6 +268,7 @@ impl Shard {
         self.databases.insert(to, key.tag(), loc, |loc| self.heap.tag(loc));
         self.heap.set_table(loc, to);
         self.heap.set_accessed(loc, now);
+        self.note_change(loc);
         true
     }
 
@@ -271,6 +283,7 @@ impl Shard {
     pub fn used_bytes(&self) -> u64 {
         self.heap.resident_bytes()
             + self.databases.bytes()
+            + self.watches.bytes()
             + self.large.bytes()
             + self.graveyard.bytes()
             + self.garbage.bytes()
@@ -343,10 +356,7 @@ impl Shard {
     }
 
     fn key_at(&self, loc: Loc) -> &[u8] {
-        match self.heap.shape(loc).is_large() {
-            true => &self.large.get(self.heap.large_id(loc)).key,
-            false => self.heap.key_and_value(loc).0,
-        }
+        key_at(&self.heap, &self.large, loc)
     }
 
     #[inline]
@@ -379,6 +389,7 @@ impl Shard {
             self.start_timer(loc, at, now);
         }
         self.databases.insert(table, key.tag(), loc, |loc| self.heap.tag(loc));
+        self.note_change(loc);
     }
 
     /// Replaces the value of an inline item by one for which a cell of the same class will do.
@@ -393,6 +404,7 @@ impl Shard {
         if let Some(at) = expires_at {
             self.start_timer(loc, at, now);
         }
+        self.note_change(loc);
     }
 
     fn start_timer(&mut self, loc: Loc, at: UnixMillis, now: UnixMillis) {
@@ -407,6 +419,7 @@ impl Shard {
     }
 
     fn remove(&mut self, loc: Loc) {
+        self.note_change(loc);
         let (tag, shape) = (self.heap.tag(loc), self.heap.shape(loc));
         self.recency.unlink(&mut self.heap, loc);
         if shape.expires() {
@@ -467,6 +480,13 @@ impl Shard {
         self.recency.follow(&mut self.heap, from, to);
         let place = self.place_of(from);
         self.databases.relocate(self.heap.table(to), self.heap.tag(to), place, to);
+    }
+}
+
+fn key_at<'a>(heap: &'a Heap, large: &'a LargeItems, loc: Loc) -> &'a [u8] {
+    match heap.shape(loc).is_large() {
+        true => &large.get(heap.large_id(loc)).key,
+        false => heap.key_and_value(loc).0,
     }
 }
 

@@ -1,0 +1,307 @@
+//! Who wants to know when a key changes: transactions that watch it, and clients that have cached its value. It must
+//! not know what they do about it.
+//!
+//! Whoever watches a key is told of its next change and forgotten; whoever watches a prefix is told of every one. A key
+//! changes when its value or its time of expiry is set, and when it goes: deleted, expired, evicted, moved.
+
+use super::{Key, Loc, Shard, UnixMillis};
+use ahash::RandomState;
+use lru::LruCache;
+use std::sync::Arc;
+
+/// What an entry takes beside its key: the table's slot and links, the watcher's handle, the allocations' rounding.
+const ENTRY_BYTES: usize = 192;
+/// The table may take this share of the shard; beyond, the keys watched for the longest are told of as if they had
+/// changed, which is always safe.
+const SHARE: u64 = 16;
+
+pub trait Watcher: Send + Sync {
+    /// The key may have changed, by the hand of `actor` (0 for the shard itself).
+    fn changed(&self, key: &[u8], actor: u64);
+
+    /// The database was emptied with this key in it.
+    fn emptied(&self);
+}
+
+struct Watch {
+    key: Box<[u8]>,
+    watcher: Arc<dyn Watcher>,
+}
+
+pub struct Watches {
+    /// By database and tag; each change is looked up here, and compared by the key.
+    keys: LruCache<(u8, u32), Vec<Watch>, RandomState>,
+    prefixes: Vec<Watch>,
+    bytes: u64,
+    /// On whose behalf the shard is changed.
+    actor: u64,
+}
+
+impl Watches {
+    pub fn new() -> Watches {
+        Watches { keys: LruCache::unbounded_with_hasher(RandomState::new()), prefixes: Vec::new(), bytes: 0, actor: 0 }
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.prefixes.is_empty()
+    }
+
+    /// Memory held.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn add(&mut self, key: Key, watcher: &Arc<dyn Watcher>) {
+        let place = (key.db, key.tag());
+        let watches = self.keys.get_or_insert_mut(place, Vec::new);
+        if watches.iter().any(|watch| *watch.key == *key.bytes && Arc::ptr_eq(&watch.watcher, watcher)) {
+            return;
+        }
+        watches.push(Watch { key: key.bytes.into(), watcher: watcher.clone() });
+        self.bytes += entry_bytes(key.bytes);
+    }
+
+    fn remove(&mut self, key: Key, watcher: &Arc<dyn Watcher>) {
+        self.take(key.db, key.tag(), |watch| *watch.key == *key.bytes && Arc::ptr_eq(&watch.watcher, watcher));
+    }
+
+    fn tell(&mut self, database: u8, tag: u32, key: &[u8]) {
+        let actor = self.actor;
+        for watch in self.take(database, tag, |watch| *watch.key == *key) {
+            watch.watcher.changed(key, actor);
+        }
+        for prefix in self.prefixes.iter().filter(|prefix| key.starts_with(&prefix.key)) {
+            prefix.watcher.changed(key, actor);
+        }
+    }
+
+    fn take(&mut self, database: u8, tag: u32, which: impl Fn(&Watch) -> bool) -> Vec<Watch> {
+        let Some(watches) = self.keys.peek_mut(&(database, tag)) else { return Vec::new() };
+        let taken: Vec<Watch> = watches.extract_if(.., |watch| which(watch)).collect();
+        if watches.is_empty() {
+            self.keys.pop(&(database, tag));
+        }
+        self.bytes -= taken.iter().map(|watch| entry_bytes(&watch.key)).sum::<u64>();
+        taken
+    }
+
+    /// Tells those who have watched for the longest, until the table takes no more than `limit_bytes`.
+    fn shrink(&mut self, limit_bytes: u64) {
+        while self.bytes > limit_bytes
+            && let Some((_, watches)) = self.keys.pop_lru()
+        {
+            for watch in watches {
+                self.bytes -= entry_bytes(&watch.key);
+                watch.watcher.changed(&watch.key, 0);
+            }
+        }
+    }
+}
+
+fn entry_bytes(key: &[u8]) -> u64 {
+    (key.len() + ENTRY_BYTES) as u64
+}
+
+impl Shard {
+    /// Has the watcher told of the next change of the key. An item past its time is gone already.
+    pub fn watch(&mut self, key: Key, watcher: &Arc<dyn Watcher>, now: UnixMillis) {
+        let _ = self.find_live(key, now);
+        self.watches.add(key, watcher);
+        self.watches.shrink(self.limit_bytes / SHARE);
+    }
+
+    pub fn unwatch(&mut self, key: Key, watcher: &Arc<dyn Watcher>) {
+        self.watches.remove(key, watcher);
+    }
+
+    /// Removes the item if its time has come, and tells those who watch it.
+    pub fn expire_if_due(&mut self, key: Key, now: UnixMillis) {
+        let _ = self.find_live(key, now);
+    }
+
+    /// Has the watcher told of every change of keys with this prefix, in any database.
+    pub fn watch_prefix(&mut self, prefix: &[u8], watcher: &Arc<dyn Watcher>) {
+        self.watches.prefixes.push(Watch { key: prefix.into(), watcher: watcher.clone() });
+        self.watches.bytes += entry_bytes(prefix);
+    }
+
+    pub fn unwatch_prefixes(&mut self, watcher: &Arc<dyn Watcher>) {
+        let gone = self.watches.prefixes.extract_if(.., |watch| Arc::ptr_eq(&watch.watcher, watcher));
+        let freed: u64 = gone.map(|watch| entry_bytes(&watch.key)).sum();
+        self.watches.bytes -= freed;
+    }
+
+    /// On whose behalf what follows is done.
+    #[inline]
+    pub fn act_for(&mut self, actor: u64) {
+        self.watches.actor = actor;
+    }
+
+    /// The item at `loc` has changed, or is about to go.
+    #[inline]
+    pub(super) fn note_change(&mut self, loc: Loc) {
+        if !self.watches.is_empty() {
+            self.tell_of(loc);
+        }
+    }
+
+    #[cold]
+    fn tell_of(&mut self, loc: Loc) {
+        // An emptied database has been told of as a whole.
+        if let Some(database) = self.databases.database(self.heap.table(loc)) {
+            let key = super::key_at(&self.heap, &self.large, loc);
+            self.watches.tell(database, self.heap.tag(loc), key);
+        }
+    }
+
+    /// The database is about to be emptied.
+    pub(super) fn note_emptying(&mut self, database: u8) {
+        for (key, tag) in self.watched_keys(database) {
+            if self.has_tagged(database, tag, &key) {
+                let watches = self.watches.take(database, tag, |watch| watch.key == key);
+                watches.iter().for_each(|watch| watch.watcher.emptied());
+            }
+        }
+    }
+
+    /// Two databases have been swapped: a key that is there, or was, has changed in both.
+    pub(super) fn note_swap(&mut self, one: u8, other: u8) {
+        for database in [one, other] {
+            for (key, tag) in self.watched_keys(database) {
+                if self.has_tagged(one, tag, &key) || self.has_tagged(other, tag, &key) {
+                    self.watches.tell(database, tag, &key);
+                }
+            }
+        }
+    }
+
+    fn watched_keys(&self, database: u8) -> Vec<(Box<[u8]>, u32)> {
+        let of_database = self.watches.keys.iter().filter(|((own, _), _)| *own == database);
+        of_database.flat_map(|((_, tag), watches)| watches.iter().map(|watch| (watch.key.clone(), *tag))).collect()
+    }
+
+    fn has_tagged(&self, database: u8, tag: u32, key: &[u8]) -> bool {
+        self.place(Key { bytes: key, hash: (tag as u64) << 32, db: database }).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NOW, key};
+    use super::super::{Expiry, NewValue, Policy};
+    use super::*;
+    use std::sync::Mutex;
+
+    /// Keeps what it is told.
+    #[derive(Default)]
+    struct Notes(Mutex<Vec<String>>);
+
+    impl Watcher for Notes {
+        fn changed(&self, key: &[u8], actor: u64) {
+            self.0.lock().unwrap().push(format!("{} by {actor}", key[0]));
+        }
+
+        fn emptied(&self) {
+            self.0.lock().unwrap().push("emptied".to_owned());
+        }
+    }
+
+    fn watched() -> (Shard, Arc<Notes>, Arc<dyn Watcher>) {
+        let notes = Arc::new(Notes::default());
+        let watcher: Arc<dyn Watcher> = notes.clone();
+        let mut shard = Shard::new(64 << 20, Policy::AllKeysLru);
+        shard.put(1, 10, Expiry::At(NOW + 1000)).unwrap();
+        shard.act_for(42);
+        (shard, notes, watcher)
+    }
+
+    fn taken(notes: &Notes) -> Vec<String> {
+        std::mem::take(&mut notes.0.lock().unwrap())
+    }
+
+    #[test]
+    fn each_kind_of_change_is_told_once() {
+        type Change = fn(&mut Shard, Key);
+        let changes: [Change; 7] = [
+            |shard, key| shard.set(key, NewValue::Copied(b"same class"), Expiry::Keep, NOW).unwrap(),
+            |shard, key| shard.set(key, NewValue::Copied(&[0; 5000]), Expiry::Never, NOW).unwrap(),
+            |shard, key| assert!(shard.delete(key, NOW)),
+            |shard, key| assert!(shard.set_expiry(key, None, NOW)),
+            |shard, key| assert!(shard.move_to(key, 3, NOW)),
+            |shard, _| while shard.tick(NOW + 2000).more {},
+            |shard, key| assert!(shard.get(key, NOW + 2000).is_none()),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let (mut shard, notes, watcher) = watched();
+            let bytes = 1u64.to_le_bytes();
+            shard.watch(key(&bytes), &watcher, NOW);
+            shard.put(2, 10, Expiry::Never).unwrap();
+            shard.get(key(&bytes), NOW);
+            assert_eq!(taken(&notes), [""; 0]);
+            change(&mut shard, key(&bytes));
+            assert_eq!(taken(&notes), ["1 by 42"], "change {number}");
+            shard.put(1, 10, Expiry::Never).unwrap();
+            assert_eq!(taken(&notes), [""; 0]);
+            assert_eq!(shard.watches.bytes, 0);
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_there_can_be_watched_and_left() {
+        let (mut shard, notes, watcher) = watched();
+        let bytes = 9u64.to_le_bytes();
+        for _ in 0..2 {
+            shard.watch(key(&bytes), &watcher, NOW);
+        }
+        shard.unwatch(key(&bytes), &watcher);
+        shard.put(9, 1, Expiry::Never).unwrap();
+        shard.watch(key(&bytes), &watcher, NOW);
+        shard.put(9, 2, Expiry::Never).unwrap();
+        assert_eq!(taken(&notes), ["9 by 42"]);
+    }
+
+    #[test]
+    fn emptying_and_swapping_are_told_for_keys_that_are_or_were_there() {
+        let (mut shard, notes, watcher) = watched();
+        let (there, not) = (1u64.to_le_bytes(), 2u64.to_le_bytes());
+        let watch = |shard: &mut Shard| [&there, &not].map(|bytes| shard.watch(key(bytes), &watcher, NOW));
+        watch(&mut shard);
+        shard.clear_database(1);
+        assert_eq!(taken(&notes), [""; 0]);
+        shard.swap_databases(0, 1);
+        assert_eq!(taken(&notes), ["1 by 42"]);
+        shard.swap_databases(0, 1);
+        watch(&mut shard);
+        shard.clear_database(0);
+        assert_eq!(taken(&notes), ["emptied"]);
+        shard.put(1, 1, Expiry::Never).unwrap();
+        watch(&mut shard);
+        shard.clear();
+        assert_eq!(taken(&notes), ["emptied"]);
+    }
+
+    #[test]
+    fn a_prefix_is_watched_until_it_is_left() {
+        let (mut shard, notes, watcher) = watched();
+        shard.watch_prefix(&[7], &watcher);
+        for number in [7, 8, 7] {
+            shard.put(number, 1, Expiry::Never).unwrap();
+        }
+        assert_eq!(taken(&notes), ["7 by 42", "7 by 42"]);
+        shard.unwatch_prefixes(&watcher);
+        shard.put(7, 1, Expiry::Never).unwrap();
+        assert_eq!((taken(&notes).len(), shard.watches.is_empty(), shard.watches.bytes), (0, true, 0));
+    }
+
+    #[test]
+    fn too_many_watches_are_told_of_rather_than_kept() {
+        let (mut shard, notes, watcher) = watched();
+        for number in 0..100_000u64 {
+            shard.watch(key(&number.to_le_bytes()), &watcher, NOW);
+        }
+        assert!(shard.watches.bytes() <= (64 << 20) / SHARE);
+        let told = taken(&notes);
+        assert!(told.len() > 50_000 && told[0] == "0 by 0");
+    }
+}
