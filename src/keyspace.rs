@@ -39,12 +39,17 @@ impl Keyspace {
 
     /// Access for one turn. Nothing may be awaited while it lives.
     pub fn hold(&self) -> Held<'_> {
-        Held { keyspace: self, last: None, together: Vec::new(), sealed: false }
+        self.hold_for(0)
+    }
+
+    /// The same on behalf of a client, whom those who watch keys are told of.
+    pub fn hold_for(&self, actor: u64) -> Held<'_> {
+        Held { keyspace: self, actor, last: None, together: Vec::new(), sealed: false }
     }
 
     /// One bounded step of a shard's background work. True if there is more to do right now.
     pub fn tick(&self, shard: usize, now: UnixMillis) -> bool {
-        let mut guard = self.lock(shard);
+        let mut guard = self.lock(shard, 0);
         // Freed once the shard is released: it can take the kernel milliseconds.
         let garbage = guard.take_garbage();
         let more = guard.tick(now).more;
@@ -53,8 +58,10 @@ impl Keyspace {
         more
     }
 
-    fn lock(&self, shard: usize) -> Guard<'_> {
-        self.shards[shard].0.lock().expect("a panicking core ends the process")
+    fn lock(&self, shard: usize, actor: u64) -> Guard<'_> {
+        let mut guard = self.shards[shard].0.lock().expect("a panicking core ends the process");
+        guard.act_for(actor);
+        guard
     }
 }
 
@@ -74,6 +81,7 @@ pub struct Totals {
 /// never wait for each other.
 pub struct Held<'k> {
     keyspace: &'k Keyspace,
+    actor: u64,
     /// One shard, for the keys that come one by one.
     last: Option<(usize, Guard<'k>)>,
     /// Several shards, by their number; empty unless they are locked together.
@@ -104,7 +112,7 @@ impl<'k> Held<'k> {
     fn change_to(&mut self, wanted: usize) {
         assert!(!self.sealed, "what a sealed run may touch has been locked before");
         self.last = None;
-        self.last = Some((wanted, self.keyspace.lock(wanted)));
+        self.last = Some((wanted, self.keyspace.lock(wanted, self.actor)));
     }
 
     /// The shards of all these hashes, locked together.
@@ -191,7 +199,8 @@ impl<'k> Held<'k> {
         let mut wanted = vec![false; self.keyspace.shards.len()];
         shards.for_each(|shard| wanted[shard] = true);
         self.release();
-        let guards = wanted.iter().enumerate().map(|(shard, wanted)| wanted.then(|| self.keyspace.lock(shard)));
+        let guards =
+            wanted.iter().enumerate().map(|(shard, wanted)| wanted.then(|| self.keyspace.lock(shard, self.actor)));
         self.together = guards.collect();
     }
 
@@ -202,7 +211,7 @@ impl<'k> Held<'k> {
             return;
         }
         self.release();
-        self.together = shards.map(|shard| Some(self.keyspace.lock(shard))).collect();
+        self.together = shards.map(|shard| Some(self.keyspace.lock(shard, self.actor))).collect();
     }
 
     fn has(&self, shard: usize) -> bool {

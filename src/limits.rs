@@ -53,6 +53,9 @@ pub const STREAM_DOUBLING_MAX_BYTES: usize = MIB;
 /// A value, whatever the options say: Redis's own limit, `string exceeds maximum allowed size`.
 pub const VALUE_MAX_BYTES: usize = 512 * MIB;
 
+/// Keys that one connection watches: WATCH of more is an error.
+pub const WATCHED_KEYS_MAX: usize = 1024;
+
 /// A key longer than this is refused with an error; the shard's item header counts key bytes in 16 bits.
 pub const KEY_MAX_BYTES: usize = 65_535;
 

@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::clients::{Charge, Client};
 use crate::clock::UnixMillis;
-use crate::command::{self, Call, Command, Table};
+use crate::command::transaction::{Transaction, Watching};
+use crate::command::{Call, Command, Table};
 use crate::error::Stop;
 use crate::keyspace::Held;
 use crate::limits;
@@ -78,6 +79,9 @@ pub struct Standing {
     pub db: u8,
     pub authenticated: bool,
     pub protocol: Protocol,
+    /// What is queued since MULTI.
+    pub transaction: Option<Box<Transaction>>,
+    pub watching: Watching,
     /// The last reply is being written.
     pub closing: bool,
 }
@@ -104,6 +108,8 @@ impl Session {
                 protocol: Protocol::Resp2,
                 closing: false,
                 db: 0,
+                transaction: None,
+                watching: Watching::default(),
                 client: client.clone(),
             },
             parser: Parser::default(),
@@ -184,11 +190,17 @@ impl Session {
     pub fn end(&mut self, core: &Core) {
         self.charge.resize(&core.shared.clients, 0);
         self.pending = Vec::new();
+        self.standing.leave_transaction(&mut core.shared.keyspace.hold());
     }
 
-    /// Some of a request has come, or requests wait for their turn.
+    /// What has come of requests that are not run yet, and what is watched for them.
     fn held_bytes(&self) -> usize {
-        self.pending.capacity() + self.parser.stream_bytes() + self.args.aside_bytes()
+        let transaction = self.standing.transaction.as_ref().map_or(0, |transaction| transaction.held_bytes());
+        self.pending.capacity()
+            + self.parser.stream_bytes()
+            + self.args.aside_bytes()
+            + transaction
+            + self.standing.watching.held_bytes()
     }
 
     fn refuse(&mut self, core: &Core, reply: &mut Reply, text: &str) -> Next {
@@ -337,7 +349,7 @@ impl Session {
     ) -> Option<Next> {
         let Core { shared, index, batch } = core;
         let stats = &shared.stats[*index];
-        let mut held = shared.keyspace.hold();
+        let mut held = shared.keyspace.hold_for(self.standing.client.id);
         look_ahead(input, batch, self.standing.db, &mut held);
         let output_limit = shared.settings.output_limit_bytes.load(Relaxed);
         for at in 0..batch.requests.len() {
@@ -359,7 +371,7 @@ impl Session {
                     stats.protocol_errors.add(1);
                     return Some(Next::Close);
                 }
-                None => Err(command::unknown(args)),
+                None => Err(call.refuse_unknown()),
             };
             match outcome {
                 Ok(()) => {}

@@ -17,14 +17,14 @@ const BEFORE_AUTH: Flags = Flags::FAST.and(Flags::NO_AUTH);
 pub const COMMANDS: &[Command] = &[
     row("ping", -1, FAST, ping).doc("1.0.0", "[message]", "Returns the server's liveliness response."),
     row("echo", 2, FAST, echo).doc("1.0.0", "message", "Returns the given string."),
-    row("quit", -1, BEFORE_AUTH, quit).doc("1.0.0", "", "Closes the connection."),
+    row("quit", -1, BEFORE_AUTH.and(Flags::UNQUEUED), quit).doc("1.0.0", "", "Closes the connection."),
     row("hello", -1, BEFORE_AUTH, hello).doc(
         "6.0.0",
         "[protover [AUTH username password] [SETNAME clientname]]",
         "Handshakes with the server.",
     ),
     row("auth", -2, BEFORE_AUTH, auth).doc("1.0.0", "[username] password", "Authenticates the connection."),
-    row("reset", 1, BEFORE_AUTH, reset).doc("6.2.0", "", "Resets the connection."),
+    row("reset", 1, BEFORE_AUTH.and(Flags::UNQUEUED), reset).doc("6.2.0", "", "Resets the connection."),
     row("client", -2, Flags::NONE, |call| run_subcommand(call, "client", CLIENT)).subcommands(CLIENT).doc(
         "2.4.0",
         "",
@@ -167,6 +167,7 @@ fn authenticate(call: &mut Call, user: &[u8], password: &[u8]) -> Result<(), Sto
 fn reset(call: &mut Call) -> Result<(), Stop> {
     call.standing.authenticated = !call.shared.settings.needs_password();
     super::database::choose(call, 0);
+    call.standing.leave_transaction(call.held);
     set_protocol(call, Protocol::Resp2);
     call.standing.client.labels().name.clear();
     call.reply.simple("RESET");

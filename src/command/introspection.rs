@@ -135,6 +135,7 @@ fn categories(row: &Command) -> Vec<&'static str> {
         Group::Connection => names.push("connection"),
         Group::Generic => names.push("keyspace"),
         Group::String => names.push("string"),
+        Group::Transactions => names.push("transaction"),
         Group::Server => {}
     }
     if row.flags.has(Flags::WRITE) {

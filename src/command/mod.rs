@@ -10,6 +10,7 @@ mod introspection;
 mod key;
 mod server;
 mod string;
+pub mod transaction;
 
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering::Relaxed;
@@ -59,6 +60,8 @@ impl Flags {
     pub const FAST: Flags = Flags(16);
     /// Allowed before authentication.
     pub const NO_AUTH: Flags = Flags(32);
+    /// Runs at once in a transaction too.
+    pub const UNQUEUED: Flags = Flags(64);
 
     const NAMES: [(Flags, &'static str); 6] = [
         (Flags::WRITE, "write"),
@@ -97,6 +100,16 @@ impl Keys {
     pub const ONE: Keys = Keys { first: 1, last: 1, step: 1 };
     pub const ALL: Keys = Keys { first: 1, last: -1, step: 1 };
     pub const PAIRS: Keys = Keys { first: 1, last: -1, step: 2 };
+
+    /// The positions of the keys among a request's arguments.
+    pub fn positions(self, args: Arguments) -> impl Iterator<Item = usize> {
+        let count = if self.first == 0 { 0 } else { args.len() as i32 };
+        let last = if self.last < 0 { count + self.last } else { self.last.min(count - 1) };
+        (self.first..=last)
+            .filter(move |_| count > 0)
+            .step_by(self.step.max(1) as usize)
+            .map(|position| position as usize)
+    }
 }
 
 /// As in Redis's documentation.
@@ -106,6 +119,7 @@ pub enum Group {
     Generic,
     Server,
     String,
+    Transactions,
 }
 
 impl Group {
@@ -115,6 +129,7 @@ impl Group {
             Group::Generic => "generic",
             Group::Server => "server",
             Group::String => "string",
+            Group::Transactions => "transactions",
         }
     }
 }
@@ -160,11 +175,12 @@ impl Command {
 }
 
 /// Every family's rows.
-static FAMILIES: [&[Command]; 9] = [
+static FAMILIES: [&[Command]; 10] = [
     string::COMMANDS,
     counter::COMMANDS,
     key::COMMANDS,
     database::COMMANDS,
+    transaction::COMMANDS,
     expiry::COMMANDS,
     connection::COMMANDS,
     introspection::COMMANDS,
@@ -272,12 +288,28 @@ impl<'c> Call<'c, '_> {
     /// Runs a command's row after the checks that hold for every command.
     pub fn run(&mut self, row: &Command) -> Result<(), Stop> {
         if !row.accepts(self.args.len()) {
-            return Err(wrong_arity(row.name));
+            return Err(self.refuse(wrong_arity(row.name)));
         }
         if !self.standing.authenticated && !row.flags.has(Flags::NO_AUTH) {
-            return Err(error::NO_AUTH.into());
+            return Err(self.refuse(error::NO_AUTH.into()));
+        }
+        if self.standing.transaction.is_some() && !row.flags.has(Flags::UNQUEUED) {
+            return transaction::queue(self);
         }
         (row.run)(self)
+    }
+
+    /// The error for a name that is in no table.
+    pub fn refuse_unknown(&mut self) -> Stop {
+        self.refuse(unknown(self.args))
+    }
+
+    /// A transaction in which a request is refused will not be run.
+    fn refuse(&mut self, stop: Stop) -> Stop {
+        if let Some(transaction) = &mut self.standing.transaction {
+            transaction.failed = true;
+        }
+        stop
     }
 
     pub fn arg(&self, index: usize) -> &'c [u8] {
@@ -418,7 +450,7 @@ pub fn wrong_arity(name: &str) -> Stop {
 }
 
 /// The error for a name that is in no table, as Redis words it: name and the first arguments, cut and cleaned.
-pub fn unknown(args: Arguments) -> Stop {
+fn unknown(args: Arguments) -> Stop {
     let mut shown = String::new();
     for arg in args.iter().skip(1) {
         if shown.len() >= limits::ERROR_ECHO_MAX_BYTES {

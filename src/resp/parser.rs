@@ -62,16 +62,21 @@ impl Args {
         self.asides.iter().map(Bytes::len).sum()
     }
 
+    /// Memory held for the positions of arguments.
+    pub fn capacity_bytes(&self) -> usize {
+        self.spans.capacity() * size_of::<Span>()
+    }
+
     /// Gives back what a request of many arguments made this grow to.
     pub fn shrink(&mut self) {
         self.spans.shrink_to(limits::BATCH_ARGUMENTS_MAX);
     }
 
-    fn push(&mut self, start: usize, len: usize) {
+    pub(super) fn push(&mut self, start: usize, len: usize) {
         self.spans.push(Span { start: start as u32, len: len as u32 });
     }
 
-    fn push_aside(&mut self, bytes: Bytes) {
+    pub(super) fn push_aside(&mut self, bytes: Bytes) {
         self.spans.push(Span { start: self.asides.len() as u32, len: ASIDE });
         self.asides.push(bytes);
     }

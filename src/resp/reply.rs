@@ -20,6 +20,8 @@ pub struct Reply {
     /// What comes before `tail`, in order.
     parts: VecDeque<Bytes>,
     parts_bytes: usize,
+    /// What of it is large values that others hold as well.
+    shared_bytes: usize,
     pub protocol: Protocol,
 }
 
@@ -29,6 +31,7 @@ impl Default for Reply {
             tail: Vec::with_capacity(limits::REPLY_PIECE_BYTES),
             parts: VecDeque::new(),
             parts_bytes: 0,
+            shared_bytes: 0,
             protocol: Protocol::Resp2,
         }
     }
@@ -38,6 +41,11 @@ impl Reply {
     /// Bytes written and not yet taken.
     pub fn len(&self) -> usize {
         self.parts_bytes + self.tail.len()
+    }
+
+    /// Of these, what was copied here.
+    pub fn copied_len(&self) -> usize {
+        self.len() - self.shared_bytes
     }
 
     pub fn is_empty(&self) -> bool {
@@ -51,7 +59,7 @@ impl Reply {
 
     pub fn clear(&mut self) {
         self.parts.clear();
-        self.parts_bytes = 0;
+        (self.parts_bytes, self.shared_bytes) = (0, 0);
         self.tail.clear();
     }
 
@@ -59,7 +67,7 @@ impl Reply {
     pub fn take(&mut self, into: &mut VecDeque<Bytes>) {
         self.seal();
         into.append(&mut self.parts);
-        self.parts_bytes = 0;
+        (self.parts_bytes, self.shared_bytes) = (0, 0);
     }
 
     /// Between two replies of a long turn: what is written goes into pieces of a size, so that it never grows by
@@ -119,6 +127,7 @@ impl Reply {
         self.header(b'$', bytes.len() as i64);
         self.seal();
         self.parts_bytes += bytes.len();
+        self.shared_bytes += bytes.len();
         self.parts.push_back(bytes.clone());
         self.tail.extend_from_slice(b"\r\n");
     }
@@ -127,6 +136,14 @@ impl Reply {
     pub fn null(&mut self) {
         self.tail.extend_from_slice(match self.protocol {
             Protocol::Resp2 => b"$-1\r\n",
+            Protocol::Resp3 => b"_\r\n",
+        });
+    }
+
+    /// No array.
+    pub fn null_array(&mut self) {
+        self.tail.extend_from_slice(match self.protocol {
+            Protocol::Resp2 => b"*-1\r\n",
             Protocol::Resp3 => b"_\r\n",
         });
     }

@@ -4,7 +4,7 @@ use super::UnixMillis;
 use bytes::Bytes;
 
 /// A key with its hash, computed once by the keyspace with the process's seed (64 well-mixed bits).
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Key<'a> {
     pub bytes: &'a [u8],
     pub hash: u64,

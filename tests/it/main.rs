@@ -4,6 +4,7 @@
 //! | it is about | file |
 //! |---|---|
 //! | a command's replies and errors | `strings`, `counters`, `keys`, `expiry` |
+//! | MULTI, EXEC, WATCH | `transactions` |
 //! | several databases | `databases` |
 //! | handshake, authentication, names, end of a connection | `connection` |
 //! | COMMAND, CONFIG, INFO, TIME | `introspection` |
@@ -47,4 +48,5 @@ mod memory_cap;
 mod options;
 mod pipelines;
 mod strings;
+mod transactions;
 mod unix_socket;

@@ -1,0 +1,286 @@
+//! Transactions: MULTI queues what follows, EXEC runs the queue as one step under the locks of all its shards, WATCH has
+//! EXEC do nothing if one of its keys has changed meanwhile.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use super::{Call, Command, Flags, Group, Keys, Table};
+use crate::error::{self, Stop};
+use crate::keyspace::Held;
+use crate::limits;
+use crate::resp::kept::Kept;
+use crate::resp::reply::Reply;
+use crate::session::Standing;
+use crate::shard::{Key, Watcher};
+
+pub const COMMANDS: &[Command] = &[
+    row("multi", 1, multi).doc("1.2.0", "", "Starts a transaction."),
+    row("exec", 1, exec).doc("1.2.0", "", "Executes all commands in a transaction."),
+    row("discard", 1, discard).doc("2.0.0", "", "Discards a transaction."),
+    row("watch", -2, watch).keys(Keys::ALL).doc(
+        "2.2.0",
+        "key [key ...]",
+        "Monitors changes to keys to determine the execution of a transaction.",
+    ),
+    Command::new("unwatch", 1, Group::Transactions, unwatch).flags(Flags::FAST).doc(
+        "2.2.0",
+        "",
+        "Forgets about watched keys of a transaction.",
+    ),
+];
+
+const fn row(name: &'static str, arity: i32, run: super::Run) -> Command {
+    Command::new(name, arity, Group::Transactions, run).flags(Flags::FAST.and(Flags::UNQUEUED))
+}
+
+/// What MULTI has queued so far.
+#[derive(Default)]
+pub struct Transaction {
+    requests: Kept,
+    /// Each request's row and its place in the table.
+    rows: Vec<(usize, &'static Command)>,
+    /// A request was refused when it was to be queued: EXEC will run none.
+    pub failed: bool,
+}
+
+impl Transaction {
+    /// Memory held.
+    pub fn held_bytes(&self) -> usize {
+        self.requests.held_bytes() + self.rows.capacity() * size_of::<(usize, &Command)>()
+    }
+}
+
+/// The keys that a connection watches.
+#[derive(Default)]
+pub struct Watching {
+    keys: Vec<WatchedKey>,
+    changed: Arc<Changed>,
+    held_bytes: usize,
+}
+
+struct WatchedKey {
+    bytes: Box<[u8]>,
+    hash: u64,
+    db: u8,
+}
+
+impl WatchedKey {
+    fn key(&self) -> Key<'_> {
+        Key { bytes: &self.bytes, hash: self.hash, db: self.db }
+    }
+}
+
+/// Set once one of the keys has changed.
+#[derive(Default)]
+struct Changed(AtomicBool);
+
+impl Watcher for Changed {
+    fn changed(&self, _: &[u8], _: u64) {
+        self.0.store(true, Relaxed);
+    }
+
+    fn emptied(&self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+impl Watching {
+    /// Memory held.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Forgets all keys. No lock is taken when there are none.
+    pub fn stop(&mut self, held: &mut Held) {
+        if self.keys.is_empty() {
+            return;
+        }
+        let Watching { keys, changed, .. } = std::mem::take(self);
+        let watcher: Arc<dyn Watcher> = changed;
+        keys.iter().for_each(|watched| held.shard(watched.hash).unwatch(watched.key(), &watcher));
+    }
+}
+
+impl Standing {
+    /// Leaves the transaction and its watched keys, if there are any.
+    pub fn leave_transaction(&mut self, held: &mut Held) {
+        self.transaction = None;
+        self.watching.stop(held);
+    }
+}
+
+fn multi(call: &mut Call) -> Result<(), Stop> {
+    if call.standing.transaction.is_some() {
+        return Err("ERR MULTI calls can not be nested".into());
+    }
+    call.standing.transaction = Some(Box::default());
+    call.reply.ok();
+    Ok(())
+}
+
+/// Keeps a request for EXEC.
+pub fn queue(call: &mut Call) -> Result<(), Stop> {
+    let found = Table::get().find(call.arg(0)).expect("it is about to be run");
+    let transaction = call.standing.transaction.as_mut().expect("a transaction has begun");
+    transaction.requests.push(call.args);
+    transaction.rows.push(found);
+    call.reply.simple("QUEUED");
+    Ok(())
+}
+
+fn discard(call: &mut Call) -> Result<(), Stop> {
+    if call.standing.transaction.is_none() {
+        return Err("ERR DISCARD without MULTI".into());
+    }
+    call.standing.leave_transaction(call.held);
+    call.reply.ok();
+    Ok(())
+}
+
+fn watch(call: &mut Call) -> Result<(), Stop> {
+    if call.standing.transaction.is_some() {
+        return Err("ERR WATCH inside MULTI is not allowed".into());
+    }
+    let watcher: Arc<dyn Watcher> = call.standing.watching.changed.clone();
+    for key in call.all_keys(1) {
+        super::check_key(key)?;
+        let watching = &mut call.standing.watching;
+        if watching.keys.iter().any(|watched| watched.key() == key) {
+            continue;
+        }
+        if watching.keys.len() >= limits::WATCHED_KEYS_MAX {
+            return Err(format!("ERR a connection can watch {} keys; UNWATCH some", limits::WATCHED_KEYS_MAX).into());
+        }
+        watching.keys.push(WatchedKey { bytes: key.bytes.into(), hash: key.hash, db: key.db });
+        watching.held_bytes += key.bytes.len() + size_of::<WatchedKey>();
+        call.held.shard(key.hash).watch(key, &watcher, call.now);
+    }
+    call.reply.ok();
+    Ok(())
+}
+
+fn unwatch(call: &mut Call) -> Result<(), Stop> {
+    call.standing.watching.stop(call.held);
+    call.reply.ok();
+    Ok(())
+}
+
+fn exec(call: &mut Call) -> Result<(), Stop> {
+    let Some(transaction) = call.standing.transaction.take() else { return Err("ERR EXEC without MULTI".into()) };
+    if transaction.failed {
+        call.standing.watching.stop(call.held);
+        return Err("EXECABORT Transaction discarded because of previous errors.".into());
+    }
+    if let Err(stop) = make_room(call, &transaction) {
+        call.standing.transaction = Some(transaction);
+        return Err(stop);
+    }
+    lock(call, &transaction);
+    let mut watching = std::mem::take(&mut call.standing.watching);
+    for watched in &watching.keys {
+        call.held.shard(watched.hash).expire_if_due(watched.key(), call.now);
+    }
+    let changed = watching.changed.0.load(Relaxed);
+    watching.stop(call.held);
+    if changed {
+        call.reply.null_array();
+    } else {
+        run(call, &transaction);
+    }
+    call.held.unseal();
+    Ok(())
+}
+
+/// Makes the room for large values before the shards are locked together, because it is made piece by piece.
+fn make_room(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
+    let mut wanted: Vec<(u64, usize)> = Vec::new();
+    for index in 0..transaction.requests.len() {
+        let args = transaction.requests.get(index);
+        let (_, row) = transaction.rows[index];
+        if !row.flags.has(Flags::DENYOOM) {
+            continue;
+        }
+        let bytes = args.iter().skip(1).map(<[u8]>::len).sum();
+        for key in row.keys.positions(args).take(1) {
+            let hash = call.held.keyspace().hash(args.get(key));
+            let shard = call.held.keyspace().shard_of(hash);
+            match wanted.iter_mut().find(|(known, _)| call.held.keyspace().shard_of(*known) == shard) {
+                Some((_, sum)) => *sum += bytes,
+                None => wanted.push((hash, bytes)),
+            }
+        }
+    }
+    for (hash, bytes) in wanted {
+        // What does not fit at all is refused by the command that brings it.
+        if bytes >= limits::SMALL_WRITE_BYTES
+            && call.held.shard(hash).make_room(bytes, call.now) == crate::shard::Room::Retry
+        {
+            return Err(Stop::Retry);
+        }
+    }
+    Ok(())
+}
+
+/// Locks what the queued commands and the watched keys touch. A command that does not say by its row may touch anything.
+fn lock(call: &mut Call, transaction: &Transaction) {
+    let mut hashes: Vec<u64> = call.standing.watching.keys.iter().map(|watched| watched.hash).collect();
+    for (index, (_, row)) in transaction.rows.iter().enumerate() {
+        if row.keys == Keys::NONE {
+            return call.held.seal_all();
+        }
+        let args = transaction.requests.get(index);
+        let keyspace = call.held.keyspace();
+        hashes.extend(row.keys.positions(args).map(|key| keyspace.hash(args.get(key))));
+    }
+    call.held.seal(hashes.into_iter());
+}
+
+fn run(call: &mut Call, transaction: &Transaction) {
+    call.reply.array(transaction.requests.len());
+    let most = call.reply.copied_len() + call.shared.copied_reply_bytes();
+    for (index, (place, row)) in transaction.rows.iter().enumerate() {
+        let args = transaction.requests.get(index);
+        if call.reply.copied_len() <= most {
+            call.run_nested(args, *place, row);
+            continue;
+        }
+        // A reply is written whole, and nobody can take it before: what is too much of it is left out.
+        let mut unseen = Reply::default();
+        unseen.protocol = call.reply.protocol;
+        std::mem::swap(call.reply, &mut unseen);
+        call.run_nested(args, *place, row);
+        std::mem::swap(call.reply, &mut unseen);
+        call.reply.error(error::REPLY_LEFT_OUT);
+    }
+}
+
+impl Call<'_, '_> {
+    /// Runs another request within this one, under the locks that are held, and appends its reply.
+    pub fn run_nested(&mut self, args: crate::resp::parser::Arguments, place: usize, row: &'static Command) {
+        self.stats.calls[place].add(1);
+        let hash = row.keys.positions(args).next().map_or(0, |key| self.held.keyspace().hash(args.get(key)));
+        let mut nested = Call {
+            args,
+            hash,
+            now: self.now,
+            held: self.held,
+            reply: self.reply,
+            standing: self.standing,
+            shared: self.shared,
+            stats: self.stats,
+        };
+        let outcome = loop {
+            match nested.run(row) {
+                // The shard stays locked, so the room is made in one go.
+                Err(Stop::Retry) => {}
+                outcome => break outcome,
+            }
+        };
+        if let Err(Stop::Error(text)) = outcome {
+            self.stats.failed_calls[place].add(1);
+            self.stats.errors.add(1);
+            self.reply.error(&text);
+        }
+        self.stats.commands.add(1);
+    }
+}

@@ -1,0 +1,45 @@
+//! Requests with bytes of their own, for a time when the input they came in is gone. It must not know what they ask.
+
+use super::parser::{Args, Arguments};
+
+#[derive(Default)]
+pub struct Kept {
+    bytes: Vec<u8>,
+    args: Args,
+    /// Where each request's arguments end.
+    ends: Vec<usize>,
+}
+
+impl Kept {
+    /// Copies a request; of streamed arguments it keeps the handles.
+    pub fn push(&mut self, request: Arguments) {
+        for index in 0..request.len() {
+            match request.shared(index) {
+                Some(bytes) => self.args.push_aside(bytes.clone()),
+                None => {
+                    let bytes = request.get(index);
+                    self.args.push(self.bytes.len(), bytes.len());
+                    self.bytes.extend_from_slice(bytes);
+                }
+            }
+        }
+        self.ends.push(self.args.len());
+    }
+
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn get(&self, index: usize) -> Arguments<'_> {
+        let from = if index == 0 { 0 } else { self.ends[index - 1] };
+        self.args.view(&self.bytes, from, self.ends[index])
+    }
+
+    /// Memory held.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
+            + self.args.aside_bytes()
+            + self.args.capacity_bytes()
+            + self.ends.capacity() * size_of::<usize>()
+    }
+}
