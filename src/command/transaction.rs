@@ -194,7 +194,7 @@ fn exec(call: &mut Call) -> Result<(), Stop> {
 /// Makes the room for large values before the shards are locked together, because it is made piece by piece.
 fn make_room(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
     let mut wanted: Vec<(u64, usize)> = Vec::new();
-    for index in 0..transaction.requests.len() {
+    for index in 0..transaction.requests.count() {
         let args = transaction.requests.get(index);
         let (_, row) = transaction.rows[index];
         if !row.flags.has(Flags::DENYOOM) {
@@ -236,7 +236,7 @@ fn lock(call: &mut Call, transaction: &Transaction) {
 }
 
 fn run(call: &mut Call, transaction: &Transaction) {
-    call.reply.array(transaction.requests.len());
+    call.reply.array(transaction.requests.count());
     let most = call.reply.copied_len() + call.shared.copied_reply_bytes();
     for (index, (place, row)) in transaction.rows.iter().enumerate() {
         let args = transaction.requests.get(index);

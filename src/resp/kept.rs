@@ -26,7 +26,8 @@ impl Kept {
         self.ends.push(self.args.len());
     }
 
-    pub fn len(&self) -> usize {
+    /// How many requests.
+    pub fn count(&self) -> usize {
         self.ends.len()
     }
 
