@@ -168,6 +168,7 @@ fn reset(call: &mut Call) -> Result<(), Stop> {
     call.standing.authenticated = !call.shared.settings.needs_password();
     super::database::choose(call, 0);
     set_protocol(call, Protocol::Resp2);
+    call.shared.clients.monitors.leave(&call.standing.client);
     call.standing.client.labels().name.clear();
     call.reply.simple("RESET");
     Ok(())

@@ -8,6 +8,7 @@ mod expiry;
 mod info;
 mod introspection;
 mod key;
+mod monitor;
 mod server;
 mod string;
 
@@ -160,7 +161,7 @@ impl Command {
 }
 
 /// Every family's rows.
-static FAMILIES: [&[Command]; 9] = [
+static FAMILIES: [&[Command]; 10] = [
     string::COMMANDS,
     counter::COMMANDS,
     key::COMMANDS,
@@ -170,6 +171,7 @@ static FAMILIES: [&[Command]; 9] = [
     introspection::COMMANDS,
     server::COMMANDS,
     info::COMMANDS,
+    monitor::COMMANDS,
 ];
 
 /// All rows in one sequence, and where each name is.
@@ -277,7 +279,11 @@ impl<'c> Call<'c, '_> {
         if !self.standing.authenticated && !row.flags.has(Flags::NO_AUTH) {
             return Err(error::NO_AUTH.into());
         }
-        (row.run)(self)
+        let outcome = (row.run)(self);
+        if self.shared.clients.monitors.any() && !matches!(outcome, Err(Stop::Retry)) {
+            monitor::show(self, row);
+        }
+        outcome
     }
 
     pub fn arg(&self, index: usize) -> &'c [u8] {
