@@ -279,6 +279,11 @@ impl<'c> Call<'c, '_> {
         if !self.standing.authenticated && !row.flags.has(Flags::NO_AUTH) {
             return Err(error::NO_AUTH.into());
         }
+        self.execute(row)
+    }
+
+    /// Runs a command whose checks were made, and shows it to the monitors.
+    pub fn execute(&mut self, row: &Command) -> Result<(), Stop> {
         let outcome = (row.run)(self);
         if self.shared.clients.monitors.any() && !matches!(outcome, Err(Stop::Retry)) {
             monitor::show(self, row);
