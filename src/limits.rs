@@ -80,6 +80,14 @@ pub const CLIENT_MEMORY_STEP_BYTES: usize = 16 * KIB;
 /// `Shard::make_room`.
 pub const SMALL_WRITE_BYTES: usize = 16 * KIB;
 
+/// Messages from other connections' turns that wait for one client (MONITOR, for one): whoever takes them more slowly
+/// than they come is closed. They are charged to the client memory too.
+pub const INBOX_MAX_BYTES: usize = 4 * MIB;
+
+/// What MONITOR shows of one argument, and about how much of one command; the rest is counted.
+pub const MONITOR_ARGUMENT_MAX_BYTES: usize = 4 * KIB;
+pub const MONITOR_LINE_MAX_BYTES: usize = 64 * KIB;
+
 /// Replies queued for one connection before its next requests wait (option `client-output-limit`).
 pub const OUTPUT_LIMIT_BYTES: usize = 64 * MIB;
 

@@ -28,6 +28,8 @@ pub enum Next {
     Yield,
     /// Send until less is queued, then call `advance` again without input.
     Drain,
+    /// Wait until the client is woken, then call `advance` again without input.
+    Pause,
     /// Send what is queued, then close.
     Close,
 }

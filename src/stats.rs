@@ -69,6 +69,8 @@ core_stats! {
     query_limit_closed,
     /// Closed because they took none of their replies for too long.
     output_stall_closed,
+    /// Closed because they took what was pushed to them more slowly than it came.
+    inbox_overflow_closed,
     /// Times that a connection had to wait until its replies were taken.
     output_waits,
     /// Closed by `timeout`.

@@ -11,7 +11,7 @@ const EDGES: [(&str, &[&str]); 11] = [
     ("resp", &["limits"]),
     ("shard", &["clock"]),
     ("keyspace.rs", &["clock", "shard"]),
-    ("clients.rs", &["clock", "limits", "resp"]),
+    ("clients", &["clock", "limits", "resp"]),
     ("error.rs", &["limits"]),
     ("system.rs", &["limits"]),
     ("stats.rs", &[]),

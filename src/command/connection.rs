@@ -169,6 +169,7 @@ fn reset(call: &mut Call) -> Result<(), Stop> {
     super::database::choose(call, 0);
     call.standing.leave_transaction(call.held);
     set_protocol(call, Protocol::Resp2);
+    call.shared.clients.monitors.leave(&call.standing.client);
     call.standing.client.labels().name.clear();
     call.reply.simple("RESET");
     Ok(())

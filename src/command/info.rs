@@ -158,7 +158,10 @@ fn statistics(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     lines.field("protocol_errors", total(|core| &core.protocol_errors));
     lines.field("auth_failures", total(|core| &core.auth_failures));
     lines.field("client_query_buffer_limit_disconnections", total(|core| &core.query_limit_closed));
-    lines.field("client_output_buffer_limit_disconnections", total(|core| &core.output_stall_closed));
+    lines.field(
+        "client_output_buffer_limit_disconnections",
+        total(|core| &core.output_stall_closed) + total(|core| &core.inbox_overflow_closed),
+    );
     lines.field("client_output_waits", total(|core| &core.output_waits));
     lines.field("client_timeout_disconnections", total(|core| &core.idle_closed));
     lines.field("registered_receives", total(|core| &core.registered_receives));

@@ -8,6 +8,7 @@ mod expiry;
 mod info;
 mod introspection;
 mod key;
+mod monitor;
 mod server;
 mod string;
 pub mod transaction;
@@ -186,6 +187,7 @@ static FAMILIES: [&[Command]; 10] = [
     introspection::COMMANDS,
     server::COMMANDS,
     info::COMMANDS,
+    monitor::COMMANDS,
 ];
 
 /// All rows in one sequence, and where each name is.
@@ -296,7 +298,16 @@ impl<'c> Call<'c, '_> {
         if self.standing.transaction.is_some() && !row.flags.has(Flags::UNQUEUED) {
             return transaction::queue(self);
         }
-        (row.run)(self)
+        self.execute(row)
+    }
+
+    /// Runs a command whose checks were made, and shows it to the monitors.
+    pub fn execute(&mut self, row: &Command) -> Result<(), Stop> {
+        let outcome = (row.run)(self);
+        if self.shared.clients.monitors.any() && !matches!(outcome, Err(Stop::Retry)) {
+            monitor::show(self, row);
+        }
+        outcome
     }
 
     /// The error for a name that is in no table.

@@ -1,14 +1,17 @@
 //! The epoll engine: plain tokio on each core, for hosts that forbid io_uring. The same sessions, the same limits.
 
 use std::cell::RefCell;
+use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::task::LocalSet;
 
 use super::Seat;
@@ -72,6 +75,7 @@ async fn converse(epoll: &Epoll, client: &Arc<Client>, session: &mut Session, wa
     let readiness = readiness::watch(client.clone(), Interest::READABLE | Interest::WRITABLE)?;
     let mut outgoing = Outgoing::default();
     let mut next = Next::Receive;
+    seat::attend(client).await;
     loop {
         if !outgoing.is_empty() {
             let sent = send(&socket, &mut outgoing, watch, desk.now())?;
@@ -81,13 +85,24 @@ async fn converse(epoll: &Epoll, client: &Arc<Client>, session: &mut Session, wa
                 continue;
             }
         }
+        // Replies make way for what others push, and the other way round.
+        let has_room = outgoing.len() <= limits::IO_BUFFER_BYTES;
+        let listens = has_room && next != Next::Close;
+        if listens && client.is_called() {
+            desk.take_pushed(client, &mut outgoing);
+            next = match next {
+                Next::Pause if client.is_killed() => Next::Close,
+                Next::Pause => desk.advance(session, b"", outgoing.len(), |reply| outgoing.append(reply)),
+                next => next,
+            };
+        }
         match next {
             Next::Yield => {
                 tokio::task::yield_now().await;
                 next = desk.advance(session, b"", outgoing.len(), |reply| outgoing.append(reply));
                 continue;
             }
-            Next::Drain if outgoing.len() <= limits::IO_BUFFER_BYTES => {
+            Next::Drain if has_room => {
                 next = desk.advance(session, b"", outgoing.len(), |reply| outgoing.append(reply));
                 continue;
             }
@@ -95,11 +110,13 @@ async fn converse(epoll: &Epoll, client: &Arc<Client>, session: &mut Session, wa
             _ => {}
         }
         let interest = match (next == Next::Receive, !outgoing.is_empty()) {
-            (true, true) => Interest::READABLE | Interest::WRITABLE,
-            (true, false) => Interest::READABLE,
-            (false, _) => Interest::WRITABLE,
+            (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
+            (true, false) => Some(Interest::READABLE),
+            (false, true) => Some(Interest::WRITABLE),
+            (false, false) => None,
         };
-        let mut ready = readiness.ready(interest).await?;
+        let Some(ready) = ready_or_called(&readiness, interest, listens.then_some(client)).await else { continue };
+        let mut ready = ready?;
         if ready.ready().is_writable() && !outgoing.is_empty() {
             if send(&socket, &mut outgoing, watch, desk.now())? == Sent::Full {
                 ready.clear_ready_matching(tokio::io::Ready::WRITABLE);
@@ -129,6 +146,25 @@ async fn converse(epoll: &Epoll, client: &Arc<Client>, session: &mut Session, wa
             }
         }
     }
+}
+
+/// Waits for the socket or, if there is a client to listen for, until somebody calls it: `None`.
+async fn ready_or_called<'r>(
+    readiness: &'r AsyncFd<Arc<Client>>,
+    interest: Option<Interest>,
+    client: Option<&Arc<Client>>,
+) -> Option<io::Result<AsyncFdReadyGuard<'r, Arc<Client>>>> {
+    let mut ready = pin!(interest.map(|interest| readiness.ready(interest)));
+    poll_fn(|cx| {
+        if client.is_some_and(|client| client.is_called()) {
+            return Poll::Ready(None);
+        }
+        match ready.as_mut().as_pin_mut() {
+            Some(ready) => ready.poll(cx).map(Some),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// How an attempt to send ended.

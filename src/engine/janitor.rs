@@ -48,7 +48,7 @@ impl Roster {
         self.0.borrow().values().for_each(|(client, watch)| act(client, watch));
     }
 
-    /// Closes connections that are idle beyond `timeout` or that take none of their replies.
+    /// Closes connections that are idle beyond `timeout` (those that only listen excepted) or that take none of their replies.
     pub fn close_overdue(&self, shared: &Shared, stats: &CoreStats, now: UnixMillis) {
         let timeout_ms = shared.settings.timeout_s.load(Relaxed) as u64 * 1000;
         self.for_each(|client, watch| {
@@ -57,7 +57,10 @@ impl Roster {
                 stats.output_stall_closed.add(1);
                 tracing::info!(client = client.id, "closed: it has taken none of its replies for too long");
                 client.kill();
-            } else if timeout_ms != 0 && now.saturating_sub(client.last_active.load(Relaxed)) > timeout_ms {
+            } else if timeout_ms != 0
+                && !client.is_monitor()
+                && now.saturating_sub(client.last_active.load(Relaxed)) > timeout_ms
+            {
                 stats.idle_closed.add(1);
                 client.kill();
             }

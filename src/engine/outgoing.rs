@@ -28,6 +28,12 @@ impl Outgoing {
         reply.take(&mut self.parts);
     }
 
+    /// Adds what is no reply.
+    pub fn push(&mut self, piece: Bytes) {
+        self.bytes += piece.len();
+        self.parts.push_back(piece);
+    }
+
     /// The next piece; `advance` past what was sent of it.
     pub fn front(&self) -> Option<&Bytes> {
         self.parts.front()

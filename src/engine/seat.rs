@@ -1,19 +1,21 @@
 //! One core's tasks, whichever engine runs them: accepting, taking over connections, background work, the drain.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{Shutdown, TcpListener};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::spawn_local;
 
 use super::janitor::Roster;
+use super::outgoing::Outgoing;
 use super::{Accepted, Admission, Seat, SeatLinks, admit, report_accept_error};
 use crate::clients::{Client, Peer};
 use crate::clock::{self, UnixMillis};
@@ -92,8 +94,18 @@ impl Desk {
         session.sent(&self.core.borrow(), queued);
     }
 
+    /// Puts behind the replies what others have pushed to this connection meanwhile.
+    pub fn take_pushed(&self, client: &Client, outgoing: &mut Outgoing) {
+        let pushed = client.take_pushed(limits::IO_BUFFER_BYTES);
+        if !pushed.is_empty() {
+            self.stats().net_output_bytes.add(pushed.len() as u64);
+            outgoing.push(pushed);
+        }
+    }
+
     /// Takes a connection off all books.
     pub fn leave(&self, session: &mut Session) {
+        self.stats().inbox_overflow_closed.add(session.client().has_overflowed() as u64);
         session.end(&self.core.borrow());
         self.roster.leave(session.client());
         self.links.shared.clients.leave(session.client());
@@ -101,6 +113,15 @@ impl Desk {
             self.left.notify_one();
         }
     }
+}
+
+/// Has the task that serves this connection woken whenever somebody calls. It is polled with one waker all its life.
+pub async fn attend(client: &Client) {
+    poll_fn(|cx| {
+        client.attend(cx.waker());
+        Poll::Ready(())
+    })
+    .await
 }
 
 /// Runs a core until the server has drained.

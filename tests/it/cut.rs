@@ -41,6 +41,7 @@ const SCRIPT: &[(&str, &str)] = &[
     ("FLUSHALL NOW", "-ERR syntax error\r\n"),
     ("FLUSHDB NOW", "-ERR syntax error\r\n"),
     ("SHUTDOWN ABORT", "-ERR No shutdown in progress.\r\n"),
+    ("MONITOR now", "-ERR wrong number of arguments for 'monitor' command\r\n"),
     ("SET k@ v", "+OK\r\n"),
     ("GET k@", "$1\r\nv\r\n"),
     ("SET k@ w EX 100 XX GET", "$1\r\nv\r\n"),

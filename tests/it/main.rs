@@ -8,6 +8,7 @@
 //! | several databases | `databases` |
 //! | handshake, authentication, names, end of a connection | `connection` |
 //! | COMMAND, CONFIG, INFO, TIME | `introspection` |
+//! | MONITOR, and messages that no request asked for | `monitor` |
 //! | input that comes in pieces | `cut` |
 //! | many requests without waiting for replies | `pipelines` |
 //! | values that are streamed | `large_values` |
@@ -45,6 +46,7 @@ mod limits;
 mod linearizability;
 mod malicious;
 mod memory_cap;
+mod monitor;
 mod options;
 mod pipelines;
 mod strings;

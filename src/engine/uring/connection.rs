@@ -15,6 +15,7 @@ use super::ring::{self, Chunk};
 use crate::clients::Client;
 use crate::engine::janitor::Watch;
 use crate::engine::outgoing::Outgoing;
+use crate::engine::seat;
 use crate::limits;
 use crate::session::{Next, Session};
 
@@ -30,6 +31,8 @@ enum Event {
     Received(io::Result<usize>, Buffer),
     /// There is input, but it has not been received.
     Readable,
+    /// Somebody has pushed something, or woken us.
+    Called,
     Sent(io::Result<usize>, Chunk),
 }
 
@@ -68,7 +71,14 @@ pub async fn serve(uring: &Uring, client: Arc<Client>) {
 impl Connection<'_> {
     async fn converse(&mut self) {
         let mut next = Next::Receive;
+        seat::attend(&self.client).await;
         loop {
+            // Replies make way for what others push, and the other way round.
+            let has_room = self.queued() <= limits::IO_BUFFER_BYTES;
+            let listens = has_room && next != Next::Close;
+            if listens && self.client.is_called() {
+                next = self.answer_call(next);
+            }
             self.start_sending();
             match next {
                 Next::Receive if self.waiting.is_none() => self.start_waiting(),
@@ -77,14 +87,15 @@ impl Connection<'_> {
                     next = self.advance(b"");
                     continue;
                 }
-                Next::Drain if self.queued() <= limits::IO_BUFFER_BYTES => {
+                Next::Drain if has_room => {
                     next = self.advance(b"");
                     continue;
                 }
                 Next::Close if self.sending.is_none() => return,
                 _ => {}
             }
-            match self.event().await {
+            match self.event(listens).await {
+                Event::Called => {}
                 Event::Received(Err(error), buffer) if is_passing(&error) => {
                     // Its buffer was called back: it waits on without one.
                     self.uring.buffers.borrow_mut().disarm(buffer);
@@ -118,6 +129,15 @@ impl Connection<'_> {
             Ok(received) => self.advance(&buffer[..received]),
             Err(error) if is_passing(&error) => Next::Receive,
             Err(_) => Next::Close,
+        }
+    }
+
+    fn answer_call(&mut self, next: Next) -> Next {
+        self.uring.desk.take_pushed(&self.client, &mut self.outgoing);
+        match next {
+            Next::Pause if self.client.is_killed() => Next::Close,
+            Next::Pause => self.advance(b""),
+            next => next,
         }
     }
 
@@ -209,9 +229,12 @@ impl Connection<'_> {
         }
     }
 
-    /// Waits until something that is under way is done.
-    async fn event(&mut self) -> Event {
+    /// Waits until something that is under way is done or, if it `listens`, until somebody calls.
+    async fn event(&mut self, listens: bool) -> Event {
         poll_fn(|cx| {
+            if listens && self.client.is_called() {
+                return Poll::Ready(Event::Called);
+            }
             if let Some(sending) = &mut self.sending
                 && let Poll::Ready((result, (_, chunk))) = Pin::new(sending).poll(cx)
             {
@@ -240,10 +263,10 @@ impl Connection<'_> {
     async fn finish(mut self) {
         self.client.kill();
         while self.sending.is_some() || self.waiting.is_some() {
-            match self.event().await {
+            match self.event(false).await {
                 Event::Received(_, buffer) => self.uring.buffers.borrow_mut().disarm(buffer),
                 Event::Sent(_, chunk) => self.recycle(chunk),
-                Event::Readable => {}
+                Event::Readable | Event::Called => {}
             }
         }
         if let Some(chunk) = self.ready.take() {

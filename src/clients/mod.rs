@@ -1,5 +1,9 @@
-//! The connections as the commands see them: who is there, what they are called, how to end one, and the memory they
-//! may hold together. It must not know how bytes reach them.
+//! The connections as the commands see them: who is there, what they are called, how to end one, how to tell one
+//! something, and the memory they may hold together. It must not know how bytes reach them.
+
+mod inbox;
+mod memory;
+mod monitors;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,10 +11,15 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Waker;
+
+use bytes::Bytes;
 
 use crate::clock::UnixMillis;
-use crate::limits;
 use crate::resp::reply::Protocol;
+use inbox::Inbox;
+pub use memory::{Charge, ClientMemory};
+pub use monitors::Monitors;
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +35,7 @@ pub struct Client {
     pub core: usize,
     pub created: UnixMillis,
     socket: OwnedFd,
-    peer: Peer,
+    pub peer: Peer,
     pub last_active: AtomicU64,
     /// The selected one.
     pub database: AtomicU8,
@@ -34,8 +43,14 @@ pub struct Client {
     pub last_command: AtomicU16,
     protocol: AtomicU8,
     killed: AtomicBool,
+    /// It was ended because its inbox had no room.
+    overflowed: AtomicBool,
+    /// It is told of every command.
+    monitoring: AtomicBool,
     /// Bytes held for requests that arrive and replies that wait.
     pub held_bytes: AtomicUsize,
+    inbox: Inbox,
+    memory: Arc<ClientMemory>,
     labels: Mutex<Labels>,
 }
 
@@ -63,11 +78,50 @@ impl Client {
     pub fn kill(&self) {
         self.killed.store(true, Relaxed);
         self.shutdown(Shutdown::Both);
+        self.inbox.close(&self.memory);
     }
 
     /// True once somebody has ended it: nothing more is run for it.
     pub fn is_killed(&self) -> bool {
         self.killed.load(Relaxed)
+    }
+
+    /// Sends the peer one whole message, encoded as its protocol wants it, from any core: after the replies of the turn
+    /// that is running and after what was pushed before. A connection whose messages are not taken is ended.
+    pub fn push(&self, message: Bytes) {
+        if self.inbox.push(message, &self.memory).is_err() {
+            self.overflowed.store(true, Relaxed);
+            self.kill();
+        }
+    }
+
+    /// Wakes the connection without a message, from any core: a paused one looks whether it may go on.
+    pub fn wake(&self) {
+        self.inbox.wake();
+    }
+
+    /// For the connection's own task: who is to be woken.
+    pub fn attend(&self, waker: &Waker) {
+        self.inbox.attend(waker);
+    }
+
+    /// For the connection's own task: `take_pushed` has something to say.
+    pub fn is_called(&self) -> bool {
+        self.inbox.is_called()
+    }
+
+    /// For the connection's own task: messages for about `room` bytes; empty when it was only woken.
+    pub fn take_pushed(&self, room: usize) -> Bytes {
+        self.inbox.take(room, &self.memory)
+    }
+
+    /// It was ended because it did not take what was pushed.
+    pub fn has_overflowed(&self) -> bool {
+        self.overflowed.load(Relaxed)
+    }
+
+    pub fn is_monitor(&self) -> bool {
+        self.monitoring.load(Relaxed)
     }
 
     /// Lets nothing more in; what the kernel has received already can still be read.
@@ -91,9 +145,14 @@ impl Client {
     /// One line of CLIENT LIST, in Redis's fields as far as they have a meaning here.
     pub fn describe(&self, now: UnixMillis, command_name: impl Fn(usize) -> &'static str) -> String {
         let labels = self.labels().clone();
-        let (addr, laddr, flags) = match self.peer {
-            Peer::Tcp { peer, local } => (peer.to_string(), local.to_string(), "N"),
+        let (addr, laddr, unix) = match self.peer {
+            Peer::Tcp { peer, local } => (peer.to_string(), local.to_string(), ""),
             Peer::Unix => ("unix:0".to_owned(), "unix:0".to_owned(), "U"),
+        };
+        let flags = match (self.is_monitor(), unix) {
+            (true, _) => format!("O{unix}"),
+            (false, "") => "N".to_owned(),
+            (false, _) => unix.to_owned(),
         };
         let command = match self.last_command.load(Relaxed) {
             0 => "NULL",
@@ -111,7 +170,7 @@ impl Client {
             now.saturating_sub(self.created) / 1000,
             now.saturating_sub(self.last_active.load(Relaxed)) / 1000,
             self.database.load(Relaxed),
-            self.held_bytes.load(Relaxed),
+            self.held_bytes.load(Relaxed) + self.inbox.bytes(),
             self.protocol.load(Relaxed),
             labels.lib_name,
             labels.lib_ver,
@@ -133,7 +192,8 @@ pub struct Clients {
     placed: Mutex<Vec<usize>>,
     next_id: AtomicU64,
     pub max: AtomicUsize,
-    pub memory: ClientMemory,
+    pub memory: Arc<ClientMemory>,
+    pub monitors: Monitors,
 }
 
 impl Clients {
@@ -143,7 +203,8 @@ impl Clients {
             placed: Mutex::new(vec![0; cores]),
             next_id: AtomicU64::new(1),
             max: AtomicUsize::new(max),
-            memory: ClientMemory { used: AtomicUsize::new(0), limit: AtomicUsize::new(memory_limit_bytes) },
+            memory: Arc::new(ClientMemory::new(memory_limit_bytes)),
+            monitors: Monitors::default(),
         }
     }
 
@@ -173,7 +234,11 @@ impl Clients {
             last_command: AtomicU16::new(0),
             protocol: AtomicU8::new(2),
             killed: AtomicBool::new(false),
+            overflowed: AtomicBool::new(false),
+            monitoring: AtomicBool::new(false),
             held_bytes: AtomicUsize::new(0),
+            inbox: Inbox::default(),
+            memory: self.memory.clone(),
             labels: Mutex::default(),
         });
         self.on_core(core).insert(client.id, client.clone());
@@ -182,6 +247,7 @@ impl Clients {
 
     /// Takes a connection off the books, and its place on its core.
     pub fn leave(&self, client: &Client) {
+        self.monitors.leave(client);
         // In this order: whoever sees it gone can have its place.
         self.unplace(client.core);
         self.on_core(client.core).remove(&client.id);
@@ -221,86 +287,18 @@ impl Clients {
     }
 }
 
-/// The memory that all connections together may hold for requests in arrival and replies in waiting.
-#[derive(Debug)]
-pub struct ClientMemory {
-    used: AtomicUsize,
-    limit: AtomicUsize,
-}
-
-impl ClientMemory {
-    pub fn used_bytes(&self) -> usize {
-        self.used.load(Relaxed)
-    }
-
-    pub fn limit_bytes(&self) -> usize {
-        self.limit.load(Relaxed)
-    }
-
-    pub fn set_limit(&self, bytes: usize) {
-        self.limit.store(bytes, Relaxed);
-    }
-}
-
-/// One connection's part of the client memory. `resize` to nothing gives it back.
-#[derive(Debug)]
-pub struct Charge {
-    client: Arc<Client>,
-    charged: usize,
-}
-
-impl Charge {
-    pub fn new(client: Arc<Client>) -> Charge {
-        Charge { client, charged: 0 }
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.charged
-    }
-
-    /// Adjusts the part to what requests in arrival need, rounded up to the step; false, and no change, when all of the
-    /// memory is taken.
-    pub fn resize(&mut self, clients: &Clients, needed: usize) -> bool {
-        self.adjust(&clients.memory, needed, clients.memory.limit_bytes())
-    }
-
-    /// The same for requests and replies together, which must leave something to requests of others.
-    pub fn resize_with_replies(&mut self, clients: &Clients, needed: usize) -> bool {
-        let limit = clients.memory.limit_bytes();
-        self.adjust(&clients.memory, needed, limit - limit / limits::CLIENT_MEMORY_FOR_REQUESTS)
-    }
-
-    /// Adds what replies need in the middle of a turn.
-    pub fn extend_with_replies(&mut self, clients: &Clients, more: usize) -> bool {
-        self.resize_with_replies(clients, self.charged + more)
-    }
-
-    fn adjust(&mut self, memory: &ClientMemory, needed: usize, limit: usize) -> bool {
-        let wanted = needed.next_multiple_of(limits::CLIENT_MEMORY_STEP_BYTES);
-        if wanted == self.charged {
-            return true;
-        }
-        if wanted < self.charged {
-            memory.used.fetch_sub(self.charged - wanted, Relaxed);
-        } else {
-            let more = wanted - self.charged;
-            if memory.used.fetch_add(more, Relaxed) + more > limit {
-                memory.used.fetch_sub(more, Relaxed);
-                return false;
-            }
-        }
-        self.charged = wanted;
-        self.client.held_bytes.store(wanted, Relaxed);
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
 
     fn socket() -> OwnedFd {
         std::os::unix::net::UnixStream::pair().unwrap().0.into()
+    }
+
+    pub(super) fn enter(clients: &Clients) -> Arc<Client> {
+        clients.place(0).unwrap();
+        clients.enter(0, socket(), Peer::Unix, 0)
     }
 
     #[test]
@@ -325,16 +323,30 @@ mod tests {
     }
 
     #[test]
-    fn client_memory_is_refused_at_its_limit_and_given_back() {
-        let step = limits::CLIENT_MEMORY_STEP_BYTES;
-        let clients = Clients::new(1, 10, 3 * step);
-        let client = clients.enter(0, socket(), Peer::Unix, 0);
-        let (mut one, mut two) = (Charge::new(client.clone()), Charge::new(client));
-        assert!(one.resize(&clients, 2 * step));
-        assert!(two.resize(&clients, 1));
-        assert!(!two.resize(&clients, step + 1));
-        assert!(one.resize(&clients, 0));
-        assert!(two.resize(&clients, step + 1));
-        assert_eq!(clients.memory.used_bytes(), 2 * step);
+    fn a_client_that_takes_nothing_is_ended() {
+        let clients = Clients::new(1, 10, 64 << 20);
+        let client = enter(&clients);
+        let message = Bytes::from(vec![b'm'; 100_000]);
+        for _ in 0..limits::INBOX_MAX_BYTES / message.len() + 1 {
+            assert!(!client.is_killed());
+            client.push(message.clone());
+        }
+        assert!(client.is_killed() && client.has_overflowed());
+        assert_eq!(clients.memory.used_bytes(), 0);
+    }
+
+    #[test]
+    fn monitors_hear_until_they_leave() {
+        let clients = Clients::new(1, 10, 64 << 20);
+        let (one, two) = (enter(&clients), enter(&clients));
+        assert!(!clients.monitors.any());
+        assert!(clients.monitors.enter(&one) && clients.monitors.enter(&two) && !clients.monitors.enter(&one));
+        clients.monitors.tell(Bytes::from_static(b"first"));
+        clients.leave(&one);
+        clients.monitors.tell(Bytes::from_static(b" second"));
+        assert_eq!((one.take_pushed(100), two.take_pushed(100)), ("first".into(), "first second".into()));
+        assert!(clients.monitors.any());
+        clients.monitors.leave(&two);
+        assert!(!clients.monitors.any() && !two.is_monitor());
     }
 }

@@ -1,0 +1,280 @@
+//! What others have for one connection's peer: whole messages, bounded, and the call that wakes the connection from
+//! whatever it waits for. Any thread puts in; the connection's own task takes out. It must not know what is sent.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard};
+use std::task::Waker;
+
+use bytes::Bytes;
+
+use super::ClientMemory;
+use crate::limits;
+
+#[derive(Debug, Default)]
+pub struct Inbox {
+    /// There are messages, or a call without one: all that a connection looks at in a turn. It needs no ordering of
+    /// its own: who sees it late is woken, and a wake-up orders.
+    called: AtomicBool,
+    contents: Mutex<Contents>,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    messages: VecDeque<Bytes>,
+    /// Of the messages, with what each costs beside its content.
+    bytes: usize,
+    /// Our part of the client memory.
+    charged: usize,
+    waker: Option<Waker>,
+    /// Nobody will take out any more.
+    closed: bool,
+}
+
+/// What a message costs beside its content: the handle, twice because queues double, and its allocation's header.
+const MESSAGE_BYTES: usize = 2 * size_of::<Bytes>() + 32;
+
+/// There is no room for a message.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Overflow;
+
+impl Inbox {
+    /// The task that `waker` wakes takes out from now on, whatever comes: to be called once, before it first waits.
+    pub fn attend(&self, waker: &Waker) {
+        self.contents().waker = Some(waker.clone());
+    }
+
+    /// Puts in one whole message and wakes the connection.
+    pub fn push(&self, message: Bytes, memory: &ClientMemory) -> Result<(), Overflow> {
+        let mut contents = self.contents();
+        if contents.closed {
+            return Ok(());
+        }
+        let bytes = contents.bytes + message.len() + MESSAGE_BYTES;
+        if bytes > limits::INBOX_MAX_BYTES {
+            return Err(Overflow);
+        }
+        contents.charge(bytes, memory)?;
+        contents.messages.push_back(message);
+        self.call(contents);
+        Ok(())
+    }
+
+    /// Wakes the connection without a message.
+    pub fn wake(&self) {
+        self.call(self.contents());
+    }
+
+    /// Somebody has pushed or woken since the last `take` that left nothing.
+    pub fn is_called(&self) -> bool {
+        self.called.load(Relaxed)
+    }
+
+    /// Takes messages out, joined in their order: as many as `room` has place for, and one in any case. Empty when
+    /// it was a call without a message.
+    pub fn take(&self, room: usize, memory: &ClientMemory) -> Bytes {
+        let mut contents = self.contents();
+        let (mut count, mut bytes) = (0, 0);
+        for message in &contents.messages {
+            if count > 0 && bytes + message.len() > room {
+                break;
+            }
+            (count, bytes) = (count + 1, bytes + message.len());
+        }
+        let left = contents.bytes - bytes - count * MESSAGE_BYTES;
+        contents.charge(left, memory).expect("to give back is never refused");
+        let joined = if count > 1 {
+            let mut joined = Vec::with_capacity(bytes);
+            contents.messages.drain(..count).for_each(|message| joined.extend_from_slice(&message));
+            Bytes::from(joined)
+        } else {
+            contents.messages.pop_front().unwrap_or_default()
+        };
+        if contents.messages.is_empty() {
+            contents.messages = VecDeque::new();
+            self.called.store(false, Relaxed);
+        }
+        joined
+    }
+
+    /// Nothing is taken out any more: gives everything back, and wakes the connection a last time.
+    pub fn close(&self, memory: &ClientMemory) {
+        let mut contents = self.contents();
+        contents.closed = true;
+        contents.messages = VecDeque::new();
+        contents.charge(0, memory).expect("to give back is never refused");
+        self.call(contents);
+    }
+
+    /// The memory that messages hold.
+    pub fn bytes(&self) -> usize {
+        self.contents().bytes
+    }
+
+    fn call(&self, mut contents: MutexGuard<Contents>) {
+        // Whoever has been called and has not looked yet is woken already.
+        let waker = if contents.closed {
+            contents.waker.take()
+        } else if !self.called.load(Relaxed) {
+            contents.waker.clone()
+        } else {
+            None
+        };
+        self.called.store(true, Relaxed);
+        drop(contents);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().expect("a panicking core ends the process")
+    }
+}
+
+impl Contents {
+    /// What one buffer holds is free, as for replies.
+    fn charge(&mut self, bytes: usize, memory: &ClientMemory) -> Result<(), Overflow> {
+        let needed = if bytes > limits::IO_BUFFER_BYTES { bytes } else { 0 };
+        self.charged = memory.adjust(self.charged, needed, memory.output_limit_bytes()).ok_or(Overflow)?;
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Calls(AtomicUsize);
+
+    impl Wake for Calls {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn attended() -> (Inbox, ClientMemory, Arc<Calls>) {
+        let (inbox, calls) = (Inbox::default(), Arc::new(Calls::default()));
+        inbox.attend(&calls.clone().into());
+        (inbox, ClientMemory::new(64 << 20), calls)
+    }
+
+    fn text(bytes: &'static str) -> Bytes {
+        Bytes::from_static(bytes.as_bytes())
+    }
+
+    #[test]
+    fn messages_come_out_whole_and_in_order() {
+        let (inbox, memory, calls) = attended();
+        for message in ["one ", "two ", "three "] {
+            inbox.push(text(message), &memory).unwrap();
+        }
+        assert_eq!(calls.0.load(Relaxed), 1, "who is called already is not woken again");
+        assert_eq!(inbox.take(10, &memory), "one two ");
+        assert!(inbox.is_called(), "there is more");
+        assert_eq!(inbox.take(0, &memory), "three ", "one in any case");
+        assert!(!inbox.is_called());
+        inbox.push(text("four"), &memory).unwrap();
+        assert_eq!(calls.0.load(Relaxed), 2);
+        assert_eq!(inbox.take(10, &memory), "four");
+        assert_eq!(inbox.bytes(), 0);
+    }
+
+    #[test]
+    fn a_call_without_a_message_wakes() {
+        let (inbox, memory, calls) = attended();
+        inbox.wake();
+        assert!(inbox.is_called());
+        assert_eq!(calls.0.load(Relaxed), 1);
+        assert!(inbox.take(100, &memory).is_empty());
+        assert!(!inbox.is_called());
+    }
+
+    #[test]
+    fn what_was_pushed_before_anybody_attends_is_there() {
+        let (inbox, memory) = (Inbox::default(), ClientMemory::new(0));
+        inbox.push(text("early"), &memory).unwrap();
+        inbox.attend(Waker::noop());
+        assert!(inbox.is_called());
+        assert_eq!(inbox.take(100, &memory), "early");
+    }
+
+    #[test]
+    fn it_overflows_at_its_bound_and_at_that_of_the_client_memory() {
+        let (inbox, memory, _) = attended();
+        let message = Bytes::from(vec![b'm'; 1000]);
+        while inbox.push(message.clone(), &memory).is_ok() {}
+        let most = limits::INBOX_MAX_BYTES;
+        assert!((most - 2000..=most).contains(&inbox.bytes()), "{}", inbox.bytes());
+        assert!(memory.used_bytes() >= inbox.bytes());
+
+        let (other, little) = (Inbox::default(), ClientMemory::new(64 << 10));
+        while other.push(message.clone(), &little).is_ok() {}
+        assert!(little.used_bytes() <= 48 << 10, "{}", little.used_bytes());
+        while other.is_called() {
+            other.take(limits::IO_BUFFER_BYTES, &little);
+        }
+        assert_eq!((other.bytes(), little.used_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_closed_one_wakes_a_last_time_and_takes_no_more() {
+        let (inbox, memory, calls) = attended();
+        inbox.push(Bytes::from(vec![0; 100_000]), &memory).unwrap();
+        inbox.close(&memory);
+        assert_eq!(calls.0.load(Relaxed), 2);
+        assert_eq!(memory.used_bytes(), 0);
+        inbox.push(text("late"), &memory).unwrap();
+        assert_eq!(calls.0.load(Relaxed), 2);
+        assert!(inbox.take(100, &memory).is_empty());
+    }
+
+    #[test]
+    fn nothing_is_lost_between_threads() {
+        let (inbox, memory) = (Inbox::default(), ClientMemory::new(4 << 20));
+        const EACH: usize = if cfg!(miri) { 50 } else { 5_000 };
+        std::thread::scope(|scope| {
+            for letter in [b'a', b'b'] {
+                let (inbox, memory) = (&inbox, &memory);
+                scope.spawn(move || {
+                    for _ in 0..EACH {
+                        while inbox.push(Bytes::from(vec![letter; 3]), memory).is_err() {
+                            std::thread::yield_now();
+                        }
+                    }
+                });
+            }
+            // As a connection's task does: it waits to be woken, and looks.
+            inbox.attend(&ThisThread(std::thread::current()).into_waker());
+            let mut got = Vec::new();
+            while got.len() < 6 * EACH {
+                while !inbox.is_called() {
+                    std::thread::park();
+                }
+                got.extend_from_slice(&inbox.take(1000, &memory));
+            }
+            assert!(got.chunks(3).all(|message| message == b"aaa" || message == b"bbb"));
+        });
+        assert_eq!(memory.used_bytes(), 0);
+    }
+
+    struct ThisThread(std::thread::Thread);
+
+    impl ThisThread {
+        fn into_waker(self) -> Waker {
+            Arc::new(self).into()
+        }
+    }
+
+    impl Wake for ThisThread {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+}
