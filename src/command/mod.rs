@@ -176,7 +176,7 @@ impl Command {
 }
 
 /// Every family's rows.
-static FAMILIES: [&[Command]; 10] = [
+static FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
     counter::COMMANDS,
     key::COMMANDS,
