@@ -56,6 +56,9 @@ pub const VALUE_MAX_BYTES: usize = 512 * MIB;
 /// Keys that one connection watches: WATCH of more is an error.
 pub const WATCHED_KEYS_MAX: usize = 1024;
 
+/// Prefixes that one connection tracks in BCAST mode: more are an error. Every change of a key is held against them.
+pub const TRACKING_PREFIXES_MAX: usize = 64;
+
 /// A key longer than this is refused with an error; the shard's item header counts key bytes in 16 bits.
 pub const KEY_MAX_BYTES: usize = 65_535;
 

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::clients::{Charge, Client};
 use crate::clock::UnixMillis;
+use crate::command::tracking::Tracking;
 use crate::command::transaction::{Transaction, Watching};
 use crate::command::{Call, Command, Table};
 use crate::error::Stop;
@@ -84,6 +85,8 @@ pub struct Standing {
     /// What is queued since MULTI.
     pub transaction: Option<Box<Transaction>>,
     pub watching: Watching,
+    /// CLIENT TRACKING is on.
+    pub tracking: Option<Box<Tracking>>,
     /// The last reply is being written.
     pub closing: bool,
 }
@@ -112,6 +115,7 @@ impl Session {
                 db: 0,
                 transaction: None,
                 watching: Watching::default(),
+                tracking: None,
                 client: client.clone(),
             },
             parser: Parser::default(),
@@ -192,7 +196,9 @@ impl Session {
     pub fn end(&mut self, core: &Core) {
         self.charge.resize(&core.shared.clients, 0);
         self.pending = Vec::new();
-        self.standing.leave_transaction(&mut core.shared.keyspace.hold());
+        let mut held = core.shared.keyspace.hold();
+        self.standing.leave_transaction(&mut held);
+        self.standing.stop_tracking(&mut held);
     }
 
     /// What has come of requests that are not run yet, and what is watched for them.

@@ -47,6 +47,8 @@ pub struct Client {
     overflowed: AtomicBool,
     /// It is told of every command.
     monitoring: AtomicBool,
+    /// It is told of changes of what it has read.
+    tracks: AtomicBool,
     /// Bytes held for requests that arrive and replies that wait.
     pub held_bytes: AtomicUsize,
     inbox: Inbox,
@@ -140,6 +142,19 @@ impl Client {
 
     pub fn set_protocol(&self, protocol: Protocol) {
         self.protocol.store(if protocol == Protocol::Resp3 { 3 } else { 2 }, Relaxed);
+    }
+
+    pub fn protocol(&self) -> Protocol {
+        if self.protocol.load(Relaxed) == 3 { Protocol::Resp3 } else { Protocol::Resp2 }
+    }
+
+    pub fn set_tracks(&self, tracks: bool) {
+        self.tracks.store(tracks, Relaxed);
+    }
+
+    /// CLIENT TRACKING is on.
+    pub fn tracks(&self) -> bool {
+        self.tracks.load(Relaxed)
     }
 
     /// One line of CLIENT LIST, in Redis's fields as far as they have a meaning here.
@@ -236,6 +251,7 @@ impl Clients {
             killed: AtomicBool::new(false),
             overflowed: AtomicBool::new(false),
             monitoring: AtomicBool::new(false),
+            tracks: AtomicBool::new(false),
             held_bytes: AtomicUsize::new(0),
             inbox: Inbox::default(),
             memory: self.memory.clone(),
@@ -280,6 +296,12 @@ impl Clients {
         let mut all: Vec<_> = (0..self.cores.len()).flat_map(|core| self.of_core(core)).collect();
         all.sort_unstable_by_key(|client| client.id);
         all
+    }
+
+    /// The connections with CLIENT TRACKING on.
+    pub fn tracking(&self) -> Vec<Arc<Client>> {
+        let of_core = |core| self.on_core(core).values().filter(|client| client.tracks()).cloned().collect::<Vec<_>>();
+        (0..self.cores.len()).flat_map(of_core).collect()
     }
 
     fn on_core(&self, core: usize) -> MutexGuard<'_, ById> {

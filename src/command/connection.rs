@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Call, Command, Flags, Group, Table, is_word, reply_help, run_subcommand};
+use super::{Call, Command, Flags, Group, Table, is_word, reply_help, run_subcommand, tracking};
 use crate::error::{self, Stop};
 use crate::limits;
 use crate::resp::reply::Protocol;
@@ -47,6 +47,26 @@ const CLIENT: &[Command] = &[
         "Lists open connections.",
     ),
     row("info", 2, Flags::NONE, client_info).doc("6.2.0", "", "Returns information about the connection."),
+    row("tracking", -3, Flags::NONE, tracking::client_tracking).doc(
+        "6.0.0",
+        "<ON | OFF> [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
+        "Controls server-assisted client-side caching for the connection.",
+    ),
+    row("trackinginfo", 2, Flags::NONE, tracking::client_trackinginfo).doc(
+        "6.2.0",
+        "",
+        "Returns information about server-assisted client-side caching for the connection.",
+    ),
+    row("caching", 3, Flags::NONE, tracking::client_caching).doc(
+        "6.0.0",
+        "<YES | NO>",
+        "Instructs the server whether to track the keys in the next request.",
+    ),
+    row("getredir", 2, Flags::NONE, tracking::client_getredir).doc(
+        "6.0.0",
+        "",
+        "Returns the client ID to which the connection's tracking notifications are redirected.",
+    ),
     row("help", 2, Flags::NONE, client_help).doc("5.0.0", "", "Returns helpful text about the different subcommands."),
 ];
 
@@ -168,6 +188,7 @@ fn reset(call: &mut Call) -> Result<(), Stop> {
     call.standing.authenticated = !call.shared.settings.needs_password();
     super::database::choose(call, 0);
     call.standing.leave_transaction(call.held);
+    call.standing.stop_tracking(call.held);
     set_protocol(call, Protocol::Resp2);
     call.shared.clients.monitors.leave(&call.standing.client);
     call.standing.client.labels().name.clear();

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Call, Command, Flags, Group, Keys, is_word};
+use super::{Call, Command, Flags, Group, Keys, is_word, tracking};
 use crate::error::{self, Stop};
 use crate::shard::{DATABASES, Shard};
 
@@ -78,6 +78,7 @@ fn flushdb(call: &mut Call) -> Result<(), Stop> {
     check_flush_mode(call)?;
     let database = call.standing.db;
     call.held.all().each(|shard| shard.clear_database(database));
+    tracking::tell_flushed(call);
     call.reply.ok();
     Ok(())
 }
@@ -85,6 +86,7 @@ fn flushdb(call: &mut Call) -> Result<(), Stop> {
 fn flushall(call: &mut Call) -> Result<(), Stop> {
     check_flush_mode(call)?;
     call.held.all().each(Shard::clear);
+    tracking::tell_flushed(call);
     call.reply.ok();
     Ok(())
 }

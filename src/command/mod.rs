@@ -11,6 +11,7 @@ mod key;
 mod monitor;
 mod server;
 mod string;
+pub mod tracking;
 pub mod transaction;
 
 use std::sync::LazyLock;
@@ -303,7 +304,7 @@ impl<'c> Call<'c, '_> {
 
     /// Runs a command whose checks were made, and shows it to the monitors.
     pub fn execute(&mut self, row: &Command) -> Result<(), Stop> {
-        let outcome = (row.run)(self);
+        let outcome = if self.standing.tracking.is_some() { tracking::run(self, row) } else { (row.run)(self) };
         if self.shared.clients.monitors.any() && !matches!(outcome, Err(Stop::Retry)) {
             monitor::show(self, row);
         }

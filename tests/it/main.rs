@@ -4,6 +4,7 @@
 //! | it is about | file |
 //! |---|---|
 //! | a command's replies and errors | `strings`, `counters`, `keys`, `expiry` |
+//! | client-side caching | `tracking` |
 //! | MULTI, EXEC, WATCH | `transactions` |
 //! | several databases | `databases` |
 //! | handshake, authentication, names, end of a connection | `connection` |
@@ -50,5 +51,6 @@ mod monitor;
 mod options;
 mod pipelines;
 mod strings;
+mod tracking;
 mod transactions;
 mod unix_socket;

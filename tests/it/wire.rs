@@ -75,7 +75,7 @@ pub fn reply_length(bytes: &[u8]) -> Option<usize> {
                     return None;
                 }
             }
-            b'*' | b'~' if line != "-1" => missing += count(line),
+            b'*' | b'~' | b'>' if line != "-1" => missing += count(line),
             b'%' => missing += 2 * count(line),
             b'+' | b'-' | b':' | b'$' | b'*' | b'_' => {}
             other => panic!("{:?} begins no reply: {}", other as char, bytes[..bytes.len().min(200)].escape_ascii()),
