@@ -13,6 +13,8 @@ mod server;
 mod string;
 pub mod transaction;
 
+pub use server::configure;
+
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering::Relaxed;
 
