@@ -178,7 +178,7 @@ impl Command {
 }
 
 /// Every family's rows.
-static FAMILIES: [&[Command]; 10] = [
+static FAMILIES: [&[Command]; 11] = [
     string::COMMANDS,
     counter::COMMANDS,
     key::COMMANDS,

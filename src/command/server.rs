@@ -231,7 +231,7 @@ fn set_parameter(shared: &Shared, held: &mut Held, name: &[u8], value: &[u8]) ->
 pub fn configure(shared: &Shared, name: &str, value: &str) -> Result<(), String> {
     let parameter = PARAMETERS.iter().find(|parameter| parameter.name == name);
     let set = parameter.and_then(|parameter| parameter.set).ok_or("it cannot change while the server runs")?;
-    set(shared, value)
+    set(shared, &mut shared.keyspace.hold(), value)
 }
 
 fn config_resetstat(call: &mut Call) -> Result<(), Stop> {
