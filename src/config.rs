@@ -106,7 +106,7 @@ pub struct Options {
     #[arg(long, env = "KV_CACHE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Kernel settings that cost speed: tell of them at the start, or apply those that may be
+    /// Kernel settings that cost speed: tell of them at the start, or first set those that may be set
     #[arg(long, env = "KV_CACHE_TUNE", value_enum, default_value_t = AtStart::Check)]
     pub tune: AtStart,
 
@@ -139,7 +139,7 @@ pub struct Tune {
     #[arg(long)]
     pub check: bool,
 
-    /// Set those that differ; exit code 1 if that is not allowed here
+    /// Set those that differ; where that is not allowed, say so
     #[arg(long)]
     pub apply: bool,
 

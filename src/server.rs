@@ -25,9 +25,7 @@ pub fn run(resolved: Resolved) -> Result<(), StartError> {
     let signals = block_signals()?;
     if options.tune == AtStart::Apply {
         // Before the sockets are there: they take some settings along from their beginning.
-        if let Err(error) = tune::apply(|line| tracing::info!("{line}")) {
-            tracing::warn!("some kernel settings are not for this process to set; {error}");
-        }
+        tune::apply(|line| tracing::info!("{line}"));
     }
     let threads = options.threads.map_or_else(system::granted_threads, usize::from);
     let (choice, reason) = engine::choose(options.engine, threads)?;
@@ -202,12 +200,12 @@ fn announce(shared: &Shared, cores: &[usize], begun: Instant) {
         human(shared.granted_bytes),
         human(shared.settings.largest_value_bytes.load(Relaxed) as u64)
     );
-    let costs: Vec<_> = tune::check().iter().filter_map(tune::Finding::cost).collect();
-    for cost in &costs {
+    let findings = tune::check();
+    for cost in findings.iter().filter_map(tune::Finding::cost) {
         println!("  kernel setting     {cost}");
     }
-    if !costs.is_empty() {
-        println!("                     kv-cache tune --apply, as root on the host, sets them");
+    if let Some(command) = tune::remedy(&findings) {
+        println!("  as root, on host   {command}");
     }
     if engine.name == "epoll" && options.engine != crate::config::Engine::Epoll {
         tracing::warn!("running on epoll: {}", engine.reason);

@@ -76,24 +76,30 @@ fn wanted(setting: &Setting, now: Option<&str>) -> String {
     more.collect::<Vec<_>>().join(" ")
 }
 
-/// `kv-cache tune`: the text to print, and whether all is well.
+/// `kv-cache tune`. Only `--check` judges; `--apply` sets what it may and says what it may not.
 pub fn run(tune: &Tune) -> Result<(), StartError> {
     match (&tune.print, tune.apply) {
         (Some(TuneFile::Sysctl), _) => print!("{SYSCTLS}"),
         (Some(TuneFile::Limits), _) => print!("{LIMITS}"),
-        (None, true) => return apply(|line| println!("{line}")),
+        (None, true) => apply(|line| println!("{line}")),
         (None, false) => {
             let findings = check();
             print!("{}", table(&findings));
             let differing = findings.iter().filter(|finding| finding.differs()).count();
             if differing > 0 {
-                return Err(StartError::host(format!(
-                    "{differing} settings differ; kv-cache tune --apply, as root, sets them"
-                )));
+                let message = format!("{differing} settings differ; kv-cache tune --apply, as root, sets them");
+                return Err(StartError::host(message));
             }
         }
     }
     Ok(())
+}
+
+/// The command that sets what differs, for whoever may.
+pub fn remedy(findings: &[Finding]) -> Option<String> {
+    let differing = findings.iter().filter(|finding| finding.differs());
+    let words: Vec<_> = differing.map(|finding| format!("'{}={}'", finding.setting.name, finding.wanted)).collect();
+    (!words.is_empty()).then(|| format!("sysctl -w {}", words.join(" ")))
 }
 
 fn table(findings: &[Finding]) -> String {
@@ -115,10 +121,8 @@ fn table(findings: &[Finding]) -> String {
     rows.iter().map(line).collect()
 }
 
-/// Sets what differs, setting by setting, and tells what became of each; an error if something was forbidden, with the
-/// command that does it from the host.
-pub fn apply(mut tell: impl FnMut(String)) -> Result<(), StartError> {
-    let mut forbidden = Vec::new();
+/// Sets what differs, setting by setting, and tells what became of each.
+pub fn apply(mut tell: impl FnMut(String)) {
     for finding in check() {
         let (name, wanted) = (finding.setting.name, &finding.wanted);
         let Some(now) = &finding.now else {
@@ -133,16 +137,12 @@ pub fn apply(mut tell: impl FnMut(String)) -> Result<(), StartError> {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 tell(format!("left out {name}: this kernel has no {wanted}, nor a module for it"));
             }
-            Err(error) => {
-                tell(format!("cannot set {name} = {wanted} (is {now}): {error}"));
-                forbidden.push(format!("'{name}={wanted}'"));
-            }
+            Err(error) => tell(format!("not allowed to set {name} = {wanted} (is {now}): {error}")),
         }
     }
-    if forbidden.is_empty() {
-        return Ok(());
+    if let Some(command) = remedy(&check()) {
+        tell(format!("what is left, as root on the host itself: {command}"));
     }
-    Err(StartError::host(format!("as root, on the host itself: sysctl -w {}", forbidden.join(" "))))
 }
 
 #[cfg(test)]
