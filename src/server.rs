@@ -24,8 +24,13 @@ pub fn run(resolved: Resolved) -> Result<(), StartError> {
     let options = resolved.options.clone();
     let signals = block_signals()?;
     if options.tune == AtStart::Apply {
-        // Before the sockets are there: they take some settings along from their beginning.
-        tune::apply(|line| tracing::info!("{line}"));
+        // Before the sockets are there: they take some settings along from their beginning. What could not be set, the
+        // banner says.
+        tune::apply(|outcome, line| {
+            if outcome == tune::Outcome::Set {
+                tracing::info!("{line}")
+            }
+        });
     }
     let threads = options.threads.map_or_else(system::granted_threads, usize::from);
     let (choice, reason) = engine::choose(options.engine, threads)?;

@@ -81,7 +81,16 @@ pub fn run(tune: &Tune) -> Result<(), StartError> {
     match (&tune.print, tune.apply) {
         (Some(TuneFile::Sysctl), _) => print!("{SYSCTLS}"),
         (Some(TuneFile::Limits), _) => print!("{LIMITS}"),
-        (None, true) => apply(|line| println!("{line}")),
+        (None, true) => {
+            let mut is_forbidden = false;
+            apply(|outcome, line| {
+                is_forbidden |= outcome == Outcome::Forbidden;
+                println!("{line}");
+            });
+            if let Some(command) = remedy(&check()).filter(|_| is_forbidden) {
+                println!("what is left, as root on the host itself: {command}");
+            }
+        }
         (None, false) => {
             let findings = check();
             print!("{}", table(&findings));
@@ -121,27 +130,36 @@ fn table(findings: &[Finding]) -> String {
     rows.iter().map(line).collect()
 }
 
+/// What became of a setting that differed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Set,
+    /// The kernel, or this network namespace, lacks it.
+    LeftOut,
+    Forbidden,
+}
+
 /// Sets what differs, setting by setting, and tells what became of each.
-pub fn apply(mut tell: impl FnMut(String)) {
+pub fn apply(mut tell: impl FnMut(Outcome, String)) {
     for finding in check() {
         let (name, wanted) = (finding.setting.name, &finding.wanted);
         let Some(now) = &finding.now else {
-            tell(format!("left out {name}: this kernel, or this network namespace, has no such setting"));
+            let line = format!("left out {name}: this kernel, or this network namespace, has no such setting");
+            tell(Outcome::LeftOut, line);
             continue;
         };
         if !finding.differs() {
             continue;
         }
         match system::set_sysctl(name, wanted) {
-            Ok(()) => tell(format!("set {name} = {wanted} (was {now})")),
+            Ok(()) => tell(Outcome::Set, format!("set {name} = {wanted} (was {now})")),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                tell(format!("left out {name}: this kernel has no {wanted}, nor a module for it"));
+                tell(Outcome::LeftOut, format!("left out {name}: this kernel has no {wanted}, nor a module for it"));
             }
-            Err(error) => tell(format!("not allowed to set {name} = {wanted} (is {now}): {error}")),
+            Err(error) => {
+                tell(Outcome::Forbidden, format!("not allowed to set {name} = {wanted} (is {now}): {error}"));
+            }
         }
-    }
-    if let Some(command) = remedy(&check()) {
-        tell(format!("what is left, as root on the host itself: {command}"));
     }
 }
 
