@@ -2,11 +2,12 @@
 //! Resolves flags > `KV_CACHE_*` > `--config FILE` > default. It must not know what the options do.
 
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::io::IsTerminal;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::error::StartError;
 use crate::limits;
@@ -105,9 +106,81 @@ pub struct Options {
     #[arg(long, env = "KV_CACHE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
+    /// Kernel settings that cost speed: tell of them at the start, or first set those that may be set
+    #[arg(long, env = "KV_CACHE_TUNE", value_enum, default_value_t = AtStart::Check)]
+    pub tune: AtStart,
+
     /// Print every option with its value and where that comes from, then exit
     #[arg(long)]
     pub check: bool,
+
+    #[command(subcommand)]
+    pub task: Option<Task>,
+}
+
+/// What else the program does than serve.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Task {
+    /// Hold the kernel's settings against those that a cache wants, or apply them
+    Tune(Tune),
+
+    /// Ask a running server whether it answers; exit code 1 if not
+    Ping {
+        /// IP address and port, or the path of a Unix socket [default: where these options make a server listen]
+        #[arg(value_parser = parse_target)]
+        target: Option<Target>,
+    },
+}
+
+#[derive(Args, Clone, Debug)]
+#[group(multiple = false, required = true)]
+pub struct Tune {
+    /// Print a table of all settings; exit code 1 if any differ
+    #[arg(long)]
+    pub check: bool,
+
+    /// Set those that differ; where that is not allowed, say so
+    #[arg(long)]
+    pub apply: bool,
+
+    /// Print the file for /etc/sysctl.d, or the one for /etc/security/limits.d
+    #[arg(long, value_name = "FILE", value_enum, num_args = 0..=1, default_missing_value = "sysctl")]
+    pub print: Option<TuneFile>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TuneFile {
+    Sysctl,
+    Limits,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AtStart {
+    Check,
+    Apply,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Target::Tcp(address) => write!(f, "{address}"),
+            Target::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+fn parse_target(text: &str) -> Result<Target, String> {
+    if text.contains('/') {
+        return Ok(Target::Unix(text.into()));
+    }
+    text.parse().map(Target::Tcp).map_err(|_| "write it as 127.0.0.1:7171, [::1]:7171 or /path/of/socket".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -197,7 +270,11 @@ pub fn resolve(args: impl IntoIterator<Item = OsString>) -> Result<Request, Star
     let args: Vec<OsString> = args.into_iter().collect();
     let matches = match parse(&args) {
         Ok(matches) => matches,
-        Err(error) if !error.use_stderr() => return Ok(Request::Print(error.render().ansi().to_string())),
+        Err(error) if !error.use_stderr() => {
+            let text = error.render();
+            let is_terminal = std::io::stdout().is_terminal();
+            return Ok(Request::Print(if is_terminal { text.ansi().to_string() } else { text.to_string() }));
+        }
         Err(error) => return Err(option_error(&error)),
     };
     let file = match matches.get_one::<PathBuf>("config") {

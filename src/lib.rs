@@ -5,6 +5,10 @@
 
 pub mod config;
 pub mod server;
+pub mod supervisor;
+pub mod reload;
+pub mod tune;
+pub mod ping;
 
 pub mod engine;
 pub mod session;

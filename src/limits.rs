@@ -119,6 +119,11 @@ pub const SHARD_TICK_MS: u64 = 50;
 /// How long the drain may take after SIGTERM (option `shutdown-timeout`, seconds). Docker kills after 10.
 pub const SHUTDOWN_TIMEOUT_S: u64 = 8;
 
+/// How long `kv-cache ping` waits for a server. Docker's health check and Kubernetes' probes wait a little longer.
+pub const PING_TIMEOUT_MS: u64 = 2_000;
+/// What `kv-cache ping` reads of a reply: two lines, of which an error may repeat a client's text.
+pub const PING_REPLY_MAX_BYTES: usize = 1024;
+
 /// A client's name, and its library's name and version.
 pub const CLIENT_NAME_MAX_BYTES: usize = 1024;
 

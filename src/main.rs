@@ -1,11 +1,11 @@
-//! The thin binary: parse the options, run the server, print errors with their remedy.
+//! The thin binary: parse the options, run what they ask for, print errors with their remedy.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use kv_cache::config::{self, LogLevel, Origin, Request, Resolved};
+use kv_cache::config::{self, LogLevel, Origin, Request, Resolved, Task};
 use kv_cache::error::StartError;
-use kv_cache::server;
+use kv_cache::{ping, server, tune};
 
 /// Of jemalloc, mimalloc and glibc's malloc the one that keeps the memory cap with values of a megabyte: freed memory
 /// goes back to the kernel at once. (`tests/it/memory_cap.rs`; mimalloc held 1.6 times the cap at the peak.)
@@ -40,8 +40,14 @@ fn start() -> Result<(), StartError> {
         print_listing(&resolved);
         return resolved.options.password().map(drop);
     }
-    log_to_stderr(resolved.options.log_level);
-    server::run(resolved)
+    match &resolved.options.task {
+        Some(Task::Tune(tune)) => tune::run(tune),
+        Some(Task::Ping { target }) => ping::run(&resolved.options, target.as_ref()),
+        None => {
+            log_to_stderr(resolved.options.log_level);
+            server::run(resolved)
+        }
+    }
 }
 
 fn print_listing(resolved: &Resolved) {

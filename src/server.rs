@@ -8,20 +8,30 @@ use nix::sys::signal::{SigSet, Signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::command::Table;
-use crate::config::{Options, Resolved};
+use crate::config::{AtStart, Options, Resolved};
 use crate::engine::{self, Choice, Seat, listener};
 use crate::error::StartError;
 use crate::limits;
+use crate::reload::Applied;
 use crate::shared::{EngineReport, Plan, Shared};
-use crate::system;
 use crate::units::human;
+use crate::{supervisor, system, tune};
 
 /// Runs the server until it has drained after SIGTERM, SIGINT or SHUTDOWN.
 pub fn run(resolved: Resolved) -> Result<(), StartError> {
     let begun = Instant::now();
     end_on_panic();
-    let options = resolved.options;
+    let options = resolved.options.clone();
     let signals = block_signals()?;
+    if options.tune == AtStart::Apply {
+        // Before the sockets are there: they take some settings along from their beginning. What could not be set, the
+        // banner says.
+        tune::apply(|outcome, line| {
+            if outcome == tune::Outcome::Set {
+                tracing::info!("{line}")
+            }
+        });
+    }
     let threads = options.threads.map_or_else(system::granted_threads, usize::from);
     let (choice, reason) = engine::choose(options.engine, threads)?;
     let (tcp, tcp_port) = listener::bind_tcp(&options.bind, options.port, threads, options.tcp_backlog)?;
@@ -59,7 +69,9 @@ pub fn run(resolved: Resolved) -> Result<(), StartError> {
     let report = await_cores(&choice, reason, reported.iter().take(threads))?;
     shared.engine.set(report).expect("set once, here");
     announce(&shared, &cores, begun);
-    watch_signals(signals, shared.clone(), drain);
+    supervisor::ready(&status(&shared));
+    supervisor::feed_watchdog(shared.clone());
+    watch_signals(signals, shared.clone(), Applied::new(resolved, &shared), drain);
     for handle in handles {
         handle.join().expect("a panicking core ends the process");
     }
@@ -193,8 +205,12 @@ fn announce(shared: &Shared, cores: &[usize], begun: Instant) {
         human(shared.granted_bytes),
         human(shared.settings.largest_value_bytes.load(Relaxed) as u64)
     );
-    for costly in system::costly_settings(options.tcp_backlog) {
-        println!("  costs speed        {costly}");
+    let findings = tune::check();
+    for cost in findings.iter().filter_map(tune::Finding::cost) {
+        println!("  kernel setting     {cost}");
+    }
+    if let Some(command) = tune::remedy(&findings) {
+        println!("  as root, on host   {command}");
     }
     if engine.name == "epoll" && options.engine != crate::config::Engine::Epoll {
         tracing::warn!("running on epoll: {}", engine.reason);
@@ -207,26 +223,45 @@ fn announce(shared: &Shared, cores: &[usize], begun: Instant) {
     }
 }
 
+/// One line for the service manager.
+fn status(shared: &Shared) -> String {
+    let engine = shared.engine.get().expect("set before");
+    format!("serving on port {} with {} cores on {}", shared.tcp_port, shared.cores, engine.name)
+}
+
 /// Signals are handled by one thread; every other one is started with them blocked.
 fn block_signals() -> Result<SigSet, StartError> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGHUP);
     signals.thread_block().map_err(|error| StartError::host(format!("cannot block signals: {error}")))?;
     Ok(signals)
 }
 
-/// The first signal drains, the second ends the process at once.
-fn watch_signals(signals: SigSet, shared: Arc<Shared>, drain: watch::Sender<bool>) {
+/// SIGHUP reads the options again. The first other signal drains, the second ends the process at once.
+fn watch_signals(signals: SigSet, shared: Arc<Shared>, mut applied: Applied, drain: watch::Sender<bool>) {
     std::thread::spawn(move || {
-        if let Ok(signal) = signals.wait() {
-            tracing::info!("{signal}: answering what was accepted, then ending; a second signal ends at once");
-            shared.draining.store(true, Relaxed);
-            let _ = drain.send(true);
-        }
-        if let Ok(signal) = signals.wait() {
-            tracing::warn!("{signal} again: ending at once");
-            std::process::exit(1);
+        while let Ok(signal) = signals.wait() {
+            let is_draining = shared.draining.load(Relaxed);
+            match signal {
+                Signal::SIGHUP if is_draining => {}
+                Signal::SIGHUP => {
+                    supervisor::reloading();
+                    applied.reload(&shared);
+                    supervisor::ready(&status(&shared));
+                }
+                _ if is_draining => {
+                    tracing::warn!("{signal} again: ending at once");
+                    std::process::exit(1);
+                }
+                _ => {
+                    tracing::info!("{signal}: answering what was accepted, then ending; a second signal ends at once");
+                    supervisor::stopping();
+                    shared.draining.store(true, Relaxed);
+                    let _ = drain.send(true);
+                }
+            }
         }
     });
 }

@@ -30,6 +30,8 @@ pub struct Shared {
     pub options: Options,
     /// Set once the engine has been chosen.
     pub engine: OnceLock<EngineReport>,
+    /// One for each core, which counts it up twice a second: one that stands still is stuck.
+    pub heartbeats: Box<[AtomicU64]>,
     /// True from SIGTERM on: no new connections, what was accepted is answered.
     pub draining: AtomicBool,
 }
@@ -106,6 +108,7 @@ impl Shared {
             descriptors: plan.descriptors,
             cores,
             engine: OnceLock::new(),
+            heartbeats: (0..cores).map(|_| AtomicU64::new(0)).collect(),
             draining: AtomicBool::new(false),
             options,
         };

@@ -1,8 +1,9 @@
-//! What the host is and grants: cores, memory, descriptors, and the kernel settings that cost speed. Linux's files
+//! What the host is and grants: cores, memory, descriptors, the kernel's settings. Linux's files
 //! only; it must not know the server.
 
 use std::fs;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -104,26 +105,22 @@ pub fn os_release() -> String {
 
 /// A number from /proc/sys, if this host has it.
 pub fn sysctl(name: &str) -> Option<i64> {
-    let path = Path::new("/proc/sys").join(name.replace('.', "/"));
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+    sysctl_text(name)?.parse().ok()
 }
 
-/// The settings of this host that cost speed, each with its remedy.
-pub fn costly_settings(backlog: u32) -> Vec<String> {
-    let mut found = Vec::new();
-    if let Some(somaxconn) = sysctl("net.core.somaxconn").filter(|max| *max < backlog as i64) {
-        found.push(format!(
-            "net.core.somaxconn is {somaxconn}: a burst of connections beyond it is dropped; sysctl -w net.core.somaxconn={backlog}"
-        ));
-    }
-    if sysctl("net.ipv4.tcp_slow_start_after_idle") == Some(1) {
-        found.push(
-            "net.ipv4.tcp_slow_start_after_idle is 1: large replies start slowly after a pause; \
-             sysctl -w net.ipv4.tcp_slow_start_after_idle=0"
-                .to_owned(),
-        );
-    }
-    found
+/// What stands in /proc/sys, its parts separated by single spaces.
+pub fn sysctl_text(name: &str) -> Option<String> {
+    let text = fs::read_to_string(sysctl_path(name)).ok()?;
+    Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+pub fn set_sysctl(name: &str, value: &str) -> std::io::Result<()> {
+    // Not `fs::write`, which would try to create a file that is not there.
+    fs::OpenOptions::new().write(true).open(sysctl_path(name))?.write_all(value.as_bytes())
+}
+
+fn sysctl_path(name: &str) -> PathBuf {
+    Path::new("/proc/sys").join(name.replace('.', "/"))
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ mod string;
 pub mod tracking;
 pub mod transaction;
 
+pub use server::configure;
+
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -227,6 +227,13 @@ fn set_parameter(shared: &Shared, held: &mut Held, name: &[u8], value: &[u8]) ->
     result.map_err(|reason| format!("ERR CONFIG SET failed (possibly related to argument '{shown}') - {reason}"))
 }
 
+/// What CONFIG SET does, for whoever else may change a setting.
+pub fn configure(shared: &Shared, name: &str, value: &str) -> Result<(), String> {
+    let parameter = PARAMETERS.iter().find(|parameter| parameter.name == name);
+    let set = parameter.and_then(|parameter| parameter.set).ok_or("it cannot change while the server runs")?;
+    set(shared, &mut shared.keyspace.hold(), value)
+}
+
 fn config_resetstat(call: &mut Call) -> Result<(), Stop> {
     call.shared.stats.iter().for_each(stats::CoreStats::reset);
     call.reply.ok();

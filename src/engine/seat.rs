@@ -227,6 +227,7 @@ async fn tend_connections<T: Transport>(transport: Rc<T>) {
     let desk = transport.desk();
     loop {
         tokio::time::sleep(Duration::from_millis(limits::JANITOR_PERIOD_MS)).await;
+        desk.links.shared.heartbeats[desk.links.index].fetch_add(1, Relaxed);
         desk.now.set(clock::now());
         desk.roster.close_overdue(&desk.links.shared, desk.stats(), desk.now());
         transport.reclaim();

@@ -21,6 +21,7 @@
 //! | input that is meant to hurt | `malicious` |
 //! | signals, SHUTDOWN, the drain | `drain` |
 //! | flags, environment, file, banner, ports | `options` |
+//! | tune, ping, reload, the service manager | `operations` |
 //! | the Unix socket | `unix_socket` |
 //! | hosts that forbid io_uring or locked memory | `engine_fallback` |
 //!
@@ -48,6 +49,7 @@ mod linearizability;
 mod malicious;
 mod memory_cap;
 mod monitor;
+mod operations;
 mod options;
 mod pipelines;
 mod strings;

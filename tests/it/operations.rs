@@ -1,0 +1,200 @@
+//! What an operator and a service manager do: tune, ping, reload by SIGHUP, systemd's notify protocol and watchdog.
+
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use nix::sys::ptrace;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::harness::{Engine, Server, command, on_both_engines, run_to_end, temporary, wait_until};
+
+on_both_engines!(the_service_manager_hears_of_everything, a_core_that_is_stuck_starves_the_watchdog);
+
+/// One of the program's other tasks.
+fn task(words: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kv-cache"));
+    command.args(words);
+    run_to_end(command)
+}
+
+#[test]
+fn tune_prints_the_files_of_the_tree() {
+    let file = |name: &str| std::fs::read_to_string(format!("{}/sysctl/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    assert_eq!(task(&["tune", "--print"]), (Some(0), file("60-kv-cache.conf"), String::new()));
+    assert_eq!(task(&["tune", "--print", "limits"]).1, file("limits.conf"));
+    let (code, _, stderr) = task(&["tune"]);
+    assert!(code == Some(2) && stderr.contains("--apply"), "{stderr}");
+}
+
+#[test]
+fn tune_says_what_of_this_host_differs() {
+    let (code, table, stderr) = task(&["tune", "--check"]);
+    let differing = table.lines().filter(|line| line.starts_with("differs")).count();
+    assert!(table.lines().count() > 10, "{table}");
+    match differing {
+        0 => assert_eq!(code, Some(0), "{stderr}"),
+        _ => assert!(code == Some(1) && stderr.contains(&format!("{differing} settings differ")), "{stderr}"),
+    }
+    let server = Server::with(Engine::Epoll, &[]);
+    let costs = || server.stdout().lines().filter(|line| line.contains("kernel setting")).count();
+    wait_until("a line for each setting that differs", || costs() == differing);
+}
+
+#[test]
+fn ping_finds_the_server_by_its_options() {
+    let socket = temporary("ping.sock");
+    let path = socket.to_str().unwrap();
+    let server = Server::with(Engine::Epoll, &["--requirepass=hush", "--unixsocket", path]);
+    let (address, port) = (server.address().to_string(), format!("--port={}", server.port()));
+    let cases: [(&[&str], &str); 4] = [
+        (&[&port, "--requirepass=hush", "ping"], "answers, in "),
+        (&["--requirepass=hush", "ping", path], "answers, in "),
+        (&["ping", &address], "lives, but says: NOAUTH"),
+        (&["--requirepass=wrong", "ping", &address], "lives, but says: NOAUTH"),
+    ];
+    for (words, expect) in cases {
+        let (code, stdout, stderr) = task(words);
+        assert!(code == Some(0) && stdout.contains(expect), "{words:?}: {stdout}{stderr}");
+    }
+    drop(server);
+    let (code, _, stderr) = task(&["ping", &address]);
+    assert!(code == Some(1) && stderr.contains("does not answer"), "{stderr}");
+    assert!(task(&["ping", "somewhere"]).2.contains("127.0.0.1:7171"));
+}
+
+/// It must not be restarted for that.
+#[test]
+fn ping_calls_a_server_that_is_full_alive() {
+    let server = Server::with(Engine::Epoll, &["--maxclients=1"]);
+    let mut only = server.client();
+    only.check("PING", "+PONG\r\n");
+    let (code, stdout, stderr) = task(&["ping", &server.address().to_string()]);
+    assert!(code == Some(0) && stdout.contains("lives, but says: ERR max number of clients"), "{stdout}{stderr}");
+}
+
+#[test]
+fn ping_gives_up_on_a_server_that_says_nothing() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (code, _, stderr) = task(&["ping", &silent.local_addr().unwrap().to_string()]);
+    assert!(code == Some(1) && stderr.contains("no reply within"), "{stderr}");
+}
+
+#[test]
+fn sighup_applies_what_can_change_and_says_what_cannot() {
+    let path = temporary("reload.toml");
+    let write = |text: &str| std::fs::write(&path, text).unwrap();
+    write("timeout = 11\nmaxmemory = \"300mb\"\nmax-value = \"100mb\"\ntcp-backlog = 100\n");
+    // What stands last wins, so that the file's maxmemory counts: the harness gives a flag.
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kv-cache"));
+    command.args(["--port=0", "--threads=2", "--config", path.to_str().unwrap()]);
+    let server = Server::spawn(command);
+    let setting = |name: &str| server.client().call(&["CONFIG", "GET", name]).elements()[1].text();
+    assert_eq!((setting("timeout"), setting("maxmemory")), ("11".into(), (300 << 20).to_string()));
+    server.client().call(&["CONFIG", "SET", "tcp-keepalive", "77"]);
+
+    write(
+        "timeout = 12\nmaxmemory = \"400mb\"\nmaxmemory-policy = \"noeviction\"\nmax-value = \"20mb\"\n\
+         maxclients = 99\nclient-query-limit = \"50mb\"\ntcp-backlog = 101\n",
+    );
+    server.signal(Signal::SIGHUP);
+    wait_until("the last of the changes", || server.stderr().contains("tcp-backlog stays 100; 101 takes a restart"));
+    for (name, value) in [
+        ("timeout", "12"),
+        ("maxmemory", "419430400"),
+        ("maxmemory-policy", "noeviction"),
+        ("proto-max-bulk-len", "20971520"),
+        ("maxclients", "99"),
+        ("client-query-buffer-limit", "52428800"),
+        ("tcp-keepalive", "77"),
+    ] {
+        assert_eq!(setting(name), value, "{name}: {}", server.stderr());
+    }
+
+    // A mistake in the file changes nothing; a value that cannot be is named.
+    write("timeout = 13\nmaxmemory = \"lots\"\n");
+    server.signal(Signal::SIGHUP);
+    wait_until("the refusal", || server.stderr().contains("nothing reloaded: "));
+    assert_eq!(setting("timeout"), "12");
+    write("timeout = 13\nmaxmemory = \"900000gb\"\nrequirepass = \"hush\"\n");
+    server.signal(Signal::SIGHUP);
+    wait_until("the password", || server.stderr().contains("reloaded: the password"));
+    assert!(server.stderr().contains("maxmemory stays 400mb"), "{}", server.stderr());
+    assert!(!server.stderr().contains("hush"));
+    let mut client = server.client();
+    client.check("PING", "-NOAUTH Authentication required.\r\n");
+    client.call(&["AUTH", "hush"]);
+    assert_eq!(client.call(&["CONFIG", "GET", "timeout"]).elements()[1].text(), "13");
+    std::fs::remove_file(&path).unwrap();
+}
+
+/// A service manager with a socket of its own.
+struct Manager {
+    socket: UnixDatagram,
+    path: std::path::PathBuf,
+}
+
+impl Manager {
+    fn new() -> Manager {
+        let path = temporary("notify.sock");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
+        Manager { socket, path }
+    }
+
+    fn start(&self, engine: Engine, watchdog_usec: &str) -> Server {
+        let mut command = command(&[engine.flag()]);
+        command.env("NOTIFY_SOCKET", &self.path).env("WATCHDOG_USEC", watchdog_usec);
+        Server::spawn(command)
+    }
+
+    /// The next message, if there is one.
+    fn message(&self) -> Option<String> {
+        let mut buffer = [0; 512];
+        let length = self.socket.recv(&mut buffer).ok()?;
+        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    }
+
+    fn wait_for(&self, text: &str) {
+        wait_until(text, || self.message().is_some_and(|message| message.contains(text)));
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn the_service_manager_hears_of_everything(engine: Engine) {
+    let manager = Manager::new();
+    let mut server = manager.start(engine, "2000000");
+    manager.wait_for("READY=1");
+    manager.wait_for("WATCHDOG=1");
+    server.signal(Signal::SIGHUP);
+    manager.wait_for("RELOADING=1\nMONOTONIC_USEC=");
+    manager.wait_for("READY=1\nSTATUS=serving on port ");
+    manager.wait_for("WATCHDOG=1");
+    server.signal(Signal::SIGTERM);
+    manager.wait_for("STOPPING=1");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+fn a_core_that_is_stuck_starves_the_watchdog(engine: Engine) {
+    let manager = Manager::new();
+    let server = manager.start(engine, "2000000");
+    manager.wait_for("WATCHDOG=1");
+    // One thread stands still, the others run: only a debugger can do that from outside.
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+    let is_core_1 = |path: &std::path::Path| std::fs::read_to_string(path.join("comm")).unwrap().trim() == "core-1";
+    let thread = tasks.map(|entry| entry.unwrap().path()).find(|path| is_core_1(path)).unwrap();
+    let thread = Pid::from_raw(thread.file_name().unwrap().to_str().unwrap().parse().unwrap());
+    ptrace::seize(thread, ptrace::Options::empty()).unwrap();
+    ptrace::interrupt(thread).unwrap();
+    wait_until("the error", || server.stderr().contains("core 1 has stood still"));
+    // What was fed before it stood still is read; then it moves again, and only now there is more.
+    while manager.message().is_some() {}
+    nix::sys::wait::waitpid(thread, Some(nix::sys::wait::WaitPidFlag::__WALL)).unwrap();
+    ptrace::detach(thread, None).unwrap();
+    manager.wait_for("WATCHDOG=1");
+}
