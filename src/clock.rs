@@ -1,6 +1,7 @@
-//! The time, read once for each turn of work and passed down as an argument. It must not be read anywhere else.
+//! The time, read once for each turn of work and passed down as an argument; beside it, moments for measuring how long
+//! something takes. Neither is read anywhere else.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the Unix epoch.
 pub type UnixMillis = u64;
@@ -13,6 +14,11 @@ pub fn now() -> UnixMillis {
 pub fn now_micros() -> (u64, u32) {
     let elapsed = since_epoch();
     (elapsed.as_secs(), elapsed.subsec_micros())
+}
+
+/// A moment, for `timing.rs`.
+pub fn tick() -> Instant {
+    Instant::now()
 }
 
 fn since_epoch() -> std::time::Duration {

@@ -58,6 +58,11 @@ impl Keyspace {
         more
     }
 
+    /// What the shards hold of memory, asked one after the other: nobody waits for more than one.
+    pub fn used_bytes(&self) -> u64 {
+        (0..self.shards.len()).map(|shard| self.lock(shard, 0).used_bytes()).sum()
+    }
+
     fn lock(&self, shard: usize, actor: u64) -> Guard<'_> {
         let mut guard = self.shards[shard].0.lock().expect("a panicking core ends the process");
         guard.act_for(actor);
@@ -69,9 +74,15 @@ impl Keyspace {
 pub struct Totals {
     /// Items and expiring items of each database.
     pub databases: [(usize, usize); DATABASES],
+    /// The sums of the expiring items' times.
+    pub expiry_sums: [u128; DATABASES],
     pub used_bytes: u64,
+    /// Keys and values alone.
+    pub dataset_bytes: u64,
     pub evicted: u64,
     pub expired: u64,
+    /// How long what was evicted of late had been idle: the shards' figures, each by its part of the evictions.
+    pub eviction_age_millis: u64,
 }
 
 /// The keyspace during one turn: the only way to a shard. The lock of the last shard used is kept, for the run of
@@ -160,17 +171,22 @@ impl<'k> Held<'k> {
     /// The totals over all shards, of one moment.
     pub fn totals(&mut self) -> Totals {
         let mut totals = Totals::default();
+        let mut ages = 0;
         self.all().each(|shard| {
             for (database, (items, expiring)) in totals.databases.iter_mut().enumerate() {
                 let own = shard.len_of(database as u8);
                 *items += own.0;
                 *expiring += own.1;
+                totals.expiry_sums[database] += shard.expiry_sum_of(database as u8);
             }
-            totals.used_bytes += shard.used_bytes();
-            let ShardStats { evicted, expired, .. } = shard.stats();
+            let ShardStats { evicted, expired, eviction_age_millis, used_bytes, dataset_bytes, .. } = shard.stats();
+            totals.used_bytes += used_bytes;
+            totals.dataset_bytes += dataset_bytes;
             totals.evicted += evicted;
             totals.expired += expired;
+            ages += evicted as u128 * eviction_age_millis as u128;
         });
+        totals.eviction_age_millis = ages.checked_div(totals.evicted as u128).unwrap_or(0) as u64;
         totals
     }
 

@@ -33,6 +33,25 @@ pub const TURN_REQUESTS_MAX: usize = 1024;
 /// Arguments that are parsed ahead together; a batch ends early rather than hold more.
 pub const BATCH_ARGUMENTS_MAX: usize = 1024;
 
+/// Commands with more arguments are timed by themselves, see `timing.rs`.
+pub const QUICK_ARGUMENTS_MAX: usize = 16;
+
+/// When commands slower than this are to be noted, each is timed by itself: a batch of quick ones takes about as long.
+pub const TIMED_TOGETHER_MIN_NANOS: u64 = 1_000_000;
+
+/// The slow log: entries unless CONFIG SET says otherwise, the most that it may say, and what of a command's arguments
+/// an entry keeps. Redis keeps as much of each.
+pub const SLOWLOG_LEN: usize = 128;
+pub const SLOWLOG_LEN_MAX: usize = 1024;
+pub const SLOWLOG_ARGUMENTS_MAX: usize = 32;
+pub const SLOWLOG_ARGUMENT_MAX_BYTES: usize = 128;
+
+/// Seconds that the history of one latency event goes back over, those in which nothing happened not counted.
+pub const LATENCY_HISTORY_MAX: usize = 160;
+
+/// Codes of errors that are counted apart. Redis has this bound, too.
+pub const ERROR_CODES_MAX: usize = 128;
+
 /// Bytes in a request line or an inline command: `too big ... string`, then close. Redis's PROTO_INLINE_MAX_SIZE.
 pub const INLINE_MAX_BYTES: usize = 64 * KIB;
 

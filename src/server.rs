@@ -41,7 +41,7 @@ pub fn run(resolved: Resolved) -> Result<(), StartError> {
     };
     let plan = plan(options, &choice, threads, tcp_port)?;
     let buffers = plan.registered_buffers;
-    let shared = Arc::new(Shared::new(plan, Table::get().rows().len()));
+    let shared = Arc::new(Shared::new(plan, Table::get().names().len()));
 
     let (drain, draining) = watch::channel(false);
     let (inboxes, outboxes): (Vec<_>, Vec<_>) =

@@ -7,18 +7,19 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::clients::{Charge, Client};
+use crate::clients::{Charge, Client, Paused};
 use crate::clock::UnixMillis;
 use crate::command::tracking::Tracking;
 use crate::command::transaction::{Transaction, Watching};
-use crate::command::{Call, Command, Table};
+use crate::command::{self, Call, Found, Table};
 use crate::error::Stop;
 use crate::keyspace::Held;
 use crate::limits;
 use crate::resp::parser::{Args, Bounds, Parsed, Parser, ProtocolError};
-use crate::resp::reply::{Protocol, Reply};
+use crate::resp::reply::{Mark, Protocol, Reply};
 use crate::shared::Shared;
 use crate::stats::CoreStats;
+use crate::timing::Timing;
 
 /// What the engine does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,9 +71,17 @@ struct Request {
     /// Where it starts and ends in the input.
     start: usize,
     end: usize,
-    row: Option<(usize, &'static Command)>,
+    found: Option<Found>,
     /// Of its first key; 0 without one.
     hash: u64,
+}
+
+impl Batch {
+    /// Request `at` is timed by itself.
+    fn is_slow(&self, at: usize) -> bool {
+        let request = &self.requests[at];
+        request.found.is_some_and(|(_, row)| !row.is_quick(request.to - request.from))
+    }
 }
 
 /// What commands know and change of the connection they run for.
@@ -87,8 +96,22 @@ pub struct Standing {
     pub watching: Watching,
     /// CLIENT TRACKING is on.
     pub tracking: Option<Box<Tracking>>,
+    pub replies: Replies,
+    /// What it reads does not count as used.
+    pub no_touch: bool,
     /// The last reply is being written.
     pub closing: bool,
+}
+
+/// Which replies a client wants: CLIENT REPLY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replies {
+    All,
+    None,
+    /// The next one is left out.
+    SkipNext,
+    /// The one that is being written is left out.
+    Skip,
 }
 
 pub struct Session {
@@ -111,6 +134,8 @@ impl Session {
             standing: Standing {
                 authenticated: !shared.settings.needs_password(),
                 protocol: Protocol::Resp2,
+                replies: Replies::All,
+                no_touch: false,
                 closing: false,
                 db: 0,
                 transaction: None,
@@ -273,7 +298,8 @@ impl Session {
                 (None, None) => None,
             };
             if let Some(next) = next {
-                if next != Next::Receive && !matches!(stopped, Some(Next::Yield) if !self.args.is_empty()) {
+                let keeps = matches!(stopped, Some(Next::Yield | Next::Pause)) && !self.args.is_empty();
+                if next != Next::Receive && !keeps {
                     // Requests that were parsed ahead are parsed again; a request that is kept waits in `args`.
                     self.parser.rewind(done);
                     self.args.clear();
@@ -305,7 +331,7 @@ impl Session {
             match self.parser.next(input, &bounds, &mut batch.args) {
                 Ok(Parsed::Request) => {
                     let (to, end) = (batch.args.len(), self.parser.pos());
-                    batch.requests.push(Request { from, to, start, end, row: None, hash: 0 });
+                    batch.requests.push(Request { from, to, start, end, found: None, hash: 0 });
                     start = end;
                 }
                 Ok(Parsed::Incomplete) => {
@@ -359,61 +385,141 @@ impl Session {
         let stats = &shared.stats[*index];
         let mut held = shared.keyspace.hold_for(self.standing.client.id);
         look_ahead(input, batch, self.standing.db, &mut held);
-        let output_limit = shared.settings.output_limit_bytes.load(Relaxed);
-        for at in 0..batch.requests.len() {
-            let Request { from, to, start, end, row, hash } = batch.requests[at];
-            if from == to {
-                *done = end;
-                continue;
+        if self.standing.client.paused.load(Relaxed) {
+            self.standing.client.paused.store(false, Relaxed);
+        }
+        let mut timing = Timing::start(shared, stats);
+        let is_exact = timing.is_exact();
+        let mut lap = |this: &Session, upto: usize| {
+            let place = |at: usize| batch.requests[at].found.map(|(place, _)| place);
+            if let Some(slow) = timing.lap(upto, place) {
+                let Request { from, to, found, .. } = batch.requests[slow.first];
+                command::slowlog::note(shared, now, &this.standing, found, batch.args.view(input, from, to), &slow);
             }
-            let args = batch.args.view(input, from, to);
-            let mut call =
-                Call { args, hash, now, held: &mut held, reply, standing: &mut self.standing, shared, stats };
-            let outcome = match row {
-                Some((place, row)) => {
-                    stats.calls[place].add(1);
-                    call.standing.client.last_command.store(place as u16 + 1, Relaxed);
-                    call.run(row).inspect_err(|_| stats.failed_calls[place].add(1))
+        };
+        let mut run = Run { shared, stats, batch, held, input, now, reply };
+        let mut at = 0;
+        let ended = loop {
+            if at == batch.requests.len() {
+                break None;
+            }
+            let alone = is_exact || batch.is_slow(at);
+            if alone {
+                lap(self, at);
+            }
+            match self.run_request(&mut run, at) {
+                Ok(next) => {
+                    *done = batch.requests[at].end;
+                    at += 1;
+                    if alone {
+                        lap(self, at);
+                    }
+                    if next.is_some() {
+                        break next;
+                    }
                 }
-                None if is_web_request(args.get(0)) => {
-                    stats.protocol_errors.add(1);
-                    return Some(Next::Close);
-                }
-                None => Err(call.refuse_unknown()),
-            };
-            match outcome {
-                Ok(()) => {}
-                Err(Stop::Error(text)) => {
-                    stats.errors.add(1);
-                    reply.error(&text);
-                }
-                Err(Stop::Retry) => {
+                Err(wait) => {
                     // Its streamed arguments are no longer in the input: keep them all, as they are.
+                    let Request { from, to, start, end, .. } = batch.requests[at];
                     self.args = batch.args.keep(from, to, start);
                     self.parser.hold(end);
                     *done = start;
-                    return Some(Next::Yield);
+                    break Some(wait);
                 }
             }
-            stats.commands.add(1);
-            *done = end;
-            if self.standing.closing || self.standing.client.is_killed() {
-                return Some(Next::Close);
+        };
+        lap(self, at);
+        ended
+    }
+
+    /// Runs one request. `Err` if it must run again, after this.
+    fn run_request(&mut self, run: &mut Run, at: usize) -> Result<Option<Next>, Next> {
+        let Run { shared, stats, batch, reply, now, .. } = run;
+        let Request { from, to, found, hash, .. } = batch.requests[at];
+        if from == to {
+            return Ok(None);
+        }
+        let args = batch.args.view(run.input, from, to);
+        if let (Some(paused), Some((_, row))) = (shared.clients.pause.at(*now), found)
+            && (paused == Paused::All || row.may_write())
+            && !shared.draining.load(Relaxed)
+        {
+            self.standing.client.paused.store(true, Relaxed);
+            return Err(Next::Pause);
+        }
+        let quiet = self.standing.replies != Replies::All;
+        if quiet && self.standing.replies == Replies::SkipNext {
+            self.standing.replies = Replies::Skip;
+        }
+        let before = quiet.then(|| reply.mark());
+        let standing = &mut self.standing;
+        let held = &mut run.held;
+        let mut call = Call { args, hash, now: *now, held, reply, standing, shared, stats };
+        let outcome = match found {
+            Some(found) => call.run(found),
+            None if is_web_request(args.get(0)) => {
+                stats.protocol_errors.add(1);
+                return Ok(Some(Next::Close));
             }
-            let replies = self.queued + reply.len();
-            if replies > self.reply_room {
-                // A turn may ask for far more than it has sent: each step of the replies must find its room.
-                reply.cut();
-                let more = (replies - self.reply_room).next_multiple_of(limits::CLIENT_MEMORY_STEP_BYTES);
-                if replies > output_limit || !self.charge.extend_with_replies(&shared.clients, more) {
-                    stats.output_waits.add(1);
-                    return Some(Next::Drain);
-                }
-                self.reply_room += more;
+            None => Err(call.refuse_unknown()),
+        };
+        match outcome {
+            Ok(()) => {}
+            Err(Stop::Error(text)) => {
+                stats.note_error(&text);
+                reply.error(&text);
             }
+            Err(Stop::Retry) => return Err(Next::Yield),
+        }
+        if let Some(mark) = before {
+            self.leave_out(reply, mark);
+        }
+        stats.commands.add(1);
+        if self.standing.closing || self.standing.client.is_killed() {
+            return Ok(Some(Next::Close));
+        }
+        Ok(self.make_way(run))
+    }
+
+    /// After a command for a client that does not want all replies.
+    fn leave_out(&mut self, reply: &mut Reply, mark: Mark) {
+        match self.standing.replies {
+            Replies::All | Replies::SkipNext => {}
+            Replies::None => reply.rewind(mark),
+            Replies::Skip => {
+                reply.rewind(mark);
+                self.standing.replies = Replies::All;
+            }
+        }
+    }
+
+    /// Ends the turn when the replies find no room.
+    fn make_way(&mut self, run: &mut Run) -> Option<Next> {
+        let replies = self.queued + run.reply.len();
+        if replies > self.reply_room {
+            // A turn may ask for far more than it has sent: each step of the replies must find its room.
+            run.reply.cut();
+            let more = (replies - self.reply_room).next_multiple_of(limits::CLIENT_MEMORY_STEP_BYTES);
+            let output_limit = run.shared.settings.output_limit_bytes.load(Relaxed);
+            if replies > output_limit || !self.charge.extend_with_replies(&run.shared.clients, more) {
+                run.stats.output_waits.add(1);
+                return Some(Next::Drain);
+            }
+            self.reply_room += more;
         }
         None
     }
+}
+
+/// What the requests of one batch run with.
+struct Run<'r, 'k> {
+    shared: &'k Shared,
+    stats: &'r CoreStats,
+    batch: &'r Batch,
+    held: Held<'k>,
+    input: &'r [u8],
+    now: UnixMillis,
+    reply: &'r mut Reply,
 }
 
 /// Looks up each request's row and hashes its first key, then starts fetching the memory that the look-ups will
@@ -426,8 +532,8 @@ fn look_ahead(input: &[u8], batch: &mut Batch, db: u8, held: &mut Held) {
         if args.is_empty() {
             continue;
         }
-        request.row = table.find(args.get(0));
-        if let Some((_, row)) = request.row
+        request.found = table.lookup(args);
+        if let Some((_, row)) = request.found
             && row.keys.first > 0
             && args.len() > row.keys.first as usize
         {

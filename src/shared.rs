@@ -8,15 +8,21 @@ use crate::clients::Clients;
 use crate::clock::{self, UnixMillis};
 use crate::config::Options;
 use crate::keyspace::{Held, Keyspace};
+use crate::latency::Latency;
 use crate::limits;
+use crate::rates::{Rates, Sample};
 use crate::shard::Policy;
-use crate::stats::CoreStats;
+use crate::slowlog::SlowLog;
+use crate::stats::{self, CoreStats};
 
 pub struct Shared {
     pub keyspace: Keyspace,
     pub clients: Clients,
     pub stats: Box<[CoreStats]>,
     pub settings: Settings,
+    pub slowlog: SlowLog,
+    pub latency: Latency,
+    pub rates: Rates,
     pub started: UnixMillis,
     /// 40 hex digits, new at each start: clients tell a restart by it.
     pub run_id: String,
@@ -101,6 +107,9 @@ impl Shared {
                 registered_bytes,
                 password: RwLock::new(plan.password),
             },
+            slowlog: SlowLog::default(),
+            latency: Latency::default(),
+            rates: Rates::default(),
             started: clock::now(),
             run_id: run_id(),
             tcp_port: plan.tcp_port,
@@ -138,6 +147,27 @@ impl Shared {
     pub fn set_policy(&self, held: &mut Held, policy: Policy) {
         *self.settings.policy.lock().expect("a panicking core ends the process") = policy;
         held.set_policy(policy);
+    }
+
+    /// What counts against the memory cap, given what the shards use.
+    pub fn used_bytes(&self, shards: u64) -> u64 {
+        shards + self.clients.memory.used_bytes() as u64 + self.settings.registered_bytes as u64
+    }
+
+    /// Twice a second, by one core.
+    pub fn sample(&self, now: UnixMillis) {
+        self.rates.add(Sample {
+            at: now,
+            commands: stats::total(&self.stats, |core| &core.commands),
+            input_bytes: stats::total(&self.stats, |core| &core.net_input_bytes),
+            output_bytes: stats::total(&self.stats, |core| &core.net_output_bytes),
+        });
+        self.rates.peak(self.used_bytes(self.keyspace.used_bytes()));
+    }
+
+    /// Where Unix clients come from, as CLIENT LIST shows it.
+    pub fn unix_path(&self) -> String {
+        self.options.unixsocket.as_ref().map_or(String::new(), |path| path.display().to_string())
     }
 
     /// The most that one reply may hold beside shared values.

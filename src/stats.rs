@@ -1,23 +1,46 @@
 //! Counters, one set per core: each is written by its own core alone and summed only when someone asks.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, OnceLock};
 
-/// A count with one writer; readers on other cores see it a moment later.
+pub use crate::counter::Counter;
+use crate::histogram::{Histogram, Sum};
+use crate::limits;
+
+/// What one core counts of one command.
 #[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
+#[repr(align(64))]
+pub struct CallStats {
+    /// Those that ended in an error included.
+    pub calls: Counter,
+    pub failed: Counter,
+    /// Refused before they ran: the wrong number of arguments, no authentication.
+    pub rejected: Counter,
+    /// What all calls took together, those within scripts excepted.
+    pub nanos: Counter,
+    /// How many calls that is the time of.
+    pub timed: Counter,
+    /// Made when the command is first used.
+    times: OnceLock<Histogram>,
+}
 
-impl Counter {
-    /// Only the owning core calls this: a plain load and store, no locked instruction.
-    pub fn add(&self, n: u64) {
-        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
-    }
-
-    pub fn get(&self) -> u64 {
-        self.0.load(Relaxed)
+impl CallStats {
+    /// `count` calls took `nanos` each. `spread`: note how the times are spread, too.
+    pub fn took(&self, nanos: u64, count: u64, spread: bool) {
+        self.nanos.add(nanos * count);
+        self.timed.add(count);
+        if spread {
+            self.times.get_or_init(Histogram::default).record(nanos, count);
+        }
     }
 
     fn reset(&self) {
-        self.0.store(0, Relaxed);
+        [&self.calls, &self.failed, &self.rejected, &self.nanos, &self.timed].into_iter().for_each(Counter::reset);
+        self.reset_times();
+    }
+
+    pub fn reset_times(&self) {
+        self.times.get().inspect(|times| times.reset());
     }
 }
 
@@ -28,25 +51,45 @@ macro_rules! core_stats {
         #[repr(align(128))]
         pub struct CoreStats {
             $($(#[$doc])* pub $name: Counter,)*
-            /// Calls per command, by its place in the table.
-            pub calls: Box<[Counter]>,
-            /// Calls per command that ended in an error.
-            pub failed_calls: Box<[Counter]>,
+            /// By the command's place in the table.
+            pub calls: Box<[CallStats]>,
+            /// Error replies by their first word.
+            errors_by_code: Mutex<BTreeMap<String, u64>>,
         }
 
         impl CoreStats {
             pub fn new(commands: usize) -> CoreStats {
-                let zeros = || (0..commands).map(|_| Counter::default()).collect();
-                CoreStats { $($name: Counter::default(),)* calls: zeros(), failed_calls: zeros() }
+                CoreStats {
+                    $($name: Counter::default(),)*
+                    calls: (0..commands).map(|_| CallStats::default()).collect(),
+                    errors_by_code: Mutex::default(),
+                }
             }
 
             /// CONFIG RESETSTAT.
             pub fn reset(&self) {
                 $(self.$name.reset();)*
-                self.calls.iter().chain(&self.failed_calls).for_each(Counter::reset);
+                self.calls.iter().for_each(CallStats::reset);
+                self.errors_by_code.lock().expect("a panicking core ends the process").clear();
             }
         }
     };
+}
+
+impl CoreStats {
+    /// Counts an error reply.
+    pub fn note_error(&self, text: &str) {
+        self.errors.add(1);
+        let code = text.split(' ').next().unwrap_or_default();
+        let mut counts = self.errors_by_code.lock().expect("a panicking core ends the process");
+        if let Some(count) = counts.get_mut(code) {
+            *count += 1;
+        } else {
+            // A script chooses its codes: beyond the bound they are counted together.
+            let known = counts.len() < limits::ERROR_CODES_MAX && code.len() <= limits::ERROR_ECHO_MAX_BYTES;
+            *counts.entry(if known { code } else { "ERRORSTATS_OVERFLOW" }.to_owned()).or_default() += 1;
+        }
+    }
 }
 
 core_stats! {
@@ -84,4 +127,27 @@ core_stats! {
 /// The sum of one counter over all cores.
 pub fn total(cores: &[CoreStats], counter: impl Fn(&CoreStats) -> &Counter) -> u64 {
     cores.iter().map(|core| counter(core).get()).sum()
+}
+
+/// One command's counts over all cores.
+pub fn call_total(cores: &[CoreStats], place: usize, counter: impl Fn(&CallStats) -> &Counter) -> u64 {
+    total(cores, |core| counter(&core.calls[place]))
+}
+
+/// How the times of one command's calls are spread, over all cores.
+pub fn times(cores: &[CoreStats], place: usize) -> Sum {
+    let mut sum = Sum::default();
+    cores.iter().filter_map(|core| core.calls[place].times.get()).for_each(|times| sum.add(times));
+    sum
+}
+
+/// Error replies by their first word, over all cores.
+pub fn errors_by_code(cores: &[CoreStats]) -> BTreeMap<String, u64> {
+    let mut sum = BTreeMap::new();
+    for core in cores {
+        for (code, count) in core.errors_by_code.lock().expect("a panicking core ends the process").iter() {
+            *sum.entry(code.clone()).or_default() += count;
+        }
+    }
+    sum
 }

@@ -4,6 +4,7 @@
 mod inbox;
 mod memory;
 mod monitors;
+mod pause;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -20,6 +21,7 @@ use crate::resp::reply::Protocol;
 use inbox::Inbox;
 pub use memory::{Charge, ClientMemory};
 pub use monitors::Monitors;
+pub use pause::{Pause, Paused};
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,11 @@ pub struct Client {
     monitoring: AtomicBool,
     /// It is told of changes of what it has read.
     tracks: AtomicBool,
+    /// Its next command waits for the end of a pause.
+    pub paused: AtomicBool,
+    /// What CLIENT NO-EVICT and NO-TOUCH said.
+    pub no_evict: AtomicBool,
+    pub no_touch: AtomicBool,
     /// Bytes held for requests that arrive and replies that wait.
     pub held_bytes: AtomicUsize,
     inbox: Inbox,
@@ -157,34 +164,51 @@ impl Client {
         self.tracks.load(Relaxed)
     }
 
-    /// One line of CLIENT LIST, in Redis's fields as far as they have a meaning here.
-    pub fn describe(&self, now: UnixMillis, command_name: impl Fn(usize) -> &'static str) -> String {
+    /// The address of the peer, and ours: `address:port`; for a Unix socket its path, and a port of 0.
+    pub fn addresses(&self, unix_path: &str) -> (String, String) {
+        match self.peer {
+            Peer::Tcp { peer, local } => (peer.to_string(), local.to_string()),
+            Peer::Unix => (format!("{unix_path}:0"), format!("{unix_path}:0")),
+        }
+    }
+
+    /// In Redis's letters.
+    fn flags(&self) -> String {
+        let set = [
+            (self.is_monitor(), 'O'),
+            (self.paused.load(Relaxed), 'b'),
+            (self.tracks(), 't'),
+            (self.peer == Peer::Unix, 'U'),
+            (self.no_evict.load(Relaxed), 'e'),
+            (self.no_touch.load(Relaxed), 'T'),
+        ];
+        let flags: String = set.iter().filter(|(is_set, _)| *is_set).map(|(_, letter)| letter).collect();
+        if flags.is_empty() { "N".to_owned() } else { flags }
+    }
+
+    /// One line of CLIENT LIST, in Redis's fields; those that have no meaning here are 0. Requests in arrival and replies
+    /// in waiting have one account, `tot-mem`.
+    pub fn describe(&self, now: UnixMillis, unix_path: &str, command_name: impl Fn(usize) -> &'static str) -> String {
         let labels = self.labels().clone();
-        let (addr, laddr, unix) = match self.peer {
-            Peer::Tcp { peer, local } => (peer.to_string(), local.to_string(), ""),
-            Peer::Unix => ("unix:0".to_owned(), "unix:0".to_owned(), "U"),
-        };
-        let flags = match (self.is_monitor(), unix) {
-            (true, _) => format!("O{unix}"),
-            (false, "") => "N".to_owned(),
-            (false, _) => unix.to_owned(),
-        };
+        let (addr, laddr) = self.addresses(unix_path);
         let command = match self.last_command.load(Relaxed) {
             0 => "NULL",
             place => command_name(place as usize - 1),
         };
-        let mut line = String::with_capacity(256);
+        let mut line = String::with_capacity(384);
         write!(
             line,
-            "id={} addr={addr} laddr={laddr} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 \
-             multi=-1 watch=0 tot-mem={} events=r cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} \
-             core={}",
+            "id={} addr={addr} laddr={laddr} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 \
+             watch=0 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem={} tot-mem={} events=r \
+             cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} core={}",
             self.id,
             self.socket.as_raw_fd(),
             labels.name,
             now.saturating_sub(self.created) / 1000,
             now.saturating_sub(self.last_active.load(Relaxed)) / 1000,
+            self.flags(),
             self.database.load(Relaxed),
+            self.inbox.bytes(),
             self.held_bytes.load(Relaxed) + self.inbox.bytes(),
             self.protocol.load(Relaxed),
             labels.lib_name,
@@ -209,6 +233,7 @@ pub struct Clients {
     pub max: AtomicUsize,
     pub memory: Arc<ClientMemory>,
     pub monitors: Monitors,
+    pub pause: Pause,
 }
 
 impl Clients {
@@ -220,6 +245,7 @@ impl Clients {
             max: AtomicUsize::new(max),
             memory: Arc::new(ClientMemory::new(memory_limit_bytes)),
             monitors: Monitors::default(),
+            pause: Pause::default(),
         }
     }
 
@@ -252,6 +278,9 @@ impl Clients {
             overflowed: AtomicBool::new(false),
             monitoring: AtomicBool::new(false),
             tracks: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            no_evict: AtomicBool::new(false),
+            no_touch: AtomicBool::new(false),
             held_bytes: AtomicUsize::new(0),
             inbox: Inbox::default(),
             memory: self.memory.clone(),
@@ -284,6 +313,11 @@ impl Clients {
 
     pub fn count_of_core(&self, core: usize) -> usize {
         self.on_core(core).len()
+    }
+
+    /// How many wait for the end of a pause.
+    pub fn paused(&self) -> usize {
+        self.all().iter().filter(|client| client.paused.load(Relaxed)).count()
     }
 
     /// One core's connections, oldest first.

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Call, Command, Flags, Group, Table, is_word, reply_help, run_subcommand, tracking};
+use super::client::label;
+use super::{Call, Command, Flags, Group, is_word};
 use crate::error::{self, Stop};
-use crate::limits;
 use crate::resp::reply::Protocol;
+use crate::session::Replies;
 
 /// What clients take this server for: they choose features by it. 7.4 is the Redis whose string, key, connection and
 /// scripting commands are the measure here.
@@ -25,49 +26,6 @@ pub const COMMANDS: &[Command] = &[
     ),
     row("auth", -2, BEFORE_AUTH, auth).doc("1.0.0", "[username] password", "Authenticates the connection."),
     row("reset", 1, BEFORE_AUTH.and(Flags::UNQUEUED), reset).doc("6.2.0", "", "Resets the connection."),
-    row("client", -2, Flags::NONE, |call| run_subcommand(call, "client", CLIENT)).subcommands(CLIENT).doc(
-        "2.4.0",
-        "",
-        "A container for client connection commands.",
-    ),
-];
-
-const CLIENT: &[Command] = &[
-    row("id", 2, FAST, client_id).doc("5.0.0", "", "Returns the unique client ID of the connection."),
-    row("getname", 2, FAST, client_getname).doc("2.6.9", "", "Returns the name of the connection."),
-    row("setname", 3, FAST, client_setname).doc("2.6.9", "connection-name", "Sets the connection name."),
-    row("setinfo", 4, FAST, client_setinfo).doc(
-        "7.2.0",
-        "<LIB-NAME libname | LIB-VER libver>",
-        "Sets information specific to the client or connection.",
-    ),
-    row("list", -2, Flags::ADMIN, client_list).doc(
-        "2.4.0",
-        "[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]",
-        "Lists open connections.",
-    ),
-    row("info", 2, Flags::NONE, client_info).doc("6.2.0", "", "Returns information about the connection."),
-    row("tracking", -3, Flags::NONE, tracking::client_tracking).doc(
-        "6.0.0",
-        "<ON | OFF> [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
-        "Controls server-assisted client-side caching for the connection.",
-    ),
-    row("trackinginfo", 2, Flags::NONE, tracking::client_trackinginfo).doc(
-        "6.2.0",
-        "",
-        "Returns information about server-assisted client-side caching for the connection.",
-    ),
-    row("caching", 3, Flags::NONE, tracking::client_caching).doc(
-        "6.0.0",
-        "<YES | NO>",
-        "Instructs the server whether to track the keys in the next request.",
-    ),
-    row("getredir", 2, Flags::NONE, tracking::client_getredir).doc(
-        "6.0.0",
-        "",
-        "Returns the client ID to which the connection's tracking notifications are redirected.",
-    ),
-    row("help", 2, Flags::NONE, client_help).doc("5.0.0", "", "Returns helpful text about the different subcommands."),
 ];
 
 const fn row(name: &'static str, arity: i32, flags: Flags, run: super::Run) -> Command {
@@ -191,98 +149,12 @@ fn reset(call: &mut Call) -> Result<(), Stop> {
     call.standing.stop_tracking(call.held);
     set_protocol(call, Protocol::Resp2);
     call.shared.clients.monitors.leave(&call.standing.client);
-    call.standing.client.labels().name.clear();
+    let standing = &mut *call.standing;
+    standing.client.labels().name.clear();
+    standing.replies = Replies::All;
+    standing.no_touch = false;
+    standing.client.no_touch.store(false, Relaxed);
+    standing.client.no_evict.store(false, Relaxed);
     call.reply.simple("RESET");
-    Ok(())
-}
-
-fn client_id(call: &mut Call) -> Result<(), Stop> {
-    call.reply.integer(call.standing.client.id as i64);
-    Ok(())
-}
-
-fn client_getname(call: &mut Call) -> Result<(), Stop> {
-    let labels = call.standing.client.labels();
-    if labels.name.is_empty() {
-        call.reply.null()
-    } else {
-        call.reply.bulk(labels.name.as_bytes())
-    }
-    Ok(())
-}
-
-fn client_setname(call: &mut Call) -> Result<(), Stop> {
-    call.standing.client.labels().name = label(call.arg(2), "Client names")?;
-    call.reply.ok();
-    Ok(())
-}
-
-fn client_setinfo(call: &mut Call) -> Result<(), Stop> {
-    let (option, value) = (call.arg(2), call.arg(3));
-    if is_word(option, "LIB-NAME") {
-        call.standing.client.labels().lib_name = label(value, "lib-name")?;
-    } else if is_word(option, "LIB-VER") {
-        call.standing.client.labels().lib_ver = label(value, "lib-ver")?;
-    } else {
-        return Err(format!("ERR Unrecognized option '{}'", error::echo(option)).into());
-    }
-    call.reply.ok();
-    Ok(())
-}
-
-/// A name that can stand in a line of CLIENT LIST.
-fn label(bytes: &[u8], what: &str) -> Result<String, Stop> {
-    if bytes.len() > limits::CLIENT_NAME_MAX_BYTES {
-        return Err(format!("ERR {what} may have at most {} bytes", limits::CLIENT_NAME_MAX_BYTES).into());
-    }
-    if bytes.iter().any(|byte| !byte.is_ascii_graphic()) {
-        return Err(format!("ERR {what} cannot contain spaces, newlines or special characters.").into());
-    }
-    Ok(String::from_utf8_lossy(bytes).into_owned())
-}
-
-fn client_list(call: &mut Call) -> Result<(), Stop> {
-    let mut ids: Option<Vec<i64>> = None;
-    let mut normal = true;
-    match call.args.len() {
-        2 => {}
-        4 if is_word(call.arg(2), "TYPE") => {
-            let known = ["normal", "master", "replica", "slave", "pubsub"];
-            if !known.iter().any(|kind| is_word(call.arg(3), kind)) {
-                return Err(format!("ERR Unknown client type '{}'", error::echo(call.arg(3))).into());
-            }
-            normal = is_word(call.arg(3), "normal");
-        }
-        n if n >= 4 && is_word(call.arg(2), "ID") => {
-            let given: Result<Vec<i64>, Stop> =
-                (3..n).map(|index| call.integer(index).map_err(|_| "ERR Invalid client ID".into())).collect();
-            ids = Some(given?);
-        }
-        _ => return Err(error::SYNTAX.into()),
-    }
-    let mut text = String::new();
-    for client in call.shared.clients.all() {
-        if normal && ids.as_ref().is_none_or(|ids| ids.contains(&(client.id as i64))) {
-            text.push_str(&client.describe(call.now, command_name));
-            text.push('\n');
-        }
-    }
-    call.reply.text(&text);
-    Ok(())
-}
-
-fn client_info(call: &mut Call) -> Result<(), Stop> {
-    call.standing.client.last_active.store(call.now, Relaxed);
-    let text = call.standing.client.describe(call.now, command_name) + "\n";
-    call.reply.text(&text);
-    Ok(())
-}
-
-fn command_name(place: usize) -> &'static str {
-    Table::get().rows()[place].name
-}
-
-fn client_help(call: &mut Call) -> Result<(), Stop> {
-    reply_help(call.reply, "client", CLIENT);
     Ok(())
 }

@@ -1,22 +1,28 @@
 //! The commands: a table of rows, each a name, its properties and one function. COMMAND, arity errors, statistics per
 //! command and the README's table all come from the rows. Commands know the keyspace and the reply, never a socket.
 
+mod absent;
+mod client;
 mod connection;
 mod counter;
 mod database;
+mod docs;
 mod expiry;
 mod info;
 mod introspection;
 mod key;
 mod monitor;
 mod server;
+mod settings;
+pub mod slowlog;
 mod string;
+mod table;
 pub mod tracking;
 pub mod transaction;
 
-pub use server::configure;
+pub use settings::configure;
+pub use table::{Found, Table};
 
-use std::sync::LazyLock;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::clock::UnixMillis;
@@ -43,6 +49,7 @@ pub struct Command {
     pub summary: &'static str,
     /// What follows the name, as manuals write it.
     pub syntax: &'static str,
+    /// A container's runs when no subcommand is named.
     pub run: Run,
     pub subcommands: &'static [Command],
     /// The name has nothing but letters.
@@ -94,25 +101,42 @@ impl Flags {
 pub struct Keys {
     /// 0 for none.
     pub first: i32,
-    /// Negative counts from the end.
+    /// Negative counts from the end; of no meaning where the request says how many keys there are.
     pub last: i32,
     pub step: i32,
+    /// The argument before the first key says how many they are.
+    pub counted: bool,
 }
 
 impl Keys {
-    pub const NONE: Keys = Keys { first: 0, last: 0, step: 0 };
-    pub const ONE: Keys = Keys { first: 1, last: 1, step: 1 };
-    pub const ALL: Keys = Keys { first: 1, last: -1, step: 1 };
-    pub const PAIRS: Keys = Keys { first: 1, last: -1, step: 2 };
+    pub const NONE: Keys = Keys { first: 0, last: 0, step: 0, counted: false };
+    pub const ONE: Keys = Keys { first: 1, last: 1, step: 1, counted: false };
+    pub const ALL: Keys = Keys { first: 1, last: -1, step: 1, counted: false };
+    pub const PAIRS: Keys = Keys { first: 1, last: -1, step: 2, counted: false };
+    /// The one after a subcommand's name.
+    pub const SECOND: Keys = Keys { first: 2, last: 2, step: 1, counted: false };
 
-    /// The positions of the keys among a request's arguments.
+    /// As many as argument `at` says, from the next argument on.
+    pub const fn counted(at: i32, step: i32) -> Keys {
+        Keys { first: at + 1, last: 0, step, counted: true }
+    }
+
+    /// The positions of the keys among a request's arguments; none when it counts more than it has.
     pub fn positions(self, args: Arguments) -> impl Iterator<Item = usize> {
-        let count = if self.first == 0 { 0 } else { args.len() as i32 };
-        let last = if self.last < 0 { count + self.last } else { self.last.min(count - 1) };
-        (self.first..=last)
-            .filter(move |_| count > 0)
-            .step_by(self.step.max(1) as usize)
-            .map(|position| position as usize)
+        let (first, step) = (self.first as usize, self.step.max(1) as usize);
+        let end = if self.first == 0 {
+            0
+        } else if self.counted {
+            let count = (first <= args.len()).then(|| parse_integer(args.get(first - 1))).flatten();
+            let count = count.and_then(|count| usize::try_from(count).ok());
+            let end = count.and_then(|count| count.checked_mul(step)).and_then(|span| span.checked_add(first));
+            end.filter(|end| *end <= args.len()).unwrap_or(0)
+        } else if self.last < 0 {
+            (args.len() + 1).saturating_sub(self.last.unsigned_abs() as usize)
+        } else {
+            args.len().min(self.last as usize + 1)
+        };
+        (first..end).step_by(step)
     }
 }
 
@@ -156,6 +180,12 @@ impl Command {
         }
     }
 
+    /// A command that is nothing but its subcommands.
+    const fn container(name: &'static str, group: Group, subcommands: &'static [Command]) -> Command {
+        // Its arity refuses the name alone.
+        Command { subcommands, ..Command::new(name, -2, group, |_| Err(error::SYNTAX.into())) }
+    }
+
     const fn flags(self, flags: Flags) -> Command {
         Command { flags, ..self }
     }
@@ -176,6 +206,17 @@ impl Command {
         let arguments = arguments as i32;
         if self.arity < 0 { arguments >= -self.arity } else { arguments == self.arity }
     }
+
+    /// Changes keys, or may do so by what it runs.
+    pub fn may_write(&self) -> bool {
+        self.flags.has(Flags::WRITE) || ["eval", "evalsha", "fcall", "exec"].contains(&self.name)
+    }
+
+    /// Takes microseconds at most, whatever the keyspace holds: it is not worth two clock readings of its own.
+    pub fn is_quick(&self, arguments: usize) -> bool {
+        let is_one_write = self.flags.has(Flags::WRITE) && self.keys.first == 1;
+        arguments <= limits::QUICK_ARGUMENTS_MAX && (self.flags.has(Flags::FAST) || is_one_write)
+    }
 }
 
 /// Every family's rows.
@@ -187,82 +228,14 @@ static FAMILIES: &[&[Command]] = &[
     transaction::COMMANDS,
     expiry::COMMANDS,
     connection::COMMANDS,
+    client::COMMANDS,
     introspection::COMMANDS,
+    slowlog::COMMANDS,
     server::COMMANDS,
+    settings::COMMANDS,
     info::COMMANDS,
     monitor::COMMANDS,
 ];
-
-/// All rows in one sequence, and where each name is.
-pub struct Table {
-    rows: Vec<&'static Command>,
-    /// Open addressing on the folded name; at most a quarter full.
-    places: Vec<Option<(u128, u16)>>,
-}
-
-static TABLE: LazyLock<Table> = LazyLock::new(|| {
-    let rows: Vec<_> = FAMILIES.iter().flat_map(|family| family.iter()).collect();
-    let mut places = vec![None; (rows.len() * 4).next_power_of_two()];
-    for (index, row) in rows.iter().enumerate() {
-        let folded = fold(row.name.as_bytes()).expect("command names are short");
-        let mut place = first_place(folded, places.len());
-        while places[place].is_some() {
-            place = (place + 1) % places.len();
-        }
-        places[place] = Some((folded, index as u16));
-    }
-    Table { rows, places }
-});
-
-impl Table {
-    pub fn get() -> &'static Table {
-        &TABLE
-    }
-
-    pub fn rows(&self) -> &[&'static Command] {
-        &self.rows
-    }
-
-    /// The row's place, for the counters, and the row.
-    pub fn find(&self, name: &[u8]) -> Option<(usize, &'static Command)> {
-        let folded = fold(name)?;
-        let mut place = first_place(folded, self.places.len());
-        while let Some((known, index)) = self.places[place] {
-            if known == folded {
-                let row = self.rows[index as usize];
-                // Folding is exact for letters; padding and other characters are told apart here.
-                let same =
-                    row.name.len() == name.len() && (row.is_letters || row.name.as_bytes().eq_ignore_ascii_case(name));
-                return same.then_some((index as usize, row));
-            }
-            place = (place + 1) % self.places.len();
-        }
-        None
-    }
-}
-
-/// A name of at most 16 bytes as one number, letters in lower case.
-fn fold(name: &[u8]) -> Option<u128> {
-    let whole = match name.len() {
-        len @ 8..=16 => {
-            let (first, last) = (*name.first_chunk()?, *name.last_chunk()?);
-            u64::from_le_bytes(first) as u128 | (u64::from_le_bytes(last) as u128) << (8 * (len - 8))
-        }
-        len @ 4..=7 => {
-            let (first, last) = (*name.first_chunk()?, *name.last_chunk()?);
-            u32::from_le_bytes(first) as u128 | (u32::from_le_bytes(last) as u128) << (8 * (len - 4))
-        }
-        0..=3 => name.iter().rev().fold(0, |whole, byte| whole << 8 | *byte as u128),
-        _ => return None,
-    };
-    Some(whole | u128::from_le_bytes([0x20; 16]))
-}
-
-fn first_place(folded: u128, places: usize) -> usize {
-    // Fibonacci hashing: the multiplier is 2^64 divided by the golden ratio.
-    let mixed = (folded as u64 ^ (folded >> 64) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mixed >> 32) as usize & (places - 1)
-}
 
 const fn is_letters(name: &str) -> bool {
     let mut at = 0;
@@ -290,24 +263,35 @@ pub struct Call<'c, 'k> {
 }
 
 impl<'c> Call<'c, '_> {
-    /// Runs a command's row after the checks that hold for every command.
-    pub fn run(&mut self, row: &Command) -> Result<(), Stop> {
+    /// Runs what `Table::lookup` has found after the checks that hold for every command, or queues it for EXEC.
+    pub fn run(&mut self, found: Found) -> Result<(), Stop> {
+        let (place, row) = found;
         if !row.accepts(self.args.len()) {
-            return Err(self.refuse(wrong_arity(row.name)));
+            self.stats.calls[place].rejected.add(1);
+            return Err(self.refuse(wrong_arity(&Table::get().names()[place])));
         }
         if !self.standing.authenticated && !row.flags.has(Flags::NO_AUTH) {
+            self.stats.calls[place].rejected.add(1);
             return Err(self.refuse(error::NO_AUTH.into()));
         }
         if self.standing.transaction.is_some() && !row.flags.has(Flags::UNQUEUED) {
-            return transaction::queue(self);
+            return transaction::queue(self, found);
         }
-        self.execute(row)
+        self.execute(found)
     }
 
-    /// Runs a command whose checks were made, and shows it to the monitors.
-    pub fn execute(&mut self, row: &Command) -> Result<(), Stop> {
+    /// Runs a command whose checks were made, counts it, and shows it to the monitors.
+    pub fn execute(&mut self, (place, row): Found) -> Result<(), Stop> {
+        self.standing.client.last_command.store(place as u16 + 1, Relaxed);
         let outcome = if self.standing.tracking.is_some() { tracking::run(self, row) } else { (row.run)(self) };
-        if self.shared.clients.monitors.any() && !matches!(outcome, Err(Stop::Retry)) {
+        if matches!(outcome, Err(Stop::Retry)) {
+            // It will run again.
+            return outcome;
+        }
+        let counts = &self.stats.calls[place];
+        counts.calls.add(1);
+        counts.failed.add(outcome.is_err() as u64);
+        if self.shared.clients.monitors.any() {
             monitor::show(self, row);
         }
         outcome
@@ -363,9 +347,9 @@ impl<'c> Call<'c, '_> {
         }
     }
 
-    /// Looks a key up for reading: recency and the hit counters move.
+    /// Looks a key up for reading: the hit counters move, and recency unless the client wants it otherwise.
     pub fn find(&mut self, key: Key) -> Option<Entry<'_>> {
-        let found = self.held.shard(key.hash).get(key, self.now);
+        let found = read(self.held, key, self.now, self.standing.no_touch);
         count_lookup(self.stats, found.is_some());
         found
     }
@@ -377,7 +361,7 @@ impl<'c> Call<'c, '_> {
 
     /// Replies with the value of `key`, or null.
     pub fn reply_value(&mut self, key: Key) {
-        let found = self.held.shard(key.hash).get(key, self.now);
+        let found = read(self.held, key, self.now, self.standing.no_touch);
         count_lookup(self.stats, found.is_some());
         match found {
             Some(entry) => write_value(self.reply, entry.value),
@@ -419,6 +403,12 @@ impl<'c> Call<'c, '_> {
     pub fn store(&mut self, key: Key, value: NewValue, expiry: Expiry) -> Result<(), Stop> {
         self.held.shard(key.hash).set(key, value, expiry, self.now).map_err(set_error)
     }
+}
+
+#[inline]
+fn read<'h>(held: &'h mut Held, key: Key, now: UnixMillis, no_touch: bool) -> Option<Entry<'h>> {
+    let shard = held.shard(key.hash);
+    if no_touch { shard.peek(key, now) } else { shard.get(key, now) }
 }
 
 fn count_lookup(stats: &CoreStats, hit: bool) {
@@ -463,8 +453,20 @@ pub fn wrong_arity(name: &str) -> Stop {
     format!("ERR wrong number of arguments for '{name}' command").into()
 }
 
-/// The error for a name that is in no table, as Redis words it: name and the first arguments, cut and cleaned.
+/// A subcommand whose arguments have no form that it knows.
+fn wrong_form(args: Arguments) -> Stop {
+    let (container, name) = (error::echo(args.get(0)).to_ascii_uppercase(), error::echo(args.get(1)));
+    format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try {container} HELP.").into()
+}
+
+/// The error for what `Table::lookup` does not find, as Redis words it: the name and the first arguments, cut and
+/// cleaned.
 fn unknown(args: Arguments) -> Stop {
+    let name = error::echo(args.get(0));
+    if Table::get().find(args.get(0)).is_some() {
+        let container = name.to_ascii_uppercase();
+        return format!("ERR unknown subcommand '{}'. Try {container} HELP.", error::echo(args.get(1))).into();
+    }
     let mut shown = String::new();
     for arg in args.iter().skip(1) {
         if shown.len() >= limits::ERROR_ECHO_MAX_BYTES {
@@ -472,26 +474,16 @@ fn unknown(args: Arguments) -> Stop {
         }
         shown.push_str(&format!("'{}' ", error::echo(arg)));
     }
-    format!("ERR unknown command '{}', with args beginning with: {shown}", error::echo(args.get(0))).into()
-}
-
-/// Runs a container's subcommand: the row found by the second argument.
-fn run_subcommand(call: &mut Call, container: &'static str, rows: &'static [Command]) -> Result<(), Stop> {
-    let name = call.arg(1);
-    let Some(row) = rows.iter().find(|row| row.name.as_bytes().eq_ignore_ascii_case(name)) else {
-        let upper = container.to_ascii_uppercase();
-        return Err(format!("ERR unknown subcommand '{}'. Try {upper} HELP.", error::echo(name)).into());
-    };
-    if !row.accepts(call.args.len()) {
-        return Err(wrong_arity(&format!("{container}|{}", row.name)));
-    }
-    (row.run)(call)
+    let reason = absent::reason(args.get(0))
+        .map_or(String::new(), |family| format!("(kv-cache serves strings only: no {family})"));
+    format!("ERR unknown command '{name}', with args beginning with: {shown}{reason}").into()
 }
 
 /// HELP of a container, from its rows.
 fn reply_help(reply: &mut Reply, container: &str, rows: &[Command]) {
     reply.array(rows.len() * 2 + 1);
-    reply.simple(&format!("{} <subcommand> [<arg> ...]. Subcommands are:", container.to_ascii_uppercase()));
+    let upper = container.to_ascii_uppercase();
+    reply.simple(&format!("{upper} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     for row in rows {
         reply.simple(format!("{} {}", row.name.to_ascii_uppercase(), row.syntax).trim_end());
         reply.simple(&format!("    {}", row.summary));
@@ -515,30 +507,6 @@ fn is_word(argument: &[u8], word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_row_is_found_in_any_case() {
-        let table = Table::get();
-        for (index, row) in table.rows().iter().enumerate() {
-            assert_eq!(table.find(row.name.as_bytes()).unwrap().0, index, "{}", row.name);
-            assert_eq!(table.find(row.name.to_ascii_uppercase().as_bytes()).unwrap().0, index);
-            assert!(row.name.len() <= 16 && row.arity != 0 && !row.summary.is_empty(), "{}", row.name);
-        }
-        for name in [
-            "",
-            "ge",
-            "gett",
-            "get\0",
-            "get ",
-            "pexpireat\0",
-            "PEXPIREAT ",
-            "a command that is not in any table",
-            "g\u{0}t",
-            "GET ",
-        ] {
-            assert!(table.find(name.as_bytes()).is_none(), "{name:?}");
-        }
-    }
 
     #[test]
     fn integers_are_parsed_as_strictly_as_redis_does() {

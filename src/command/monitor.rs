@@ -26,11 +26,6 @@ fn monitor(call: &mut Call) -> Result<(), Stop> {
 
 /// Tells the monitors of a call that has run.
 pub fn show(call: &Call, row: &Command) {
-    let mut row = row;
-    if call.args.len() > 1 {
-        let found = row.subcommands.iter().find(|sub| is_word(call.arg(1), sub.name));
-        row = found.unwrap_or(row);
-    }
     if row.flags.has(Flags::ADMIN) {
         return;
     }
@@ -60,11 +55,15 @@ pub fn show(call: &Call, row: &Command) {
 }
 
 /// Which arguments are credentials.
-fn secrets(name: &str, args: Arguments) -> std::ops::Range<usize> {
+pub fn secrets(name: &str, args: Arguments) -> std::ops::Range<usize> {
     match name {
         "auth" => 1..args.len(),
         "hello" => match args.iter().position(|arg| is_word(arg, "AUTH")) {
             Some(at) => at + 1..at + 3,
+            None => 0..0,
+        },
+        "config|set" => match args.iter().position(|arg| is_word(arg, "requirepass")) {
+            Some(at) => at + 1..at + 2,
             None => 0..0,
         },
         _ => 0..0,

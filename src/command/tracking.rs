@@ -90,7 +90,7 @@ pub fn run(call: &mut Call, row: &Command) -> Result<(), Stop> {
         (row.run)(call)
     };
     // What CLIENT CACHING has said holds for one command, or for all of a transaction.
-    let goes_on = call.held.is_sealed() || call.standing.transaction.is_some() || row.name == "client";
+    let goes_on = call.held.is_sealed() || call.standing.transaction.is_some() || is_word(call.arg(0), "client");
     if !goes_on && let Some(tracking) = &mut call.standing.tracking {
         tracking.caching = None;
     }

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use super::{Call, Command, Flags, Group, Keys, Table};
+use super::{Call, Command, Flags, Found, Group, Keys};
+use crate::clock;
 use crate::error::{self, Stop};
 use crate::keyspace::Held;
 use crate::limits;
@@ -15,7 +16,7 @@ use crate::shard::{Key, Watcher};
 
 pub const COMMANDS: &[Command] = &[
     row("multi", 1, multi).doc("1.2.0", "", "Starts a transaction."),
-    row("exec", 1, exec).doc("1.2.0", "", "Executes all commands in a transaction."),
+    row("exec", 1, exec).flags(Flags::UNQUEUED).doc("1.2.0", "", "Executes all commands in a transaction."),
     row("discard", 1, discard).doc("2.0.0", "", "Discards a transaction."),
     row("watch", -2, watch).keys(Keys::ALL).doc(
         "2.2.0",
@@ -38,7 +39,7 @@ const fn row(name: &'static str, arity: i32, run: super::Run) -> Command {
 pub struct Transaction {
     requests: Kept,
     /// Each request's row and its place in the table.
-    rows: Vec<(usize, &'static Command)>,
+    rows: Vec<Found>,
     /// A request was refused when it was to be queued: EXEC will run none.
     pub failed: bool,
 }
@@ -46,7 +47,7 @@ pub struct Transaction {
 impl Transaction {
     /// Memory held.
     pub fn held_bytes(&self) -> usize {
-        self.requests.held_bytes() + self.rows.capacity() * size_of::<(usize, &Command)>()
+        self.requests.held_bytes() + self.rows.capacity() * size_of::<Found>()
     }
 }
 
@@ -119,8 +120,7 @@ fn multi(call: &mut Call) -> Result<(), Stop> {
 }
 
 /// Keeps a request for EXEC.
-pub fn queue(call: &mut Call) -> Result<(), Stop> {
-    let found = Table::get().find(call.arg(0)).expect("it is about to be run");
+pub fn queue(call: &mut Call, found: Found) -> Result<(), Stop> {
     let transaction = call.standing.transaction.as_mut().expect("a transaction has begun");
     transaction.requests.push(call.args);
     transaction.rows.push(found);
@@ -236,29 +236,33 @@ fn lock(call: &mut Call, transaction: &Transaction) {
 }
 
 fn run(call: &mut Call, transaction: &Transaction) {
+    let begun = clock::tick();
     call.reply.array(transaction.requests.count());
     let most = call.reply.copied_len() + call.shared.copied_reply_bytes();
-    for (index, (place, row)) in transaction.rows.iter().enumerate() {
+    for (index, found) in transaction.rows.iter().enumerate() {
         let args = transaction.requests.get(index);
         if call.reply.copied_len() <= most {
-            call.run_nested(args, *place, row);
+            call.run_nested(args, *found);
             continue;
         }
         // A reply is written whole, and nobody can take it before: what is too much of it is left out.
         let mut unseen = Reply::default();
         unseen.protocol = call.reply.protocol;
         std::mem::swap(call.reply, &mut unseen);
-        call.run_nested(args, *place, row);
+        call.run_nested(args, *found);
         std::mem::swap(call.reply, &mut unseen);
         call.reply.error(error::REPLY_LEFT_OUT);
     }
+    // As in a pipeline, each counts with the mean.
+    let each = begun.elapsed().as_nanos() as u64 / transaction.rows.len().max(1) as u64;
+    let spread = call.shared.latency.is_tracking();
+    transaction.rows.iter().for_each(|(place, _)| call.stats.calls[*place].took(each, 1, spread));
 }
 
 impl Call<'_, '_> {
     /// Runs another request within this one, under the locks that are held, and appends its reply.
-    pub fn run_nested(&mut self, args: crate::resp::parser::Arguments, place: usize, row: &'static Command) {
-        self.stats.calls[place].add(1);
-        let hash = row.keys.positions(args).next().map_or(0, |key| self.held.keyspace().hash(args.get(key)));
+    pub fn run_nested(&mut self, args: crate::resp::parser::Arguments, found: Found) {
+        let hash = found.1.keys.positions(args).next().map_or(0, |key| self.held.keyspace().hash(args.get(key)));
         let mut nested = Call {
             args,
             hash,
@@ -270,15 +274,14 @@ impl Call<'_, '_> {
             stats: self.stats,
         };
         let outcome = loop {
-            match nested.run(row) {
+            match nested.run(found) {
                 // The shard stays locked, so the room is made in one go.
                 Err(Stop::Retry) => {}
                 outcome => break outcome,
             }
         };
         if let Err(Stop::Error(text)) = outcome {
-            self.stats.failed_calls[place].add(1);
-            self.stats.errors.add(1);
+            self.stats.note_error(&text);
             self.reply.error(&text);
         }
         self.stats.commands.add(1);

@@ -59,6 +59,7 @@ impl Roster {
                 client.kill();
             } else if timeout_ms != 0
                 && !client.is_monitor()
+                && !client.paused.load(Relaxed)
                 && now.saturating_sub(client.last_active.load(Relaxed)) > timeout_ms
             {
                 stats.idle_closed.add(1);

@@ -50,6 +50,8 @@ pub struct Desk {
     /// The time of the last turn: near enough for whatever is not about keys.
     now: Cell<UnixMillis>,
     reply: RefCell<Reply>,
+    /// Some connections wait for the end of a pause.
+    has_paused: Cell<bool>,
     left: Notify,
 }
 
@@ -61,6 +63,7 @@ impl Desk {
             core: RefCell::new(session::Core::new(seat.shared.clone(), seat.index)),
             now: Cell::new(clock::now()),
             reply: RefCell::default(),
+            has_paused: Cell::new(false),
             left: Notify::new(),
         }
     }
@@ -80,9 +83,20 @@ impl Desk {
         self.now.set(now);
         let next = session.advance(input, &mut self.core.borrow_mut(), now, queued, &mut reply);
         self.stats().net_output_bytes.add(reply.len() as u64);
+        if next == Next::Pause {
+            self.has_paused.set(true);
+        }
         take(&mut reply);
         debug_assert!(reply.is_empty());
         next
+    }
+
+    /// Lets those go on whose pause is over.
+    fn end_pause(&self, now: UnixMillis) {
+        if self.has_paused.get() && self.links.shared.clients.pause.at(now).is_none() {
+            self.has_paused.set(false);
+            self.roster.for_each(|client, _| client.wake());
+        }
     }
 
     pub fn now(&self) -> UnixMillis {
@@ -215,7 +229,9 @@ async fn take_over<T: Transport>(
 async fn tend_shard<T: Transport>(transport: Rc<T>) {
     let links = &transport.desk().links;
     loop {
-        if links.shared.keyspace.tick(links.index, clock::now()) {
+        let now = clock::now();
+        transport.desk().end_pause(now);
+        if links.shared.keyspace.tick(links.index, now) {
             tokio::task::yield_now().await;
         } else {
             tokio::time::sleep(Duration::from_millis(limits::SHARD_TICK_MS)).await;
@@ -229,6 +245,9 @@ async fn tend_connections<T: Transport>(transport: Rc<T>) {
         tokio::time::sleep(Duration::from_millis(limits::JANITOR_PERIOD_MS)).await;
         desk.links.shared.heartbeats[desk.links.index].fetch_add(1, Relaxed);
         desk.now.set(clock::now());
+        if desk.links.index == 0 {
+            desk.links.shared.sample(desk.now());
+        }
         desk.roster.close_overdue(&desk.links.shared, desk.stats(), desk.now());
         transport.reclaim();
     }
@@ -236,7 +255,11 @@ async fn tend_connections<T: Transport>(transport: Rc<T>) {
 
 /// Answers what has been received and waits for the connections to end; those that do not in time are cut off.
 async fn drain(desk: &Desk) {
-    desk.roster.for_each(|client, _| client.stop_receiving());
+    desk.roster.for_each(|client, _| {
+        client.stop_receiving();
+        // Nothing pauses any more.
+        client.wake();
+    });
     let all_left = async {
         while !desk.roster.is_empty() {
             desk.left.notified().await;

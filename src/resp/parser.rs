@@ -109,13 +109,18 @@ impl<'a> Arguments<'a> {
         }
     }
 
+    /// All but the first `count`: a request inside a request.
+    pub fn skip(self, count: usize) -> Arguments<'a> {
+        Arguments { spans: &self.spans[count..], ..self }
+    }
+
     /// The handle of an argument that has an allocation of its own.
     pub fn shared(&self, index: usize) -> Option<&'a Bytes> {
         let Span { start, len } = self.spans[index];
         (len == ASIDE).then(|| &self.asides[start as usize])
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
         let this = *self;
         (0..this.len()).map(move |index| this.get(index))
     }

@@ -25,6 +25,15 @@ pub struct Reply {
     pub protocol: Protocol,
 }
 
+/// A place between two replies.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    parts: usize,
+    parts_bytes: usize,
+    shared_bytes: usize,
+    tail: usize,
+}
+
 impl Default for Reply {
     fn default() -> Self {
         Reply {
@@ -68,6 +77,28 @@ impl Reply {
         self.seal();
         into.append(&mut self.parts);
         (self.parts_bytes, self.shared_bytes) = (0, 0);
+    }
+
+    /// Where the next reply will begin, for `rewind`.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            parts: self.parts.len(),
+            parts_bytes: self.parts_bytes,
+            shared_bytes: self.shared_bytes,
+            tail: self.tail.len(),
+        }
+    }
+
+    /// Takes back everything since the mark. Nothing may have been taken out or cut meanwhile.
+    pub fn rewind(&mut self, mark: Mark) {
+        if let Some(sealed) = self.parts.get(mark.parts) {
+            // What stood in the tail is the beginning of the first piece since.
+            self.tail.clear();
+            self.tail.extend_from_slice(&sealed[..mark.tail]);
+        }
+        self.parts.truncate(mark.parts);
+        (self.parts_bytes, self.shared_bytes) = (mark.parts_bytes, mark.shared_bytes);
+        self.tail.truncate(mark.tail);
     }
 
     /// Between two replies of a long turn: what is written goes into pieces of a size, so that it never grows by
@@ -237,6 +268,28 @@ mod tests {
             |r| r.error("ERR unknown command 'x\r\n+OK\r\n'"),
             "-ERR unknown command 'x  +OK  '\r\n",
         );
+    }
+
+    #[test]
+    fn replies_can_be_taken_back() {
+        let large = Bytes::from(vec![b'v'; limits::SHARED_REPLY_MIN_BYTES]);
+        let mut reply = Reply::default();
+        reply.bulk_shared(&large);
+        for start in ["", "+OK\r\n"] {
+            reply.tail.extend_from_slice(start.as_bytes());
+            let (mark, length) = (reply.mark(), reply.len());
+            reply.bulk_shared(&large);
+            reply.bulk_shared(&large);
+            reply.integer(7);
+            reply.rewind(mark);
+            assert_eq!(reply.len(), length);
+            reply.integer(7);
+            reply.rewind(mark);
+            assert_eq!(reply.len(), length);
+        }
+        let mut parts = VecDeque::new();
+        reply.take(&mut parts);
+        assert_eq!(&parts[2][..], b"\r\n+OK\r\n");
     }
 
     #[test]

@@ -25,8 +25,8 @@ struct Emptying {
 
 pub struct Databases {
     tables: Box<[Index]>,
-    /// Items that expire, of each table.
-    expiring: [usize; TABLES],
+    /// Items that expire, of each table, and the sum of their times.
+    expiring: [(usize, u128); TABLES],
     /// The table of each database.
     current: [Table; DATABASES],
     emptying: Vec<Emptying>,
@@ -41,7 +41,7 @@ impl Databases {
         Databases {
             bytes: tables.iter().map(Index::bytes).sum(),
             tables,
-            expiring: [0; TABLES],
+            expiring: [(0, 0); TABLES],
             current: std::array::from_fn(|database| Table(database as u8)),
             emptying: Vec::new(),
             len: 0,
@@ -75,12 +75,26 @@ impl Databases {
 
     /// Items of a table that carry a time of expiry.
     pub fn expiring(&self, table: Table) -> usize {
-        self.expiring[table.0 as usize]
+        self.expiring[table.0 as usize].0
     }
 
-    pub fn count_expiring(&mut self, table: Table, change: isize) {
-        let count = &mut self.expiring[table.0 as usize];
-        *count = count.checked_add_signed(change).expect("counted when it was linked");
+    /// The sum of their times.
+    pub fn expiry_sum(&self, table: Table) -> u128 {
+        self.expiring[table.0 as usize].1
+    }
+
+    /// An item of this table expires at this time from now on.
+    pub fn count_expiring(&mut self, table: Table, at: u64) {
+        let (count, sum) = &mut self.expiring[table.0 as usize];
+        *count += 1;
+        *sum += at as u128;
+    }
+
+    /// It does not any more.
+    pub fn discount_expiring(&mut self, table: Table, at: u64) {
+        let (count, sum) = &mut self.expiring[table.0 as usize];
+        *count -= 1;
+        *sum -= at as u128;
     }
 
     pub fn insert(&mut self, table: Table, tag: u32, loc: Loc, tag_of: impl Fn(Loc) -> u32) {

@@ -205,6 +205,11 @@ impl Shard {
         (self.databases.index(table).len(), self.databases.expiring(table))
     }
 
+    /// The sum of the times at which items of one database expire.
+    pub fn expiry_sum_of(&self, database: u8) -> u128 {
+        self.databases.expiry_sum(self.databases.table(database))
+    }
+
     /// What an item holds of memory: its cell, its share of the tables, its own allocations. None if it is not there.
     pub fn memory_usage(&self, key: Key, now: UnixMillis) -> Option<u64> {
         let loc = self.peek_live(key, now)?;
@@ -261,9 +266,10 @@ impl Shard {
         }
         self.note_change(loc);
         let place = self.place_of(loc);
-        let expires = self.heap.shape(loc).expires() as isize;
-        self.databases.count_expiring(from, -expires);
-        self.databases.count_expiring(to, expires);
+        if let Some(at) = self.heap.expires_at(loc) {
+            self.databases.discount_expiring(from, at);
+            self.databases.count_expiring(to, at);
+        }
         self.databases.remove(from, key.tag(), place, |loc| self.heap.tag(loc));
         self.databases.insert(to, key.tag(), loc, |loc| self.heap.tag(loc));
         self.heap.set_table(loc, to);
@@ -410,12 +416,13 @@ impl Shard {
     fn start_timer(&mut self, loc: Loc, at: UnixMillis, now: UnixMillis) {
         self.heap.set_expires_at(loc, at);
         self.wheel.link(&mut self.heap, loc, now);
-        self.databases.count_expiring(self.heap.table(loc), 1);
+        self.databases.count_expiring(self.heap.table(loc), at);
     }
 
     fn stop_timer(&mut self, loc: Loc) {
         self.wheel.unlink(&mut self.heap, loc);
-        self.databases.count_expiring(self.heap.table(loc), -1);
+        let at = self.heap.expires_at(loc).expect("on the wheel is what expires");
+        self.databases.discount_expiring(self.heap.table(loc), at);
     }
 
     fn remove(&mut self, loc: Loc) {

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::harness::{Engine, Server, on_both_engines};
+use crate::harness::{Engine, Server, on_both_engines, wait_until};
 use crate::wire::Value;
 
 on_both_engines!(
@@ -14,6 +14,12 @@ on_both_engines!(
     config_set_is_all_or_nothing,
     info_sections,
     info_counts,
+    info_memory,
+    info_rates,
+    info_eviction_age,
+    slow_log,
+    slow_log_keeps_secrets,
+    command_getkeys,
     time,
 );
 
@@ -65,7 +71,7 @@ fn command_list(engine: Engine) {
     let pexpire = names(client.call(&["COMMAND", "LIST", "FILTERBY", "PATTERN", "pexpire*"]));
     assert_eq!(pexpire, ["pexpire", "pexpireat", "pexpiretime"]);
     let admin = names(client.call(&["COMMAND", "LIST", "FILTERBY", "ACLCAT", "admin"]));
-    assert!(admin.contains(&"config".to_owned()) && !admin.contains(&"get".to_owned()));
+    assert!(admin.contains(&"config|get".to_owned()) && !admin.contains(&"get".to_owned()));
     client.check("COMMAND LIST FILTERBY MODULE x", "*0\r\n");
     client.check("COMMAND LIST FILTERBY WHAT x", "-ERR syntax error\r\n");
 }
@@ -172,11 +178,136 @@ fn info_counts(engine: Engine) {
     {
         assert_eq!(client.info_number(field), value, "{field}");
     }
-    assert_eq!(client.info("db0"), "keys=2,expires=1,avg_ttl=0");
-    assert_eq!(client.info("cmdstat_get"), "calls=2,failed_calls=0");
+    let keys = client.info("db0");
+    let ttl: u64 = keys.strip_prefix("keys=2,expires=1,avg_ttl=").expect("a mean").parse().unwrap();
+    assert!((1..=100_000).contains(&ttl), "{keys}");
+    let get = client.info("cmdstat_get");
+    assert!(get.starts_with("calls=2,usec=") && get.contains(",usec_per_call="), "{get}");
+    assert!(get.ends_with(",rejected_calls=0,failed_calls=0"), "{get}");
+    assert_eq!(client.info("errorstat_ERR"), "count=1");
+    client.check_error("GET", "ERR wrong number of arguments for 'get' command");
+    client.check("SET word v", "+OK\r\n");
+    client.check_error("INCR word", "ERR value is not an integer");
+    assert!(client.info("cmdstat_get").ends_with(",rejected_calls=1,failed_calls=0"));
+    assert!(client.info("cmdstat_incr").ends_with(",rejected_calls=0,failed_calls=1"));
+    client.check("CLIENT GETNAME", "$-1\r\n");
+    assert!(client.info("cmdstat_client|getname").starts_with("calls=1,"));
+    let spread = client.info("latency_percentiles_usec_get");
+    assert!(spread.starts_with("p50=") && spread.contains(",p99=") && spread.contains(",p99.9="), "{spread}");
+    client.check("MULTI", "+OK\r\n");
+    client.check("STRLEN k", "+QUEUED\r\n");
+    client.check("EXEC", "*1\r\n:1\r\n");
+    assert!(client.info("cmdstat_strlen").starts_with("calls=1,usec="));
     assert!(client.info_number("used_memory") > 0 && client.info_number("used_memory_rss") > 0);
     client.check("CONFIG RESETSTAT", "+OK\r\n");
     assert_eq!(client.info_number("keyspace_hits"), 0);
+    let all = client.call(&["INFO", "all"]).text();
+    assert!(!all.contains("cmdstat_get") && !all.contains("errorstat_") && !all.contains("percentiles_usec_get"));
+}
+
+/// What the parts of the memory are adds up.
+fn info_memory(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    for n in 0..100 {
+        client.call(&["SET", &format!("key:{n:06}"), &"v".repeat(90)]);
+    }
+    assert_eq!(client.info_number("used_memory_dataset"), 100 * 100);
+    let parts = ["used_memory_data", "used_memory_clients", "used_memory_registered_buffers"];
+    let text = client.call(&["INFO", "memory"]).text();
+    let field = |name: &str| -> u64 {
+        let found = text.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
+        found.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
+    };
+    assert_eq!(field("used_memory"), parts.iter().map(|name| field(name)).sum());
+    assert_eq!(field("used_memory_overhead"), field("used_memory") - field("used_memory_dataset"));
+    assert!(field("used_memory_peak") >= field("used_memory"));
+    assert!(text.contains("mem_fragmentation_ratio:"));
+}
+
+/// Rates are sampled while commands come.
+fn info_rates(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    wait_until("a rate", || client.info_number("instantaneous_ops_per_sec") > 0);
+    wait_until("traffic", || client.info("instantaneous_output_kbps").parse::<f64>().unwrap() > 0.0);
+}
+
+/// How long what is evicted had been idle is told.
+fn info_eviction_age(engine: Engine) {
+    let server = Server::with(engine, &["--threads=1", "--maxmemory=32mb"]);
+    let mut client = server.client();
+    let value = "v".repeat(10_000);
+    assert_eq!(client.info_number("eviction_age_ms"), 0);
+    let mut number = 0;
+    wait_until("an eviction age", || {
+        for _ in 0..100 {
+            number += 1;
+            client.call(&["SET", &format!("key:{number}"), &value]);
+        }
+        client.info_number("eviction_age_ms") > 0
+    });
+    assert!(client.info_number("evicted_keys") > 0);
+}
+
+fn slow_log(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    client.check("CONFIG SET slowlog-log-slower-than 0 slowlog-max-len 4", "+OK\r\n");
+    client.check("SLOWLOG RESET", "+OK\r\n");
+    client.check("CLIENT SETNAME app", "+OK\r\n");
+    let long = "x".repeat(200);
+    client.call(&["SET", "k", &long]);
+    let many: Vec<String> = std::iter::once("EXISTS".to_owned()).chain((0..50).map(|n| n.to_string())).collect();
+    client.call(&many);
+    client.check("SLOWLOG LEN", ":4\r\n");
+    client.check("CONFIG SET slowlog-log-slower-than -1", "+OK\r\n");
+    let entries = client.call(&["SLOWLOG", "GET", "-1"]);
+    let entries = entries.elements();
+    assert_eq!(entries.len(), 4);
+    let args = |entry: &Value| entry.elements()[3].elements().iter().map(Value::text).collect::<Vec<_>>();
+    assert_eq!(args(&entries[0]), ["SLOWLOG", "LEN"]);
+    assert_eq!((args(&entries[1]).len(), args(&entries[1])[31].as_str()), (32, "... (20 more arguments)"));
+    assert_eq!(args(&entries[2])[2], format!("{}... (72 more bytes)", "x".repeat(128)));
+    assert_eq!(args(&entries[3]), ["CLIENT", "SETNAME", "app"]);
+    let entry = entries[3].elements();
+    assert_eq!(entry.len(), 6);
+    assert_eq!(entry[0].integer() + 3, entries[0].elements()[0].integer());
+    assert_eq!(entry[4].text(), client.stream().local_addr().unwrap().to_string());
+    assert_eq!(entry[5].text(), "app");
+    client.check("SLOWLOG LEN", ":4\r\n");
+    assert_eq!(client.call(&["SLOWLOG", "GET", "2"]).elements().len(), 2);
+    client.check("SLOWLOG RESET", "+OK\r\n");
+    client.check("SLOWLOG GET", "*0\r\n");
+    client.check("SLOWLOG GET -2", "-ERR count should be greater than or equal to -1\r\n");
+    assert_eq!(client.call(&["CONFIG", "GET", "slowlog-max-len"]).field("slowlog-max-len").text(), "4");
+}
+
+/// A password is in no log.
+fn slow_log_keeps_secrets(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    client.check("CONFIG SET slowlog-log-slower-than 0", "+OK\r\n");
+    client.check("CONFIG SET requirepass hush", "+OK\r\n");
+    client.check("AUTH default hush", "+OK\r\n");
+    client.call(&["HELLO", "3", "AUTH", "default", "hush"]);
+    let entries = client.call(&["SLOWLOG", "GET"]);
+    let words: Vec<String> =
+        entries.elements().iter().flat_map(|entry| entry.elements()[3].elements()).map(Value::text).collect();
+    assert!(words.contains(&"HELLO".to_owned()) && !words.contains(&"hush".to_owned()), "{words:?}");
+}
+
+fn command_getkeys(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    client.check("COMMAND GETKEYS MSET a 1 b 2", "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+    client.check("COMMAND GETKEYS DEL a b", "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+    client.check("COMMAND GETKEYSANDFLAGS SET a 1", "*1\r\n*2\r\n$1\r\na\r\n*2\r\n+OW\r\n+update\r\n");
+    client.check("COMMAND GETKEYSANDFLAGS SET a 1 GET", "*1\r\n*2\r\n$1\r\na\r\n*3\r\n+RW\r\n+access\r\n+update\r\n");
+    client.check("COMMAND GETKEYS NOPE a", "-ERR Invalid command specified\r\n");
+    client.check("COMMAND GETKEYS PING a", "-ERR The command has no key arguments\r\n");
+    client.check("COMMAND GETKEYS MSET a", "-ERR Invalid number of arguments specified for command\r\n");
+    client.check("COMMAND GETKEYS GET", "-ERR wrong number of arguments for 'command|getkeys' command\r\n");
 }
 
 fn time(engine: Engine) {

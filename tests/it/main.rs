@@ -8,6 +8,7 @@
 //! | MULTI, EXEC, WATCH | `transactions` |
 //! | several databases | `databases` |
 //! | handshake, authentication, names, end of a connection | `connection` |
+//! | CLIENT for operators: LIST, KILL, PAUSE, REPLY | `clients` |
 //! | COMMAND, CONFIG, INFO, TIME | `introspection` |
 //! | MONITOR, and messages that no request asked for | `monitor` |
 //! | input that comes in pieces | `cut` |
@@ -33,6 +34,7 @@ mod wire;
 
 mod backpressure;
 mod balance;
+mod clients;
 mod connection;
 mod counters;
 mod cut;

@@ -1,0 +1,152 @@
+//! From a request's name to its row: one look-up in a table of all commands, as every request needs it. It must not know
+//! what the rows do.
+
+use std::sync::LazyLock;
+
+use super::{Command, FAMILIES, is_word};
+use crate::resp::parser::Arguments;
+
+/// All rows in one sequence, and where each name is. A row's place in it stands for the command in the counters.
+pub struct Table {
+    /// The commands, then the subcommands of each container in turn.
+    rows: Vec<&'static Command>,
+    /// `get`, `client|id`.
+    names: Vec<String>,
+    /// How many are commands.
+    commands: usize,
+    /// For each command, the place of its first subcommand.
+    subcommands: Vec<u16>,
+    /// Open addressing on the folded name; at most a quarter full.
+    places: Vec<Option<(u128, u16)>>,
+}
+
+/// A row and its place.
+pub type Found = (usize, &'static Command);
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let mut rows: Vec<_> = FAMILIES.iter().flat_map(|family| family.iter()).collect();
+    let mut names: Vec<_> = rows.iter().map(|row| row.name.to_owned()).collect();
+    let commands = rows.len();
+    let mut places = vec![None; (commands * 4).next_power_of_two()];
+    let mut subcommands = Vec::new();
+    for index in 0..commands {
+        let row = rows[index];
+        let folded = fold(row.name.as_bytes()).expect("command names are short");
+        let mut place = first_place(folded, places.len());
+        while places[place].is_some() {
+            place = (place + 1) % places.len();
+        }
+        places[place] = Some((folded, index as u16));
+        subcommands.push(rows.len() as u16);
+        rows.extend(row.subcommands);
+        names.extend(row.subcommands.iter().map(|sub| format!("{}|{}", row.name, sub.name)));
+    }
+    Table { rows, names, commands, subcommands, places }
+});
+
+impl Table {
+    pub fn get() -> &'static Table {
+        &TABLE
+    }
+
+    /// The commands, without subcommands.
+    pub fn rows(&self) -> &[&'static Command] {
+        &self.rows[..self.commands]
+    }
+
+    /// Every place, subcommands included, with its full name.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    pub fn row(&self, place: usize) -> &'static Command {
+        self.rows[place]
+    }
+
+    /// The command, or the subcommand when the name is a container's. `None` for what `unknown` has the error for.
+    pub fn lookup(&self, args: Arguments) -> Option<Found> {
+        let found = self.find(args.get(0))?;
+        if found.1.subcommands.is_empty() || args.len() == 1 {
+            return Some(found);
+        }
+        self.subcommand(found, args.get(1))
+    }
+
+    pub fn subcommand(&self, (place, row): Found, name: &[u8]) -> Option<Found> {
+        let index = row.subcommands.iter().position(|sub| is_word(name, sub.name))?;
+        Some((self.subcommands[place] as usize + index, &row.subcommands[index]))
+    }
+
+    pub fn find(&self, name: &[u8]) -> Option<Found> {
+        let folded = fold(name)?;
+        let mut place = first_place(folded, self.places.len());
+        while let Some((known, index)) = self.places[place] {
+            if known == folded {
+                let row = self.rows[index as usize];
+                // Folding is exact for letters; padding and other characters are told apart here.
+                let same =
+                    row.name.len() == name.len() && (row.is_letters || row.name.as_bytes().eq_ignore_ascii_case(name));
+                return same.then_some((index as usize, row));
+            }
+            place = (place + 1) % self.places.len();
+        }
+        None
+    }
+}
+
+/// A name of at most 16 bytes as one number, letters in lower case.
+fn fold(name: &[u8]) -> Option<u128> {
+    let whole = match name.len() {
+        len @ 8..=16 => {
+            let (first, last) = (*name.first_chunk()?, *name.last_chunk()?);
+            u64::from_le_bytes(first) as u128 | (u64::from_le_bytes(last) as u128) << (8 * (len - 8))
+        }
+        len @ 4..=7 => {
+            let (first, last) = (*name.first_chunk()?, *name.last_chunk()?);
+            u32::from_le_bytes(first) as u128 | (u32::from_le_bytes(last) as u128) << (8 * (len - 4))
+        }
+        0..=3 => name.iter().rev().fold(0, |whole, byte| whole << 8 | *byte as u128),
+        _ => return None,
+    };
+    Some(whole | u128::from_le_bytes([0x20; 16]))
+}
+
+fn first_place(folded: u128, places: usize) -> usize {
+    // Fibonacci hashing: the multiplier is 2^64 divided by the golden ratio.
+    let mixed = (folded as u64 ^ (folded >> 64) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 32) as usize & (places - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_found_in_any_case() {
+        let table = Table::get();
+        for (index, row) in table.rows().iter().enumerate() {
+            assert_eq!(table.find(row.name.as_bytes()).unwrap().0, index, "{}", row.name);
+            assert_eq!(table.find(row.name.to_ascii_uppercase().as_bytes()).unwrap().0, index);
+            assert!(row.name.len() <= 16 && row.arity != 0 && !row.summary.is_empty(), "{}", row.name);
+            for (at, sub) in row.subcommands.iter().enumerate() {
+                let (place, found) = table.subcommand((index, row), sub.name.as_bytes()).unwrap();
+                assert_eq!(found.name, row.subcommands[at].name);
+                assert_eq!(table.names()[place], format!("{}|{}", row.name, sub.name));
+            }
+        }
+        for name in [
+            "",
+            "ge",
+            "gett",
+            "get\0",
+            "get ",
+            "pexpireat\0",
+            "PEXPIREAT ",
+            "a command that is not in any table",
+            "g\u{0}t",
+            "GET ",
+        ] {
+            assert!(table.find(name.as_bytes()).is_none(), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! CLIENT as operators use it: lists, ends, pauses, and which replies a connection wants.
+
+use crate::client::{Client, request};
+use crate::harness::{Engine, Server, on_both_engines, temporary, wait_until};
+use crate::wire::Value;
+
+on_both_engines!(
+    list_fields,
+    kill_by_address,
+    kill_by_filter,
+    kill_oneself,
+    pause_writes,
+    pause_everything_for_a_time,
+    a_pause_ends_with_the_server,
+    paused_requests_arrive_whole,
+    replies_off_and_on,
+    a_reply_is_skipped,
+    no_touch_keeps_the_order_of_use,
+    odd_forms,
+);
+
+fn id(client: &mut Client) -> String {
+    client.call(&["CLIENT", "ID"]).integer().to_string()
+}
+
+fn address(client: &Client) -> String {
+    client.stream().local_addr().unwrap().to_string()
+}
+
+fn list_fields(engine: Engine) {
+    let path = temporary("clients");
+    let server = Server::with(engine, &[&format!("--unixsocket={}", path.display())]);
+    let mut client = server.client();
+    client.check("CLIENT NO-EVICT on", "+OK\r\n");
+    client.check("CLIENT NO-TOUCH on", "+OK\r\n");
+    let line = client.call(&["CLIENT", "INFO"]).text();
+    let names: Vec<&str> = line.split(' ').map(|field| field.split('=').next().unwrap()).collect();
+    let redis = "id addr laddr fd name age idle flags db sub psub ssub multi watch qbuf qbuf-free argv-mem multi-mem rbs rbp \
+                 obl oll omem tot-mem events cmd user redir resp lib-name lib-ver";
+    assert_eq!(names[..31], redis.split_whitespace().collect::<Vec<_>>());
+    assert!(line.contains(" flags=eT ") && line.contains(" cmd=client|info ") && line.ends_with('\n'), "{line}");
+    let mut unix = Client::new(std::os::unix::net::UnixStream::connect(&path).unwrap());
+    let line = unix.call(&["CLIENT", "INFO"]).text();
+    assert!(line.contains(&format!(" addr={}:0 ", path.display())) && line.contains(" flags=U "), "{line}");
+}
+
+fn kill_by_address(engine: Engine) {
+    let server = Server::start(engine);
+    let (mut client, mut victim) = (server.client(), server.client());
+    victim.check("PING", "+PONG\r\n");
+    client.check("CLIENT KILL 127.0.0.1:1", "-ERR No such client\r\n");
+    client.check(&format!("CLIENT KILL {}", address(&victim)), "+OK\r\n");
+    victim.expect_closed();
+    client.check("PING", "+PONG\r\n");
+}
+
+fn kill_by_filter(engine: Engine) {
+    let server = Server::with(engine, &["--threads=4"]);
+    let mut client = server.client();
+    let mut others: Vec<Client> = (0..8).map(|_| server.client()).collect();
+    let ids: Vec<String> = others.iter_mut().map(id).collect();
+    client.check(&format!("CLIENT KILL ID {}", ids[0]), ":1\r\n");
+    others.remove(0).expect_closed();
+    client.check(&format!("CLIENT KILL ID {}", ids[0]), ":0\r\n");
+    let laddr = server.address().to_string();
+    client.check(&format!("CLIENT KILL ADDR {} LADDR {laddr} ID {}", address(&others[0]), ids[1]), ":1\r\n");
+    others.remove(0).expect_closed();
+    client.check(&format!("CLIENT KILL ADDR {} ID {}", address(&others[0]), ids[3]), ":0\r\n");
+    client.check("CLIENT KILL TYPE pubsub", ":0\r\n");
+    client.check("CLIENT KILL MAXAGE 1000", ":0\r\n");
+    client.check("CLIENT KILL TYPE normal USER default SKIPME yes", ":6\r\n");
+    others.iter_mut().for_each(Client::expect_closed);
+    client.check_error("CLIENT KILL USER nobody", "ERR No such user 'nobody'");
+    client.check_error("CLIENT KILL TYPE what", "ERR Unknown client type 'what'");
+    client.check_error("CLIENT KILL ID 0", "ERR client-id should be greater than 0");
+    client.check("CLIENT KILL SKIPME maybe", "-ERR syntax error\r\n");
+    client.check("CLIENT KILL WHAT 1", "-ERR syntax error\r\n");
+    client.check("CLIENT KILL ID 1 ADDR", "-ERR syntax error\r\n");
+}
+
+/// Whoever kills itself is told, then closed; nothing behind runs.
+fn kill_oneself(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    let own = id(&mut client);
+    client.send([request(&["CLIENT", "KILL", "ID", &own, "SKIPME", "no"]), request(&["SET", "k", "v"])].concat());
+    client.expect(":1\r\n");
+    client.expect_closed();
+    server.client().check("GET k", "$-1\r\n");
+}
+
+fn pause_writes(engine: Engine) {
+    let server = Server::start(engine);
+    let (mut client, mut writer, mut reader) = (server.client(), server.client(), server.client());
+    client.check("CLIENT PAUSE 1000000 WRITE", "+OK\r\n");
+    writer.send("GET k\r\nSET k v\r\nGET k\r\n");
+    writer.expect("$-1\r\n");
+    server.wait_for_info("blocked_clients", |blocked| blocked == 1);
+    reader.check("GET k", "$-1\r\n");
+    // A shorter and milder pause changes nothing.
+    client.check("CLIENT PAUSE 1 WRITE", "+OK\r\n");
+    assert!(client.call(&["CLIENT", "LIST"]).text().contains(" flags=b "));
+    client.check("CLIENT UNPAUSE", "+OK\r\n");
+    writer.expect("+OK\r\n$1\r\nv\r\n");
+    reader.check("GET k", "$1\r\nv\r\n");
+    server.wait_for_info("blocked_clients", |blocked| blocked == 0);
+}
+
+fn pause_everything_for_a_time(engine: Engine) {
+    let server = Server::with(engine, &["--threads=4"]);
+    let mut clients: Vec<Client> = (0..8).map(|_| server.client()).collect();
+    clients[0].check("CLIENT PAUSE 200", "+OK\r\n");
+    clients.iter_mut().for_each(|client| client.send("PING\r\nSET k v\r\n"));
+    clients.iter_mut().for_each(|client| client.expect("+PONG\r\n+OK\r\n"));
+}
+
+fn a_pause_ends_with_the_server(engine: Engine) {
+    let mut server = Server::start(engine);
+    let mut client = server.client();
+    client.check("CLIENT PAUSE 1000000 WRITE", "+OK\r\n");
+    client.send("SET k v\r\n");
+    server.wait_for_info("blocked_clients", |blocked| blocked == 1);
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    client.expect("+OK\r\n");
+    client.expect_closed();
+    assert!(server.wait().success());
+}
+
+/// Whatever a request has come as, it is whole after the pause.
+fn paused_requests_arrive_whole(engine: Engine) {
+    let server = Server::start(engine);
+    let (mut client, mut writer) = (server.client(), server.client());
+    client.check("CLIENT PAUSE 1000000 WRITE", "+OK\r\n");
+    let value = crate::client::patterned(200_000, 1);
+    let large = request(&[b"SET".as_slice(), b"large", &value]);
+    writer.send(&large[..100_000]);
+    writer.send(&large[100_000..]);
+    server.wait_for_info("blocked_clients", |blocked| blocked == 1);
+    writer.send(request(&["SET", "small", "s"]));
+    writer.send(request(&["MGET", "large", "small"]));
+    client.check("CLIENT UNPAUSE", "+OK\r\n");
+    writer.expect("+OK\r\n+OK\r\n");
+    assert_eq!(writer.value(), Value::Array(vec![Value::Bulk(value), Value::bulk("s")]));
+}
+
+fn replies_off_and_on(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    client.send("PING\r\nCLIENT REPLY OFF\r\nPING\r\nSET k v\r\nGET k\r\nNOPE\r\nCLIENT REPLY SKIP\r\nCLIENT REPLY ON\r\nGET k\r\n");
+    client.expect("+PONG\r\n+OK\r\n$1\r\nv\r\n");
+    // Large values that are sent from where they lie are left out, too.
+    let value = "v".repeat(100_000);
+    client.call(&["SET", "large", &value]);
+    client.send("CLIENT REPLY OFF\r\nGET large\r\nMGET k large k large\r\nCLIENT REPLY ON\r\nGET k\r\n");
+    client.expect("+OK\r\n$1\r\nv\r\n");
+    client.send("CLIENT REPLY OFF\r\nRESET\r\nPING\r\n");
+    client.expect("+RESET\r\n+PONG\r\n");
+    client.check("CLIENT REPLY WHAT", "-ERR syntax error\r\n");
+}
+
+fn a_reply_is_skipped(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    client.send("CLIENT REPLY SKIP\r\nSET k v\r\nGET k\r\nCLIENT REPLY SKIP\r\nNOPE\r\nPING\r\n");
+    client.expect("$1\r\nv\r\n+PONG\r\n");
+    client.send("CLIENT REPLY SKIP\r\n");
+    client.send("PING\r\n");
+    client.send("PING again\r\n");
+    client.expect("$5\r\nagain\r\n");
+}
+
+/// What is read by such a client is evicted as if nobody had read it.
+fn no_touch_keeps_the_order_of_use(engine: Engine) {
+    let server = Server::with(engine, &["--threads=1", "--maxmemory=32mb"]);
+    let (mut client, mut reader) = (server.client(), server.client());
+    client.check("SET read v", "+OK\r\n");
+    client.check("SET touched v", "+OK\r\n");
+    reader.check("CLIENT NO-TOUCH ON", "+OK\r\n");
+    let value = "v".repeat(4000);
+    let mut number = 0;
+    wait_until("the first eviction", || {
+        reader.check("GET read", "$1\r\nv\r\n");
+        client.check("TOUCH touched", ":1\r\n");
+        for _ in 0..50 {
+            number += 1;
+            client.call(&["SET", &format!("filler:{number}"), &value]);
+        }
+        client.info_number("evicted_keys") > 0
+    });
+    client.check("GET read", "$-1\r\n");
+    client.check("GET touched", "$1\r\nv\r\n");
+}
+
+fn odd_forms(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    client.check("CLIENT UNBLOCK 1", ":0\r\n");
+    client.check("CLIENT UNBLOCK 1 ERROR", ":0\r\n");
+    client.check_error("CLIENT UNBLOCK 1 WHAT", "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+    client.check_error("CLIENT PAUSE x", "ERR timeout is not an integer or out of range");
+    client.check_error("CLIENT PAUSE -1", "ERR timeout is negative");
+    client.check_error("CLIENT PAUSE 1 WHAT", "ERR CLIENT PAUSE mode must be WRITE or ALL");
+    client.check(
+        "CLIENT PAUSE 1 WRITE more",
+        "-ERR unknown subcommand or wrong number of arguments for 'PAUSE'. Try CLIENT HELP.\r\n",
+    );
+    client.check("CLIENT NO-EVICT maybe", "-ERR syntax error\r\n");
+    client.check("CLIENT", "-ERR wrong number of arguments for 'client' command\r\n");
+    client.check("CLIENT ID 3", "-ERR wrong number of arguments for 'client|id' command\r\n");
+    client.check_error("CLIENT MAINT_NOTIFICATIONS ON", "ERR unknown subcommand");
+}
