@@ -84,11 +84,16 @@ fn reply_info(reply: &mut Reply, row: &Command, container: Option<&'static str>)
     reply.array(10);
     reply.bulk(full_name(container, row).as_bytes());
     reply.integer(row.arity as i64);
-    reply.set(row.flags.names().count());
+    reply.set(row.flags.names().count() + row.keys.counted as usize);
     row.flags.names().for_each(|flag| reply.simple(flag));
-    reply.integer(row.keys.first as i64);
-    reply.integer(row.keys.last as i64);
-    reply.integer(row.keys.step as i64);
+    if row.keys.counted {
+        // The three numbers cannot say where the keys are; the key specifications below do.
+        reply.simple("movablekeys");
+    }
+    let places = if row.keys.counted { Keys::NONE } else { row.keys };
+    for place in [places.first, places.last, places.step] {
+        reply.integer(place as i64);
+    }
     let categories = categories(row);
     reply.set(categories.len());
     categories.iter().for_each(|category| reply.simple(&format!("@{category}")));
@@ -114,13 +119,20 @@ fn reply_key_specs(reply: &mut Reply, row: &Command) {
     reply.bulk(b"spec");
     reply.map(1);
     reply.bulk(b"index");
-    reply.integer(row.keys.first as i64);
+    reply.integer(row.keys.first as i64 - row.keys.counted as i64);
     reply.bulk(b"find_keys");
     reply.map(2);
     reply.bulk(b"type");
-    reply.bulk(b"range");
+    reply.bulk(if row.keys.counted { b"keynum" } else { b"range".as_slice() });
     reply.bulk(b"spec");
     reply.map(3);
+    if row.keys.counted {
+        for (name, value) in [("keynumidx", 0), ("firstkey", 1), ("keystep", row.keys.step)] {
+            reply.bulk(name.as_bytes());
+            reply.integer(value as i64);
+        }
+        return;
+    }
     reply.bulk(b"lastkey");
     reply.integer(if row.keys.last < 0 { row.keys.last } else { row.keys.last - row.keys.first } as i64);
     reply.bulk(b"keystep");
@@ -132,6 +144,7 @@ fn reply_key_specs(reply: &mut Reply, row: &Command) {
 fn categories(row: &Command) -> Vec<&'static str> {
     let mut names = Vec::new();
     match row.group {
+        Group::Bitmap => names.push("bitmap"),
         Group::Connection => names.push("connection"),
         Group::Generic => names.push("keyspace"),
         Group::String => names.push("string"),

@@ -1,15 +1,24 @@
 //! The commands: a table of rows, each a name, its properties and one function. COMMAND, arity errors, statistics per
 //! command and the README's table all come from the rows. Commands know the keyspace and the reply, never a socket.
 
+mod compare;
 mod connection;
 mod counter;
 mod database;
 mod expiry;
+mod increx;
 mod info;
 mod introspection;
 mod key;
 mod monitor;
+mod long_double;
+mod memory;
+mod object;
+mod range;
+mod rename;
+mod scan;
 mod server;
+mod several;
 mod string;
 pub mod tracking;
 pub mod transaction;
@@ -18,6 +27,8 @@ pub use server::configure;
 
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
 
 use crate::clock::UnixMillis;
 use crate::error::{self, Stop};
@@ -94,31 +105,47 @@ impl Flags {
 pub struct Keys {
     /// 0 for none.
     pub first: i32,
-    /// Negative counts from the end.
+    /// Negative counts from the end; of no meaning where the request says how many keys there are.
     pub last: i32,
     pub step: i32,
+    /// The argument before the first key says how many they are.
+    pub counted: bool,
 }
 
 impl Keys {
-    pub const NONE: Keys = Keys { first: 0, last: 0, step: 0 };
-    pub const ONE: Keys = Keys { first: 1, last: 1, step: 1 };
-    pub const ALL: Keys = Keys { first: 1, last: -1, step: 1 };
-    pub const PAIRS: Keys = Keys { first: 1, last: -1, step: 2 };
+    pub const NONE: Keys = Keys { first: 0, last: 0, step: 0, counted: false };
+    pub const ONE: Keys = Keys { first: 1, last: 1, step: 1, counted: false };
+    pub const ALL: Keys = Keys { first: 1, last: -1, step: 1, counted: false };
+    pub const PAIRS: Keys = Keys { first: 1, last: -1, step: 2, counted: false };
+    /// The one after a subcommand's name.
+    pub const SECOND: Keys = Keys { first: 2, last: 2, step: 1, counted: false };
+
+    /// As many as argument `at` says, from the next argument on.
+    pub const fn counted(at: i32, step: i32) -> Keys {
+        Keys { first: at + 1, last: 0, step, counted: true }
+    }
 
     /// The positions of the keys among a request's arguments.
     pub fn positions(self, args: Arguments) -> impl Iterator<Item = usize> {
-        let count = if self.first == 0 { 0 } else { args.len() as i32 };
-        let last = if self.last < 0 { count + self.last } else { self.last.min(count - 1) };
-        (self.first..=last)
-            .filter(move |_| count > 0)
-            .step_by(self.step.max(1) as usize)
-            .map(|position| position as usize)
+        let end = args.len() as i64;
+        let (first, step) = (self.first as i64, self.step.max(1) as i64);
+        let last = match self.last as i64 {
+            _ if first == 0 || first >= end => 0,
+            _ if self.counted => {
+                let count = parse_integer(args.get(first as usize - 1)).unwrap_or(0);
+                first.saturating_add(count.saturating_sub(1).saturating_mul(step))
+            }
+            last @ ..0 => end + last,
+            last => last,
+        };
+        (first.max(1)..=last.min(end - 1)).step_by(step as usize).map(|position| position as usize)
     }
 }
 
 /// As in Redis's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
+    Bitmap,
     Connection,
     Generic,
     Server,
@@ -129,6 +156,7 @@ pub enum Group {
 impl Group {
     pub fn name(self) -> &'static str {
         match self {
+            Group::Bitmap => "bitmap",
             Group::Connection => "connection",
             Group::Generic => "generic",
             Group::Server => "server",
@@ -181,8 +209,16 @@ impl Command {
 /// Every family's rows.
 static FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
+    several::COMMANDS,
+    range::COMMANDS,
     counter::COMMANDS,
+    increx::COMMANDS,
+    compare::COMMANDS,
     key::COMMANDS,
+    rename::COMMANDS,
+    scan::COMMANDS,
+    object::COMMANDS,
+    memory::COMMANDS,
     database::COMMANDS,
     transaction::COMMANDS,
     expiry::COMMANDS,
@@ -385,10 +421,18 @@ impl<'c> Call<'c, '_> {
         }
     }
 
-    /// Replies with the value that a write is about to replace, or null.
-    pub fn reply_old_value(&mut self, key: Key) {
-        match self.held.shard(key.hash).peek(key, self.now) {
-            Some(entry) => write_value(self.reply, entry.value),
+    /// The value that a write is about to replace: it is only replied with once the write has been done.
+    pub fn old_value(&mut self, key: Key) -> Option<Bytes> {
+        self.peek(key).map(|entry| match entry.value {
+            Value::Inline(bytes) => Bytes::copy_from_slice(bytes),
+            Value::Shared(bytes) => bytes.clone(),
+        })
+    }
+
+    /// Replies with what `old_value` has found, or null.
+    pub fn reply_old_value(&mut self, old: Option<Bytes>) {
+        match old {
+            Some(value) => self.reply.bulk_shared(&value),
             None => self.reply.null(),
         }
     }
@@ -396,7 +440,7 @@ impl<'c> Call<'c, '_> {
     /// Makes sure that a write of this size finds room, before anything is changed.
     pub fn reserve(&mut self, key: Key, value_bytes: usize) -> Result<(), Stop> {
         check_key(key)?;
-        let bytes = key.bytes.len() + value_bytes;
+        let bytes = value_bytes.saturating_add(key.bytes.len());
         if bytes < limits::SMALL_WRITE_BYTES {
             return Ok(());
         }
@@ -515,6 +559,7 @@ fn is_word(argument: &[u8], word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resp::parser::{Args, Bounds, Parser};
 
     #[test]
     fn every_row_is_found_in_any_case() {
@@ -537,6 +582,36 @@ mod tests {
             "GET ",
         ] {
             assert!(table.find(name.as_bytes()).is_none(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn keys_are_found_among_the_arguments() {
+        let positions = |keys: Keys, request: &str| {
+            let text = request.as_bytes();
+            let mut args = Args::default();
+            let mut parser = Parser::default();
+            let bounds = Bounds { arguments: 100, argument_bytes: 100, unauthenticated: false };
+            parser.next(text, &bounds, &mut args).unwrap();
+            keys.positions(args.view(text, 0, args.len())).collect::<Vec<_>>()
+        };
+        let last_of_all = Keys { first: 2, ..Keys::ALL };
+        let counted = Keys::counted(1, 2);
+        for (keys, request, expect) in [
+            (Keys::NONE, "ping a b\r\n", vec![]),
+            (Keys::ONE, "get a\r\n", vec![1]),
+            (Keys::ONE, "get\r\n", vec![]),
+            (Keys::ALL, "del a b c\r\n", vec![1, 2, 3]),
+            (Keys::PAIRS, "mset a 1 b 2\r\n", vec![1, 3]),
+            (last_of_all, "bitop and a b\r\n", vec![2, 3]),
+            (last_of_all, "bitop and\r\n", vec![]),
+            (counted, "msetex 2 a 1 b 2 ex 10\r\n", vec![2, 4]),
+            (counted, "msetex 9223372036854775807 a 1\r\n", vec![2]),
+            (counted, "msetex -9223372036854775808 a 1\r\n", vec![]),
+            (counted, "msetex x a 1\r\n", vec![]),
+            (counted, "msetex 1\r\n", vec![]),
+        ] {
+            assert_eq!(positions(keys, request), expect, "{request}");
         }
     }
 

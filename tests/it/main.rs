@@ -6,6 +6,7 @@
 //! | a command's replies and errors | `strings`, `counters`, `keys`, `expiry` |
 //! | client-side caching | `tracking` |
 //! | MULTI, EXEC, WATCH | `transactions` |
+//! | SCAN, KEYS, RANDOMKEY | `scan` |
 //! | several databases | `databases` |
 //! | handshake, authentication, names, end of a connection | `connection` |
 //! | COMMAND, CONFIG, INFO, TIME | `introspection` |
@@ -52,6 +53,7 @@ mod monitor;
 mod operations;
 mod options;
 mod pipelines;
+mod scan;
 mod strings;
 mod tracking;
 mod transactions;
