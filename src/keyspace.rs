@@ -37,6 +37,11 @@ impl Keyspace {
         ((hash as u32 as u64 * self.shards.len() as u64) >> 32) as usize
     }
 
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
     /// Access for one turn. Nothing may be awaited while it lives.
     pub fn hold(&self) -> Held<'_> {
         self.hold_for(0)
@@ -109,7 +114,12 @@ impl<'k> Held<'k> {
     /// The shard of `hash`, locked.
     #[inline]
     pub fn shard(&mut self, hash: u64) -> &mut Shard {
-        let wanted = self.keyspace.shard_of(hash);
+        self.numbered(self.keyspace.shard_of(hash))
+    }
+
+    /// The shard of a number, locked: for walks over all of them.
+    #[inline]
+    pub fn numbered(&mut self, wanted: usize) -> &mut Shard {
         if !matches!(&self.last, Some((held, _)) if *held == wanted) {
             if self.together.is_empty() {
                 self.change_to(wanted);
@@ -166,6 +176,26 @@ impl<'k> Held<'k> {
             self.last = None;
             self.together.clear();
         }
+    }
+
+    /// A key of a database picked at random; none if nothing is there.
+    pub fn random_key(&mut self, database: u8, now: UnixMillis) -> Option<Vec<u8>> {
+        // The keys of a fresh hasher are the process's randomness.
+        let random = ahash::RandomState::new().hash_one(now);
+        let mut several = self.all();
+        let mut items = Vec::new();
+        several.each(|shard| items.push(shard.len_of(database).0 as u64));
+        let mut place = random.checked_rem(items.iter().sum())?;
+        let chosen = items.iter().position(|&items| {
+            let is_here = place < items;
+            place = place.saturating_sub(items);
+            is_here
+        })?;
+        // The others come in only if the chosen one has nothing but items past their time.
+        (chosen..items.len()).chain(0..chosen).find_map(|number| {
+            let key = several.held.numbered(number).random_key(database, now);
+            key.map(<[u8]>::to_vec)
+        })
     }
 
     /// The totals over all shards, of one moment.

@@ -84,6 +84,10 @@ pub const KEY_MAX_BYTES: usize = 65_535;
 /// A shared value of this size and above is sent from where it lies; a smaller one is copied into the reply.
 pub const SHARED_REPLY_MIN_BYTES: usize = 16 * KIB;
 
+/// A part of a shared value is sent from where it lies if it is at least one part in so many of it, and else copied: it
+/// keeps the whole value in memory, and only its own bytes are charged.
+pub const SHARED_PART: usize = 4;
+
 /// Small replies that wait are kept in pieces of this size.
 pub const REPLY_PIECE_BYTES: usize = 64 * KIB;
 
@@ -109,6 +113,18 @@ pub const INBOX_MAX_BYTES: usize = 4 * MIB;
 /// What MONITOR shows of one argument, and about how much of one command; the rest is counted.
 pub const MONITOR_ARGUMENT_MAX_BYTES: usize = 4 * KIB;
 pub const MONITOR_LINE_MAX_BYTES: usize = 64 * KIB;
+/// Keys that one SCAN looks at, whatever its COUNT says: the reply is short, and the cursor goes on from there.
+pub const SCAN_KEYS_MAX: usize = 4096;
+
+/// Keys, and bytes of keys, that SCAN and KEYS look at before they let go of a shard: some ten microseconds.
+pub const SCAN_STEP_KEYS: usize = 256;
+pub const SCAN_STEP_BYTES: usize = 64 * KIB;
+
+/// Bytes of keys after which a SCAN ends early.
+pub const SCAN_REPLY_BYTES: usize = 256 * KIB;
+
+/// The pattern of SCAN or KEYS: matching takes the product of its length and the key's. A longer one is refused.
+pub const PATTERN_MAX_BYTES: usize = 1024;
 
 /// Replies queued for one connection before its next requests wait (option `client-output-limit`).
 pub const OUTPUT_LIMIT_BYTES: usize = 64 * MIB;

@@ -1,5 +1,6 @@
-//! Commands that count: values that are integers in decimal text.
+//! Commands that count: values that are numbers in decimal text.
 
+use super::long_double::LongDouble;
 use super::{Call, Command, Flags, Group, Keys, parse_integer};
 use crate::error::{self, Stop};
 use crate::shard::{Expiry, NewValue};
@@ -25,6 +26,11 @@ pub const COMMANDS: &[Command] = &[
         "key decrement",
         "Decrements a number from the integer value of a key. Uses 0 as initial value if the key doesn't exist.",
     ),
+    row("incrbyfloat", 3, incrbyfloat).doc(
+        "2.6.0",
+        "key increment",
+        "Increments the floating point value of a key by a number. Uses 0 as initial value if the key doesn't exist.",
+    ),
 ];
 
 const fn row(name: &'static str, arity: i32, run: super::Run) -> Command {
@@ -48,5 +54,22 @@ fn add(call: &mut Call, increment: i64) -> Result<(), Stop> {
     let mut digits = itoa::Buffer::new();
     call.store(key, NewValue::Copied(digits.format(new).as_bytes()), Expiry::Keep)?;
     call.reply.integer(new);
+    Ok(())
+}
+
+fn incrbyfloat(call: &mut Call) -> Result<(), Stop> {
+    let key = call.key();
+    call.reserve(key, 0)?;
+    let old = match call.peek(key) {
+        Some(entry) => LongDouble::parse(entry.value.as_slice()).ok_or(error::NOT_A_FLOAT)?,
+        None => LongDouble::ZERO,
+    };
+    let new = old + LongDouble::parse(call.arg(2)).ok_or(error::NOT_A_FLOAT)?;
+    if !new.is_finite() {
+        return Err("ERR increment would produce NaN or Infinity".into());
+    }
+    let text = new.to_string();
+    call.store(key, NewValue::Copied(text.as_bytes()), Expiry::Keep)?;
+    call.reply.bulk(text.as_bytes());
     Ok(())
 }

@@ -2,8 +2,8 @@
 
 use super::{Call, Command, Flags, Group, Keys, is_word};
 use crate::clock::UnixMillis;
-use crate::error::Stop;
-use crate::shard::Key;
+use crate::error::{self, Stop};
+use crate::shard::{Expiry, Key};
 
 const WRITE: Flags = Flags::WRITE.and(Flags::FAST);
 const READ: Flags = Flags::READONLY.and(Flags::FAST);
@@ -61,7 +61,7 @@ const fn row(name: &'static str, arity: i32, flags: Flags, run: super::Run) -> C
 }
 
 /// How a time is given: in which unit, and from when.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Unit {
     milliseconds: i64,
     relative: bool,
@@ -74,7 +74,7 @@ impl Unit {
     pub const AT_MILLISECONDS: Unit = Unit { milliseconds: 1, relative: false };
 
     /// The words of SET and GETEX.
-    pub fn of_word(word: &[u8]) -> Option<Unit> {
+    fn of_word(word: &[u8]) -> Option<Unit> {
         let words = [
             ("EX", Unit::SECONDS),
             ("PX", Unit::MILLISECONDS),
@@ -97,6 +97,53 @@ pub fn absolute(call: &Call, index: usize, unit: Unit, command: &str) -> Result<
     match unit.to_unix(value, call.now) {
         Some(at) if value > 0 => Ok(at as UnixMillis),
         _ => Err(invalid(command)),
+    }
+}
+
+/// The time of expiry that a request asks for in words. Its number is read once all words have been: what is wrong with
+/// them comes first, and of one word said twice the last counts.
+#[derive(Clone, Copy, Default)]
+pub enum TimeWord {
+    #[default]
+    Unsaid,
+    /// KEEPTTL
+    Keep,
+    /// PERSIST
+    Never,
+    /// The number is at this argument.
+    At(Unit, usize),
+}
+
+impl TimeWord {
+    /// Takes the word at argument `index` if it is EX, PX, EXAT or PXAT, or one of `others`, and agrees with what has
+    /// been said. How many arguments it takes.
+    pub fn take(&mut self, call: &Call, index: usize, others: &[(&str, TimeWord)]) -> Result<usize, Stop> {
+        let word = call.arg(index);
+        let (said, taken) = match Unit::of_word(word) {
+            Some(unit) if index + 1 < call.args.len() => (TimeWord::At(unit, index + 1), 2),
+            Some(_) => return Err(error::SYNTAX.into()),
+            None => match others.iter().find(|(name, _)| is_word(word, name)) {
+                Some((_, other)) => (*other, 1),
+                None => return Err(error::SYNTAX.into()),
+            },
+        };
+        match (*self, said) {
+            (TimeWord::Unsaid, _) | (TimeWord::Keep, TimeWord::Keep) | (TimeWord::Never, TimeWord::Never) => {}
+            (TimeWord::At(unit, _), TimeWord::At(other, _)) if unit == other => {}
+            _ => return Err(error::SYNTAX.into()),
+        }
+        *self = said;
+        Ok(taken)
+    }
+
+    /// What it comes to; `unsaid` without a word.
+    pub fn expiry(self, call: &Call, unsaid: Expiry, command: &str) -> Result<Expiry, Stop> {
+        Ok(match self {
+            TimeWord::Unsaid => unsaid,
+            TimeWord::Keep => Expiry::Keep,
+            TimeWord::Never => Expiry::Never,
+            TimeWord::At(unit, index) => Expiry::At(absolute(call, index, unit, command)?),
+        })
     }
 }
 
@@ -154,8 +201,8 @@ impl Conditions {
 }
 
 fn expire(call: &mut Call, unit: Unit, command: &str) -> Result<(), Stop> {
-    let wanted = unit.to_unix(call.integer(2)?, call.now).ok_or_else(|| invalid(command))?;
     let conditions = Conditions::parse(call)?;
+    let wanted = unit.to_unix(call.integer(2)?, call.now).ok_or_else(|| invalid(command))?;
     let key = call.key();
     let done = match call.peek(key) {
         Some(entry) if conditions.allow(entry.expires_at, wanted) => {

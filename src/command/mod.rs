@@ -3,18 +3,27 @@
 
 mod absent;
 mod client;
+mod compare;
 mod connection;
 mod counter;
 mod database;
 mod docs;
 mod expiry;
+mod increx;
 mod info;
 mod introspection;
 mod key;
 mod monitor;
+mod long_double;
+mod memory;
+mod object;
+mod range;
+mod rename;
+mod scan;
 mod server;
 mod settings;
 pub mod slowlog;
+mod several;
 mod string;
 mod table;
 pub mod tracking;
@@ -24,6 +33,8 @@ pub use settings::configure;
 pub use table::{Found, Table};
 
 use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
 
 use crate::clock::UnixMillis;
 use crate::error::{self, Stop};
@@ -143,6 +154,7 @@ impl Keys {
 /// As in Redis's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
+    Bitmap,
     Connection,
     Generic,
     Server,
@@ -153,6 +165,7 @@ pub enum Group {
 impl Group {
     pub fn name(self) -> &'static str {
         match self {
+            Group::Bitmap => "bitmap",
             Group::Connection => "connection",
             Group::Generic => "generic",
             Group::Server => "server",
@@ -222,8 +235,16 @@ impl Command {
 /// Every family's rows.
 static FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
+    several::COMMANDS,
+    range::COMMANDS,
     counter::COMMANDS,
+    increx::COMMANDS,
+    compare::COMMANDS,
     key::COMMANDS,
+    rename::COMMANDS,
+    scan::COMMANDS,
+    object::COMMANDS,
+    memory::COMMANDS,
     database::COMMANDS,
     transaction::COMMANDS,
     expiry::COMMANDS,
@@ -369,10 +390,18 @@ impl<'c> Call<'c, '_> {
         }
     }
 
-    /// Replies with the value that a write is about to replace, or null.
-    pub fn reply_old_value(&mut self, key: Key) {
-        match self.held.shard(key.hash).peek(key, self.now) {
-            Some(entry) => write_value(self.reply, entry.value),
+    /// The value that a write is about to replace: it is only replied with once the write has been done.
+    pub fn old_value(&mut self, key: Key) -> Option<Bytes> {
+        self.peek(key).map(|entry| match entry.value {
+            Value::Inline(bytes) => Bytes::copy_from_slice(bytes),
+            Value::Shared(bytes) => bytes.clone(),
+        })
+    }
+
+    /// Replies with what `old_value` has found, or null.
+    pub fn reply_old_value(&mut self, old: Option<Bytes>) {
+        match old {
+            Some(value) => self.reply.bulk_shared(&value),
             None => self.reply.null(),
         }
     }
@@ -380,7 +409,7 @@ impl<'c> Call<'c, '_> {
     /// Makes sure that a write of this size finds room, before anything is changed.
     pub fn reserve(&mut self, key: Key, value_bytes: usize) -> Result<(), Stop> {
         check_key(key)?;
-        let bytes = key.bytes.len() + value_bytes;
+        let bytes = value_bytes.saturating_add(key.bytes.len());
         if bytes < limits::SMALL_WRITE_BYTES {
             return Ok(());
         }
@@ -507,6 +536,37 @@ fn is_word(argument: &[u8], word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resp::parser::{Args, Bounds, Parser};
+
+    #[test]
+    fn keys_are_found_among_the_arguments() {
+        let positions = |keys: Keys, request: &str| {
+            let text = request.as_bytes();
+            let mut args = Args::default();
+            let mut parser = Parser::default();
+            let bounds = Bounds { arguments: 100, argument_bytes: 100, unauthenticated: false };
+            parser.next(text, &bounds, &mut args).unwrap();
+            keys.positions(args.view(text, 0, args.len())).collect::<Vec<_>>()
+        };
+        let last_of_all = Keys { first: 2, ..Keys::ALL };
+        let counted = Keys::counted(1, 2);
+        for (keys, request, expect) in [
+            (Keys::NONE, "ping a b\r\n", vec![]),
+            (Keys::ONE, "get a\r\n", vec![1]),
+            (Keys::ONE, "get\r\n", vec![]),
+            (Keys::ALL, "del a b c\r\n", vec![1, 2, 3]),
+            (Keys::PAIRS, "mset a 1 b 2\r\n", vec![1, 3]),
+            (last_of_all, "bitop and a b\r\n", vec![2, 3]),
+            (last_of_all, "bitop and\r\n", vec![]),
+            (counted, "msetex 2 a 1 b 2 ex 10\r\n", vec![2, 4]),
+            (counted, "msetex 9223372036854775807 a 1\r\n", vec![]),
+            (counted, "msetex -9223372036854775808 a 1\r\n", vec![]),
+            (counted, "msetex x a 1\r\n", vec![]),
+            (counted, "msetex 1\r\n", vec![]),
+        ] {
+            assert_eq!(positions(keys, request), expect, "{request}");
+        }
+    }
 
     #[test]
     fn integers_are_parsed_as_strictly_as_redis_does() {

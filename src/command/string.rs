@@ -1,18 +1,38 @@
-//! Commands that read and write values as a whole.
+//! Commands that read and write one value as a whole.
 
-use super::{Call, Command, Flags, Group, Keys, is_word, room, write_value};
-use crate::command::expiry::{self, Unit};
+use super::compare::Condition;
+use super::expiry::{self, TimeWord, Unit};
+use super::{Call, Command, Flags, Group, Keys, is_word};
 use crate::error::{self, Stop};
-use crate::limits;
-use crate::shard::{Expiry, Key, NewValue, SMALL_SET_BYTES};
+use crate::shard::Expiry;
 
 pub const COMMANDS: &[Command] = &[
     row("get", 2, Flags::READONLY.and(Flags::FAST), get)
         .doc("1.0.0", "key", "Returns the string value of a key."),
     row("set", -3, Flags::WRITE.and(Flags::DENYOOM), set).doc(
         "1.0.0",
-        "key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
+        "key value [NX | XX | IFEQ value | IFNE value | IFDEQ digest | IFDNE digest] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
         "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
+    ),
+    row("setex", 4, Flags::WRITE.and(Flags::DENYOOM), |call| set_with_time(call, Unit::SECONDS, "setex")).doc(
+        "2.0.0",
+        "key seconds value",
+        "Sets the string value and expiration time of a key. Creates the key if it doesn't exist.",
+    ),
+    row("psetex", 4, Flags::WRITE.and(Flags::DENYOOM), |call| set_with_time(call, Unit::MILLISECONDS, "psetex")).doc(
+        "2.6.0",
+        "key milliseconds value",
+        "Sets both string value and expiration time in milliseconds of a key. The key is created if it doesn't exist.",
+    ),
+    row("setnx", 3, Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST), setnx).doc(
+        "1.0.0",
+        "key value",
+        "Sets the string value of a key only when the key doesn't exist.",
+    ),
+    row("getset", 3, Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST), getset).doc(
+        "1.0.0",
+        "key value",
+        "Returns the previous string value of a key after setting it to a new value.",
     ),
     row("getdel", 2, Flags::WRITE.and(Flags::FAST), getdel)
         .doc("6.2.0", "key", "Returns the string value of a key after deleting the key."),
@@ -21,12 +41,6 @@ pub const COMMANDS: &[Command] = &[
         "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]",
         "Returns the string value of a key after setting its expiration time.",
     ),
-    row("mget", -2, Flags::READONLY.and(Flags::FAST), mget)
-        .keys(Keys::ALL)
-        .doc("1.0.0", "key [key ...]", "Atomically returns the string values of one or more keys."),
-    row("mset", -3, Flags::WRITE.and(Flags::DENYOOM), mset)
-        .keys(Keys::PAIRS)
-        .doc("1.0.1", "key value [key value ...]", "Atomically creates or modifies the string values of one or more keys."),
     row("strlen", 2, Flags::READONLY.and(Flags::FAST), strlen)
         .doc("2.2.0", "key", "Returns the length of a string value."),
     row("append", 3, Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST), append)
@@ -44,42 +58,30 @@ fn get(call: &mut Call) -> Result<(), Stop> {
 
 /// What SET's words ask for.
 #[derive(Default)]
-struct SetOptions {
-    only_if: Option<Presence>,
+struct SetOptions<'a> {
+    only_if: Option<Condition<'a>>,
     get: bool,
-    expiry: Option<Expiry>,
+    time: TimeWord,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Presence {
-    Absent,
-    Present,
-}
-
-impl SetOptions {
-    fn parse(call: &Call) -> Result<SetOptions, Stop> {
+impl<'a> SetOptions<'a> {
+    fn parse(call: &Call<'a, '_>) -> Result<SetOptions<'a>, Stop> {
         let mut options = SetOptions::default();
         let mut index = 3;
         while index < call.args.len() {
             let word = call.arg(index);
-            if is_word(word, "NX") && options.only_if != Some(Presence::Present) {
-                options.only_if = Some(Presence::Absent);
-            } else if is_word(word, "XX") && options.only_if != Some(Presence::Absent) {
-                options.only_if = Some(Presence::Present);
-            } else if is_word(word, "GET") {
+            if is_word(word, "GET") {
                 options.get = true;
-            } else if is_word(word, "KEEPTTL") && matches!(options.expiry, None | Some(Expiry::Keep)) {
-                options.expiry = Some(Expiry::Keep);
-            } else {
-                let (true, Some(unit), true) =
-                    (options.expiry.is_none(), Unit::of_word(word), index + 1 < call.args.len())
-                else {
-                    return Err(error::SYNTAX.into());
-                };
                 index += 1;
-                options.expiry = Some(Expiry::At(expiry::absolute(call, index, unit, "set")?));
+            } else if let Some((condition, taken)) = Condition::parse(call, index)? {
+                if options.only_if.is_some_and(|other| other != condition || condition.is_comparison()) {
+                    return Err(error::SYNTAX.into());
+                }
+                options.only_if = Some(condition);
+                index += taken;
+            } else {
+                index += options.time.take(call, index, &[("KEEPTTL", TimeWord::Keep)])?;
             }
-            index += 1;
         }
         Ok(options)
     }
@@ -87,23 +89,49 @@ impl SetOptions {
 
 fn set(call: &mut Call) -> Result<(), Stop> {
     let options = SetOptions::parse(call)?;
+    let expiry = options.time.expiry(call, Expiry::Never, "set")?;
     let key = call.key();
     let value = call.new_value(2);
     call.reserve(key, call.arg(2).len())?;
-    if options.get {
-        call.reply_old_value(key);
+    let old = if options.get { call.old_value(key) } else { None };
+    let allowed = options.only_if.is_none_or(|condition| condition.holds(call.peek(key)));
+    if allowed {
+        call.store(key, value, expiry)?;
     }
-    let refused = options.only_if.is_some_and(|wanted| (wanted == Presence::Present) != call.peek(key).is_some());
-    if refused {
-        if !options.get {
-            call.reply.null();
-        }
-        return Ok(());
+    match (options.get, allowed) {
+        (true, _) => call.reply_old_value(old),
+        (false, true) => call.reply.ok(),
+        (false, false) => call.reply.null(),
     }
-    call.store(key, value, options.expiry.unwrap_or(Expiry::Never))?;
-    if !options.get {
-        call.reply.ok();
+    Ok(())
+}
+
+fn set_with_time(call: &mut Call, unit: Unit, name: &str) -> Result<(), Stop> {
+    let key = call.key();
+    let expires_at = expiry::absolute(call, 2, unit, name)?;
+    call.reserve(key, call.arg(3).len())?;
+    call.store(key, call.new_value(3), Expiry::At(expires_at))?;
+    call.reply.ok();
+    Ok(())
+}
+
+fn setnx(call: &mut Call) -> Result<(), Stop> {
+    let key = call.key();
+    call.reserve(key, call.arg(2).len())?;
+    let is_new = call.peek(key).is_none();
+    if is_new {
+        call.store(key, call.new_value(2), Expiry::Never)?;
     }
+    call.reply.integer(is_new as i64);
+    Ok(())
+}
+
+fn getset(call: &mut Call) -> Result<(), Stop> {
+    let key = call.key();
+    call.reserve(key, call.arg(2).len())?;
+    let old = call.old_value(key);
+    call.store(key, call.new_value(2), Expiry::Never)?;
+    call.reply_old_value(old);
     Ok(())
 }
 
@@ -116,85 +144,20 @@ fn getdel(call: &mut Call) -> Result<(), Stop> {
 
 fn getex(call: &mut Call) -> Result<(), Stop> {
     let key = call.key();
-    let expires_at = match call.args.len() {
-        2 => None,
-        3 if is_word(call.arg(2), "PERSIST") => Some(None),
-        4 => match Unit::of_word(call.arg(2)) {
-            Some(unit) => Some(Some(expiry::absolute(call, 3, unit, "getex")?)),
-            None => return Err(error::SYNTAX.into()),
-        },
-        _ => return Err(error::SYNTAX.into()),
-    };
+    let mut time = TimeWord::Unsaid;
+    let mut index = 2;
+    while index < call.args.len() {
+        index += time.take(call, index, &[("PERSIST", TimeWord::Never)])?;
+    }
+    // Nothing to give a time to: not even a wrong one is looked at.
+    let expiry = if call.peek(key).is_some() { time.expiry(call, Expiry::Keep, "getex")? } else { Expiry::Keep };
     call.reply_value(key);
-    if let Some(expires_at) = expires_at {
-        expiry::apply(call, key, expires_at);
-    }
+    match expiry {
+        Expiry::Keep => false,
+        Expiry::Never => expiry::apply(call, key, None),
+        Expiry::At(at) => expiry::apply(call, key, Some(at)),
+    };
     Ok(())
-}
-
-fn mget(call: &mut Call) -> Result<(), Stop> {
-    let keys = call.all_keys(1);
-    let mut shards = call.held.shards(keys.iter().map(|key| key.hash));
-    let limit = call.shared.copied_reply_bytes();
-    if keys.len() * SMALL_SET_BYTES > limit {
-        // A reply is written whole, and what is copied into it is new memory: it is measured before.
-        let copied_bytes =
-            |key: &Key| shards.shard(key.hash).peek(*key, call.now).map_or(0, |e| e.value.copied_bytes());
-        let copied: usize = keys.iter().map(copied_bytes).sum();
-        if copied > limit {
-            return Err(
-                format!("ERR the values have {copied} bytes and a reply may copy {limit}; ask for fewer keys").into()
-            );
-        }
-    }
-    call.reply.array(keys.len());
-    for key in keys {
-        let found = shards.shard(key.hash).get(key, call.now);
-        super::count_lookup(call.stats, found.is_some());
-        match found {
-            Some(entry) => write_value(call.reply, entry.value),
-            None => call.reply.null(),
-        }
-    }
-    Ok(())
-}
-
-fn mset(call: &mut Call) -> Result<(), Stop> {
-    if call.args.len().is_multiple_of(2) {
-        return Err(super::wrong_arity("mset"));
-    }
-    let pairs: Vec<(Key, NewValue)> =
-        call.all_keys(2).into_iter().enumerate().map(|(n, key)| (key, call.new_value(2 * n + 2))).collect();
-    for (key, _) in &pairs {
-        super::check_key(*key)?;
-    }
-    let mut shards = call.held.shards(pairs.iter().map(|(key, _)| key.hash));
-    let total: usize = call.args.iter().skip(1).map(<[u8]>::len).sum();
-    if total >= limits::SMALL_WRITE_BYTES {
-        // Each shard is asked for all of it at once: nothing is written before everything has its room.
-        for (key, bytes) in bytes_by_shard(call.shared, &pairs) {
-            room(shards.shard(key.hash).make_room(bytes, call.now))?;
-        }
-    }
-    for (key, value) in pairs {
-        shards.shard(key.hash).set(key, value, Expiry::Never, call.now).map_err(super::set_error)?;
-    }
-    call.reply.ok();
-    Ok(())
-}
-
-/// For each shard that the pairs touch, one of its keys and the bytes that go there.
-fn bytes_by_shard<'p>(shared: &crate::shared::Shared, pairs: &'p [(Key, NewValue)]) -> Vec<(Key<'p>, usize)> {
-    let mut sums: Vec<(Key, usize)> = Vec::new();
-    for (key, value) in pairs {
-        let bytes = key.bytes.len() + value.len();
-        let shard = shared.keyspace.shard_of(key.hash);
-        match sums.iter_mut().find(|(known, _)| shared.keyspace.shard_of(known.hash) == shard) {
-            Some((_, sum)) => *sum += bytes,
-            None => sums.push((*key, bytes)),
-        }
-    }
-    sums
 }
 
 fn strlen(call: &mut Call) -> Result<(), Stop> {

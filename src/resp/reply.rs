@@ -101,6 +101,19 @@ impl Reply {
         self.tail.truncate(mark.tail);
     }
 
+    /// Moves in what was written elsewhere, for elements that are counted as they are found.
+    pub fn append(&mut self, mut other: Reply) {
+        if other.parts.is_empty() && other.tail.len() < limits::REPLY_PIECE_BYTES {
+            self.tail.extend_from_slice(&other.tail);
+            return;
+        }
+        self.seal();
+        other.seal();
+        self.parts_bytes += other.parts_bytes;
+        self.shared_bytes += other.shared_bytes;
+        self.parts.append(&mut other.parts);
+    }
+
     /// Between two replies of a long turn: what is written goes into pieces of a size, so that it never grows by
     /// doubling and holds little more memory than its length.
     pub fn cut(&mut self) {
@@ -148,6 +161,14 @@ impl Reply {
         self.header(b'$', bytes.len() as i64);
         self.tail.extend_from_slice(bytes);
         self.tail.extend_from_slice(b"\r\n");
+    }
+
+    /// A number with decimals, as text.
+    pub fn double(&mut self, text: &str) {
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(text.as_bytes()),
+            Protocol::Resp3 => self.line(b',', text.as_bytes()),
+        }
     }
 
     /// A bulk string from a handle: large ones are not copied.
@@ -257,6 +278,8 @@ mod tests {
         check(Protocol::Resp3, |r| r.set(2), "~2\r\n");
         check(Protocol::Resp2, |r| r.text("hi"), "$2\r\nhi\r\n");
         check(Protocol::Resp3, |r| r.text("hi"), "=6\r\ntxt:hi\r\n");
+        check(Protocol::Resp2, |r| r.double("1.5"), "$3\r\n1.5\r\n");
+        check(Protocol::Resp3, |r| r.double("1.5"), ",1.5\r\n");
         check(Protocol::Resp3, |r| r.bulk(b""), "$0\r\n\r\n");
         check(Protocol::Resp2, |r| r.integer(i64::MIN), ":-9223372036854775808\r\n");
     }
@@ -290,6 +313,26 @@ mod tests {
         let mut parts = VecDeque::new();
         reply.take(&mut parts);
         assert_eq!(&parts[2][..], b"\r\n+OK\r\n");
+    }
+
+    #[test]
+    fn what_was_written_elsewhere_comes_where_it_is_put() {
+        for length in [0, 10, limits::REPLY_PIECE_BYTES + 1] {
+            let (mut reply, mut elsewhere) = (Reply::default(), Reply::default());
+            reply.ok();
+            let value = vec![b'v'; length];
+            elsewhere.bulk(&value);
+            elsewhere.cut();
+            elsewhere.integer(7);
+            reply.append(elsewhere);
+            reply.ok();
+            let length_before = reply.len();
+            let mut parts = VecDeque::new();
+            reply.take(&mut parts);
+            let bytes = parts.iter().flatten().copied().collect::<Vec<u8>>();
+            let expect = [format!("+OK\r\n${length}\r\n").as_bytes(), &value, b"\r\n:7\r\n+OK\r\n"].concat();
+            assert!(bytes == expect && length_before == bytes.len());
+        }
     }
 
     #[test]

@@ -2,7 +2,14 @@
 
 use crate::harness::{Engine, Server, on_both_engines};
 
-on_both_engines!(counting, limits_of_64_bits, only_integers_count, no_increment_is_lost);
+on_both_engines!(
+    counting,
+    limits_of_64_bits,
+    only_integers_count,
+    counting_in_decimals,
+    counting_within_bounds,
+    no_increment_is_lost,
+);
 
 fn counting(engine: Engine) {
     let server = Server::start(engine);
@@ -51,6 +58,60 @@ fn only_integers_count(engine: Engine) {
     for padded in [" 1", "1 ", "", "1\r\n", "1\0"] {
         client.call(&["SET", "n", padded]);
         client.check("INCR n", "-ERR value is not an integer or out of range\r\n");
+    }
+}
+
+fn counting_in_decimals(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    client.check("INCRBYFLOAT n 10.50", "$4\r\n10.5\r\n");
+    client.check("INCRBYFLOAT n 0.1", "$4\r\n10.6\r\n");
+    client.check("INCRBYFLOAT n -5", "$3\r\n5.6\r\n");
+    client.check("INCRBYFLOAT n 5.0e3", "$22\r\n5005.60000000000000009\r\n");
+    client.check("SET n 5005.5 EX 100", "+OK\r\n");
+    client.check("INCRBYFLOAT n 0.5", "$4\r\n5006\r\n");
+    client.check("INCR n", ":5007\r\n");
+    client.check("TTL n", ":100\r\n");
+    client.check("INCRBYFLOAT m 0.1", "$3\r\n0.1\r\n");
+    client.check("INCRBYFLOAT m 0.2", "$3\r\n0.3\r\n");
+    client.check("INCRBYFLOAT m -0.3", "$1\r\n0\r\n");
+    for text in ["x", "1.2.3", "nan", "1e5000"] {
+        client.check(&format!("INCRBYFLOAT m {text}"), "-ERR value is not a valid float\r\n");
+        client.check(&format!("SET text {text}"), "+OK\r\n");
+        client.check("INCRBYFLOAT text 1", "-ERR value is not a valid float\r\n");
+    }
+    client.check("INCRBYFLOAT m -inf", "-ERR increment would produce NaN or Infinity\r\n");
+    server.resp3_client().check("INCRBYFLOAT m 1.5", "$3\r\n1.5\r\n");
+}
+
+fn counting_within_bounds(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    client.check("INCREX n", "*2\r\n:1\r\n:1\r\n");
+    client.check("INCREX n BYINT 9 EX 100 ENX", "*2\r\n:10\r\n:9\r\n");
+    client.check("TTL n", ":100\r\n");
+    client.check("INCREX n EX 500 ENX", "*2\r\n:11\r\n:1\r\n");
+    client.check("TTL n", ":100\r\n");
+    client.check("INCREX n BYINT 5 UBOUND 12 EX 500", "*2\r\n:11\r\n:0\r\n");
+    client.check("TTL n", ":100\r\n");
+    client.check("INCREX n BYINT 5 UBOUND 12 SATURATE EX 500", "*2\r\n:12\r\n:1\r\n");
+    client.check("TTL n", ":500\r\n");
+    client.check("INCREX n BYINT -20 LBOUND 0 SATURATE PERSIST", "*2\r\n:0\r\n:-12\r\n");
+    client.check("TTL n", ":-1\r\n");
+    client.check("INCREX fresh UBOUND 0", "*2\r\n:0\r\n:0\r\n");
+    client.check("EXISTS fresh", ":0\r\n");
+    client.check("INCREX n BYINT 9223372036854775807", "*2\r\n:9223372036854775807\r\n:9223372036854775807\r\n");
+    client.check("INCREX n", "*2\r\n:9223372036854775807\r\n:0\r\n");
+    client.check("INCREX n UBOUND -9 SATURATE", "-ERR increment or decrement would overflow\r\n");
+    client.check("INCREX f BYFLOAT 1.25", "*2\r\n$4\r\n1.25\r\n$4\r\n1.25\r\n");
+    client.check("INCREX f BYFLOAT 10 UBOUND 3.5 SATURATE", "*2\r\n$3\r\n3.5\r\n$4\r\n2.25\r\n");
+    client.check("INCREX f", "-ERR value is not an integer or out of range\r\n");
+    server.resp3_client().check("INCREX f BYFLOAT 0.5", "*2\r\n,4\r\n,0.5\r\n");
+    client.check("INCREX f BYFLOAT inf", "-ERR value or increment would produce Infinity\r\n");
+    client.check("INCREX n LBOUND 2 UBOUND 1", "-ERR LBOUND can't be greater than UBOUND\r\n");
+    client.check("INCREX n ENX", "-ERR ENX flag requires an expiration\r\n");
+    for options in ["BYINT 1 BYFLOAT 1", "BYINT", "EX 1 PERSIST", "PERSIST ENX", "UBOUND 1 UBOUND 2", "WHAT"] {
+        client.check(&format!("INCREX n {options}"), "-ERR syntax error\r\n");
     }
 }
 

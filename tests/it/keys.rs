@@ -5,6 +5,10 @@ use crate::wire::Value;
 
 on_both_engines!(
     presence,
+    another_name,
+    a_copy,
+    what_is_told_of_a_value,
+    what_is_told_of_memory,
     flushing_empties_every_core,
     what_one_writes_all_others_see,
     a_half_done_mset_is_never_seen,
@@ -27,6 +31,111 @@ fn presence(engine: Engine) {
     for command in ["DEL", "UNLINK", "EXISTS", "TOUCH", "TYPE"] {
         let name = command.to_ascii_lowercase();
         client.check(command, &format!("-ERR wrong number of arguments for '{name}' command\r\n"));
+    }
+}
+
+fn another_name(engine: Engine) {
+    let server = Server::with(engine, &["--threads=4"]);
+    let mut client = server.client();
+    // Names enough for every pair of cores.
+    client.check("SET name:0 value EX 1000", "+OK\r\n");
+    for n in 0..50 {
+        client.check(&format!("RENAME name:{n} name:{}", n + 1), "+OK\r\n");
+    }
+    client.check("KEYS *", "*1\r\n$7\r\nname:50\r\n");
+    client.check("GET name:50", "$5\r\nvalue\r\n");
+    client.check("TTL name:50", ":1000\r\n");
+    client.check("RENAME name:50 name:50", "+OK\r\n");
+    client.check("RENAMENX name:50 name:50", ":0\r\n");
+    client.check("SET taken x", "+OK\r\n");
+    client.check("RENAMENX name:50 taken", ":0\r\n");
+    client.check("RENAMENX name:50 free", ":1\r\n");
+    client.check("RENAME taken free", "+OK\r\n");
+    client.check("TTL free", ":-1\r\n");
+    client.check("DBSIZE", ":1\r\n");
+    for command in ["RENAME none x", "RENAME none none", "RENAMENX none free"] {
+        client.check(command, "-ERR no such key\r\n");
+    }
+    let value = crate::client::patterned(1 << 20, 3);
+    client.call(&[b"SET".as_slice(), b"large", &value]);
+    for n in 0..20 {
+        let (from, to) = (if n == 0 { "large".to_owned() } else { format!("large:{n}") }, format!("large:{}", n + 1));
+        client.check(&format!("RENAME {from} {to}"), "+OK\r\n");
+    }
+    assert_eq!(client.call(&["GET", "large:20"]), Value::bulk(&value));
+}
+
+fn a_copy(engine: Engine) {
+    let server = Server::with(engine, &["--threads=4"]);
+    let mut client = server.client();
+    client.check("SET k v EX 1000", "+OK\r\n");
+    for n in 0..20 {
+        client.check(&format!("COPY k copy:{n}"), ":1\r\n");
+        client.check(&format!("GET copy:{n}"), "$1\r\nv\r\n");
+        client.check(&format!("TTL copy:{n}"), ":1000\r\n");
+    }
+    client.check("SET k w", "+OK\r\n");
+    client.check("COPY k copy:1", ":0\r\n");
+    client.check("COPY k copy:1 REPLACE", ":1\r\n");
+    client.check("TTL copy:1", ":-1\r\n");
+    client.check("COPY none copy:1 REPLACE", ":0\r\n");
+    client.check("COPY k k", "-ERR source and destination objects are the same\r\n");
+    client.check("COPY k k DB 3", ":1\r\n");
+    client.check("COPY k k DB 3", ":0\r\n");
+    client.check("COPY k k REPLACE DB 3", ":1\r\n");
+    client.check("COPY k k DB 16", "-ERR DB index is out of range\r\n");
+    client.check("COPY k k DB x", "-ERR value is not an integer or out of range\r\n");
+    for options in ["DB", "WHAT", "REPLACE 1"] {
+        client.check(&format!("COPY k x {options}"), "-ERR syntax error\r\n");
+    }
+    client.check("SELECT 3", "+OK\r\n");
+    client.check("GET k", "$1\r\nw\r\n");
+}
+
+fn what_is_told_of_a_value(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    let (longest_embedded, too_long) = ("x".repeat(44), "x".repeat(45));
+    for (value, encoding) in [
+        ("0", "int"),
+        ("-9223372036854775808", "int"),
+        ("9223372036854775808", "embstr"),
+        ("01", "embstr"),
+        (&longest_embedded, "embstr"),
+        (&too_long, "raw"),
+    ] {
+        client.check(&format!("SET k {value}"), "+OK\r\n");
+        client.check("OBJECT ENCODING k", &format!("${}\r\n{encoding}\r\n", encoding.len()));
+    }
+    client.check("OBJECT REFCOUNT k", ":1\r\n");
+    client.check("OBJECT IDLETIME k", ":0\r\n");
+    client.check_error("OBJECT FREQ k", "ERR An LFU maxmemory policy is not selected");
+    for subcommand in ["ENCODING", "REFCOUNT", "IDLETIME", "FREQ"] {
+        client.check(&format!("OBJECT {subcommand} none"), "$-1\r\n");
+    }
+    client.check_error("OBJECT ENCODING", "ERR wrong number of arguments for 'object|encoding' command");
+    client.check_error("OBJECT WHAT k", "ERR unknown subcommand 'WHAT'. Try OBJECT HELP.");
+    assert!(client.call(&["OBJECT", "HELP"]).elements().len() > 8);
+}
+
+fn what_is_told_of_memory(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    client.call(&["SET", "k", &"x".repeat(100_000)]);
+    let bytes = client.call(&["MEMORY", "USAGE", "k"]).integer();
+    assert!((100_000..120_000).contains(&bytes), "{bytes}");
+    assert_eq!(client.call(&["MEMORY", "USAGE", "k", "SAMPLES", "0"]).integer(), bytes);
+    client.check("MEMORY USAGE none", "$-1\r\n");
+    client.check("MEMORY USAGE k SAMPLES -1", "-ERR syntax error\r\n");
+    client.check("MEMORY USAGE k SAMPLES", "-ERR syntax error\r\n");
+    client.check("MEMORY PURGE", "+OK\r\n");
+    let mut resp3 = server.resp3_client();
+    let stats = resp3.call(&["MEMORY", "STATS"]);
+    assert_eq!(stats.field("keys.count"), Value::Integer(1));
+    assert!(stats.field("dataset.bytes").integer() > 100_000);
+    assert!(stats.field("total.allocated").integer() > stats.field("dataset.bytes").integer());
+    for report in ["DOCTOR", "MALLOC-STATS"] {
+        assert!(!resp3.call(&["MEMORY", report]).text().is_empty());
     }
 }
 

@@ -6,6 +6,7 @@
 //! | a command's replies and errors | `strings`, `counters`, `keys`, `expiry` |
 //! | client-side caching | `tracking` |
 //! | MULTI, EXEC, WATCH | `transactions` |
+//! | SCAN, KEYS, RANDOMKEY | `scan` |
 //! | several databases | `databases` |
 //! | handshake, authentication, names, end of a connection | `connection` |
 //! | CLIENT for operators: LIST, KILL, PAUSE, REPLY | `clients` |
@@ -54,6 +55,7 @@ mod monitor;
 mod operations;
 mod options;
 mod pipelines;
+mod scan;
 mod strings;
 mod tracking;
 mod transactions;

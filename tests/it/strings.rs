@@ -9,8 +9,13 @@ on_both_engines!(
     set_options,
     set_get_returns_the_old_value,
     set_refuses_what_contradicts,
+    older_forms_of_set,
+    set_if_the_value_is_as_expected,
+    delete_if_the_value_is_as_expected,
     getdel_and_getex,
     several_keys,
+    several_keys_under_a_condition,
+    parts_of_values,
     append_and_strlen,
     any_bytes_are_a_value,
     long_keys,
@@ -87,7 +92,7 @@ fn set_refuses_what_contradicts(engine: Engine) {
     let server = Server::start(engine);
     let mut client = server.client();
     for options in
-        ["NX XX", "EX 1 PX 1", "EX 1 KEEPTTL", "KEEPTTL EX 1", "EX", "PXAT", "WHAT", "EX 1 EX 1", "NX XX GET", "GET EX"]
+        ["NX XX", "EX 1 PX 1", "EX 1 KEEPTTL", "KEEPTTL EX 1", "EX", "PXAT", "WHAT", "EX 1 PX x", "NX XX GET", "GET EX"]
     {
         client.check(&format!("SET k v {options}"), "-ERR syntax error\r\n");
     }
@@ -99,6 +104,136 @@ fn set_refuses_what_contradicts(engine: Engine) {
         client.check(&format!("SET k v EX {number}"), "-ERR value is not an integer or out of range\r\n");
     }
     client.check("EXISTS k", ":0\r\n");
+}
+
+fn older_forms_of_set(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    client.check("SETEX k 100 v", "+OK\r\n");
+    client.check("TTL k", ":100\r\n");
+    client.check("PSETEX k 200000 w", "+OK\r\n");
+    client.check("TTL k", ":200\r\n");
+    client.check("SETEX k 0 v", "-ERR invalid expire time in 'setex' command\r\n");
+    client.check("PSETEX k -1 v", "-ERR invalid expire time in 'psetex' command\r\n");
+    client.check("SETEX k x v", "-ERR value is not an integer or out of range\r\n");
+    client.check("SETNX k other", ":0\r\n");
+    client.check("SETNX new v", ":1\r\n");
+    client.check("GETSET k next", "$1\r\nw\r\n");
+    client.check("TTL k", ":-1\r\n");
+    client.check("GETSET fresh v", "$-1\r\n");
+    client.check("MGET k new fresh", "*3\r\n$4\r\nnext\r\n$1\r\nv\r\n$1\r\nv\r\n");
+    server.resp3_client().check("GETSET another v", "_\r\n");
+}
+
+fn set_if_the_value_is_as_expected(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    client.check("SET k b IFEQ a", "$-1\r\n");
+    client.check("SET k a IFNE a", "+OK\r\n");
+    client.check("SET k b IFNE a", "$-1\r\n");
+    client.check("SET k b IFEQ b GET", "$1\r\na\r\n");
+    client.check("SET k b IFEQ a GET EX 100", "$1\r\na\r\n");
+    client.check("GET k", "$1\r\nb\r\n");
+    assert_eq!(client.call(&["SET", "d", "Hello world"]), Value::Simple("OK".into()));
+    client.check("DIGEST d", "$16\r\nb6acb9d84a38ff74\r\n");
+    client.check("DIGEST none", "$-1\r\n");
+    client.check("SET d x IFDNE b6acb9d84a38ff74", "$-1\r\n");
+    client.check("SET d x IFDEQ B6ACB9D84A38FF74", "+OK\r\n");
+    client.check("GET d", "$1\r\nx\r\n");
+    client.check_error("SET d x IFDEQ 12", "ERR the digest must be exactly 16 hexadecimal characters");
+    for options in ["NX IFEQ a", "IFEQ a IFNE b", "IFEQ a IFEQ a", "IFEQ"] {
+        client.check(&format!("SET k v {options}"), "-ERR syntax error\r\n");
+    }
+}
+
+fn delete_if_the_value_is_as_expected(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    client.check("MSET a 1 b 2 c 3 d 4", "+OK\r\n");
+    client.check("DELIFEQ a 2", ":0\r\n");
+    client.check("DELIFEQ a 1", ":1\r\n");
+    client.check("DELIFEQ a 1", ":0\r\n");
+    client.check("DELEX b IFNE 2", ":0\r\n");
+    client.check("DELEX b IFEQ 2", ":1\r\n");
+    client.check("DELEX b IFNE 2", ":0\r\n");
+    let digest = client.call(&["DIGEST", "c"]).text();
+    client.check(&format!("DELEX c IFDNE {digest}"), ":0\r\n");
+    client.check(&format!("DELEX c IFDEQ {digest}"), ":1\r\n");
+    client.check("DELEX d", ":1\r\n");
+    client.check("DELEX d", ":0\r\n");
+    for options in ["IFEQ", "NX", "IFEQ a b", "WHAT a"] {
+        client.check(&format!("DELEX d {options}"), "-ERR syntax error\r\n");
+    }
+}
+
+fn parts_of_values(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    client.check("SET k 0123456789", "+OK\r\n");
+    for (start, end, part) in
+        [(0, 3, "0123"), (-3, -1, "789"), (8, 100, "89"), (5, 4, ""), (10, 12, ""), (-100, 0, "0"), (-2, -3, "")]
+    {
+        for name in ["GETRANGE", "SUBSTR"] {
+            let reply = format!("${}\r\n{part}\r\n", part.len());
+            client.check(&format!("{name} k {start} {end}"), &reply);
+        }
+    }
+    client.check("GETRANGE none 0 -1", "$0\r\n\r\n");
+    client.check("GETRANGE k 0 x", "-ERR value is not an integer or out of range\r\n");
+    client.check("EXPIRE k 100", ":1\r\n");
+    client.check("SETRANGE k 8 xyz", ":11\r\n");
+    client.check("GET k", "$11\r\n01234567xyz\r\n");
+    client.check("TTL k", ":100\r\n");
+    client.check("SETRANGE fresh 3 x", ":4\r\n");
+    client.check("GET fresh", "$4\r\n\0\0\0x\r\n");
+    client.send(request(&["SETRANGE", "none", "5", ""]));
+    client.expect(":0\r\n");
+    client.check("EXISTS none", ":0\r\n");
+    client.check("SETRANGE k -1 x", "-ERR offset is out of range\r\n");
+    for offset in ["536870912", "9223372036854775807"] {
+        let error = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+        client.check_error(&format!("SETRANGE k {offset} x"), error);
+    }
+    // A large value is sent from where it lies.
+    let value = crate::client::patterned(1 << 20, 1);
+    client.call(&[b"SET".as_slice(), b"large", &value]);
+    assert_eq!(client.call(&["GETRANGE", "large", "1000", "-1000"]), Value::bulk(&value[1000..value.len() - 999]));
+    client.call(&[b"SETRANGE".as_slice(), b"large", b"500000", &value]);
+    assert_eq!(client.call(&["GETRANGE", "large", "500000", "-1"]), Value::bulk(&value));
+}
+
+fn several_keys_under_a_condition(engine: Engine) {
+    let server = Server::with(engine, &["--threads=4"]);
+    let mut client = server.client();
+    client.check("MSETNX a 1 b 2 a 3", ":1\r\n");
+    client.check("MSETNX c 1 b 9", ":0\r\n");
+    client.check("MGET a b c", "*3\r\n$1\r\n3\r\n$1\r\n2\r\n$-1\r\n");
+    client.check_error("MSETNX a", "ERR wrong number of arguments for 'msetnx' command");
+    client.check_error("MSETNX a 1 b", "ERR wrong number of arguments for 'msetnx' command");
+    client.check("MSETEX 2 a x b y XX EX 100", ":1\r\n");
+    client.check("TTL b", ":100\r\n");
+    client.check("MSETEX 2 a z c z XX", ":0\r\n");
+    client.check("MSETEX 2 a z c z NX", ":0\r\n");
+    client.check("MSETEX 2 c z d z PX 100000 NX", ":1\r\n");
+    client.check("MSETEX 1 a w KEEPTTL", ":1\r\n");
+    client.check("TTL a", ":100\r\n");
+    client.check("MSETEX 1 a w", ":1\r\n");
+    client.check("TTL a", ":-1\r\n");
+    for count in ["0", "-1", "x", "2147483648"] {
+        client.check(&format!("MSETEX {count} a 1"), "-ERR invalid numkeys value\r\n");
+    }
+    client.check("MSETEX 2 a 1 b", "-ERR wrong number of key-value pairs\r\n");
+    for options in ["NX XX", "EX 1 PX 1", "WHAT", "a"] {
+        client.check(&format!("MSETEX 1 a 1 {options}"), "-ERR syntax error\r\n");
+    }
+    client.check("MSETEX 1 a 1 EX 0", "-ERR invalid expire time in 'msetex' command\r\n");
+    client.check(
+        "COMMAND INFO none msetex",
+        "*2\r\n$-1\r\n*10\r\n$6\r\nmsetex\r\n:-4\r\n*3\r\n+write\r\n+denyoom\r\n+movablekeys\r\n:0\r\n:0\r\n:0\r\n\
+         *3\r\n+@string\r\n+@write\r\n+@slow\r\n*0\r\n*1\r\n*6\r\n$5\r\nflags\r\n*1\r\n+RW\r\n$12\r\nbegin_search\r\n*4\r\n\
+         $4\r\ntype\r\n$5\r\nindex\r\n$4\r\nspec\r\n*2\r\n$5\r\nindex\r\n:1\r\n$9\r\nfind_keys\r\n*4\r\n$4\r\ntype\r\n\
+         $6\r\nkeynum\r\n$4\r\nspec\r\n*6\r\n$9\r\nkeynumidx\r\n:0\r\n$8\r\nfirstkey\r\n:1\r\n$7\r\nkeystep\r\n:2\r\n*0\r\n",
+    );
 }
 
 fn getdel_and_getex(engine: Engine) {
@@ -120,6 +255,7 @@ fn getdel_and_getex(engine: Engine) {
     client.check("TTL k", ":-1\r\n");
     client.check("GETEX k PXAT 32503680000123", "$1\r\nv\r\n");
     client.check("PEXPIRETIME k", ":32503680000123\r\n");
+    client.check("GETEX none EX 0", "$-1\r\n");
     for options in ["EX", "KEEPTTL", "EX 1 PERSIST", "PERSIST EX 1", "WHAT 1"] {
         client.check(&format!("GETEX k {options}"), "-ERR syntax error\r\n");
     }

@@ -5,6 +5,7 @@ pub enum Value {
     Simple(String),
     Error(String),
     Integer(i64),
+    Double(f64),
     Bulk(Vec<u8>),
     /// `$-1`, `*-1` or `_`.
     Null,
@@ -77,7 +78,7 @@ pub fn reply_length(bytes: &[u8]) -> Option<usize> {
             }
             b'*' | b'~' | b'>' if line != "-1" => missing += count(line),
             b'%' => missing += 2 * count(line),
-            b'+' | b'-' | b':' | b'$' | b'*' | b'_' => {}
+            b'+' | b'-' | b':' | b',' | b'$' | b'*' | b'_' => {}
             other => panic!("{:?} begins no reply: {}", other as char, bytes[..bytes.len().min(200)].escape_ascii()),
         }
     }
@@ -107,6 +108,7 @@ fn value(bytes: &[u8], at: usize) -> (Value, usize) {
         b'+' => (Value::Simple(text.to_owned()), next),
         b'-' => (Value::Error(text.to_owned()), next),
         b':' => (Value::Integer(text.parse().expect("an integer")), next),
+        b',' => (Value::Double(text.parse().expect("a number")), next),
         b'_' => (Value::Null, next),
         b'$' | b'*' if text == "-1" => (Value::Null, next),
         b'$' => (Value::Bulk(body(bytes, next, text)), next + count(text) + 2),
