@@ -289,7 +289,10 @@ impl<'c> Call<'c, '_> {
         let (place, row) = found;
         if !row.accepts(self.args.len()) {
             self.stats.calls[place].rejected.add(1);
-            return Err(self.refuse(wrong_arity(&Table::get().names()[place])));
+            return Err(match row.name {
+                "exec" => transaction::abort(self),
+                _ => self.refuse(wrong_arity(&Table::get().names()[place])),
+            });
         }
         if !self.standing.authenticated && !row.flags.has(Flags::NO_AUTH) {
             self.stats.calls[place].rejected.add(1);

@@ -191,6 +191,12 @@ fn exec(call: &mut Call) -> Result<(), Stop> {
     Ok(())
 }
 
+/// An EXEC that is not understood is the end of its transaction all the same.
+pub fn abort(call: &mut Call) -> Stop {
+    call.standing.leave_transaction(call.held);
+    "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command".into()
+}
+
 /// Makes the room for large values before the shards are locked together, because it is made piece by piece.
 fn make_room(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
     let mut wanted: Vec<(u64, usize)> = Vec::new();

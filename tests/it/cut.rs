@@ -1,6 +1,6 @@
 //! Input that comes in pieces: every command, cut at every byte, in RESP2, RESP3 and inline.
 
-use kv_cache::command::Table;
+use kv_cache::command::{Command, Table};
 use kv_cache::limits::STREAMED_ARGUMENT_MIN_BYTES;
 
 use crate::client::{Client, bulk, patterned, request};
@@ -16,8 +16,9 @@ on_both_engines!(
     many_arguments_in_small_pieces,
 );
 
-/// Requests of all commands, `@` standing for what makes a connection's keys its own, and their replies; an empty one
-/// stands for any reply but an error. What would end the server or change what others see is asked for wrongly.
+/// Requests, `@` standing for what makes a connection's keys its own, and their replies; an empty one stands for any
+/// reply but an error. What would end the server or change what others see is asked for wrongly, and so is every command
+/// that is not in this list: see `wrongly`.
 const SCRIPT: &[(&str, &str)] = &[
     ("PING", "+PONG\r\n"),
     ("ECHO hello", "$5\r\nhello\r\n"),
@@ -32,7 +33,7 @@ const SCRIPT: &[(&str, &str)] = &[
     ("COMMAND COUNT", ""),
     ("COMMAND INFO get", ""),
     ("COMMAND DOCS get", ""),
-    ("COMMAND LIST FILTERBY PATTERN g*t", "*1\r\n$3\r\nget\r\n"),
+    ("COMMAND LIST FILTERBY PATTERN g?t", "*1\r\n$3\r\nget\r\n"),
     ("CONFIG GET port", ""),
     ("CONFIG SET none 1", "-ERR Unknown option or number of arguments for CONFIG SET - 'none'\r\n"),
     ("INFO cluster", ""),
@@ -84,7 +85,9 @@ enum Form {
 fn script(form: Form, number: usize) -> (Vec<u8>, Vec<String>) {
     let hello = if form == Form::Resp3 { "HELLO 3" } else { "HELLO 2" };
     let end = [("RESET", "+RESET\r\n"), ("QUIT", "+OK\r\n")];
-    let lines = [(hello, "")].into_iter().chain(SCRIPT.iter().copied()).chain(end);
+    let wrongly = wrongly();
+    let wrongly = wrongly.iter().map(|(line, reply)| (line.as_str(), reply.as_str()));
+    let lines = [(hello, "")].into_iter().chain(SCRIPT.iter().copied()).chain(wrongly).chain(end);
     let (mut input, mut replies) = (Vec::new(), Vec::new());
     for (line, reply) in lines {
         let (line, reply) = (line.replace('@', &format!("{number:04}")), reply.replace('@', &format!("{number:04}")));
@@ -109,13 +112,26 @@ fn check_replies(client: &mut Client, expected: &[String], what: &str) {
     client.expect_closed();
 }
 
-#[test]
-fn the_script_has_every_command() {
-    let used: Vec<String> = SCRIPT.iter().map(|(line, _)| line.split(' ').next().unwrap().to_lowercase()).collect();
-    for row in Table::get().rows() {
-        let known = used.iter().any(|name| name == row.name) || ["hello", "reset", "quit"].contains(&row.name);
-        assert!(known, "add a line with {} to SCRIPT", row.name);
-    }
+/// The other commands, asked for with a number of arguments that they do not take, and the error.
+fn wrongly() -> Vec<(String, String)> {
+    let in_script =
+        |name: &str| SCRIPT.iter().any(|(line, _)| line.split(' ').next().unwrap().eq_ignore_ascii_case(name));
+    let others = Table::get()
+        .rows()
+        .iter()
+        .filter(|row| !in_script(row.name) && !["hello", "reset", "quit"].contains(&row.name));
+    let request = |row: &Command| {
+        let arguments = if row.arity == 1 { " a b c" } else { "" };
+        assert!(row.arity != -1, "add a line with {} to SCRIPT", row.name);
+        let error = format!("wrong number of arguments for '{}' command", row.name);
+        let error = if row.name == "exec" {
+            format!("-EXECABORT Transaction discarded because of: {error}\r\n")
+        } else {
+            format!("-ERR {error}\r\n")
+        };
+        (format!("{}{arguments}", row.name), error)
+    };
+    others.map(|row| request(row)).collect()
 }
 
 fn resp2_cut_at_every_byte(engine: Engine) {

@@ -56,6 +56,14 @@ fn what_is_refused_in_the_queue_discards_all(engine: Engine) {
         client.check("EXEC", "-EXECABORT Transaction discarded because of previous errors.\r\n");
         client.check("GET k", "$-1\r\n");
     }
+    client.check("MULTI", "+OK\r\n");
+    client.check("SET k v", "+QUEUED\r\n");
+    client.check_error("CLIENT SETNAME", "ERR wrong number of arguments for 'client|setname' command");
+    client.check(
+        "EXEC now",
+        "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command\r\n",
+    );
+    client.check("EXEC", "-ERR EXEC without MULTI\r\n");
     // These are errors, but no reason to discard.
     client.check("MULTI", "+OK\r\n");
     client.check("MULTI", "-ERR MULTI calls can not be nested\r\n");
