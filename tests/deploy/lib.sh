@@ -100,3 +100,11 @@ within() {
     shift
     nsenter --net="/run/netns/$name" -- "$@"
 }
+# The same in the background, ended at the end; `started` is the process itself.
+start_within() {
+    local name=$1
+    shift
+    nsenter --net="/run/netns/$name" -- "$@" &
+    started=$!
+    at_end "kill $started; wait $started"
+}
