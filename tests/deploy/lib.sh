@@ -65,6 +65,15 @@ until_true() {
     fail "waited in vain for $what ($round rounds)"
 }
 
+# The files of a Debian package that is only looked into; says where they are.
+unpacked() {
+    local folder=$kept/$1
+    if [ ! -e "$folder" ]; then
+        (cd "$scratch" && apt-get update -q && apt-get download -q "$1" && dpkg-deb --extract "$1"_*.deb "$folder") >&2
+    fi
+    echo "$folder"
+}
+
 # The file has a line that matches.
 has() { grep -qE -- "$1" "$2" || { cat "$2"; fail "no line matches $1"; }; }
 has_not() { if grep -nE -- "$1" "$2"; then fail "a line matches $1"; fi; }
