@@ -143,7 +143,7 @@ pub struct Tune {
     #[arg(long)]
     pub apply: bool,
 
-    /// Print the file for /etc/sysctl.d, or the one for /etc/security/limits.d
+    /// Print the file for /etc/sysctl.d, the one for /etc/security/limits.d, or Docker's profile with io_uring
     #[arg(long, value_name = "FILE", value_enum, num_args = 0..=1, default_missing_value = "sysctl")]
     pub print: Option<TuneFile>,
 }
@@ -152,6 +152,7 @@ pub struct Tune {
 pub enum TuneFile {
     Sysctl,
     Limits,
+    Seccomp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

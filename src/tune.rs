@@ -1,5 +1,5 @@
 //! The kernel settings that a host of the cache wants: printed, held against this host, applied. The files of `sysctl/`
-//! are the one source. It must not know the server.
+//! and `docker/seccomp.json` are the one source. It must not know the server.
 
 use std::io::ErrorKind;
 
@@ -9,6 +9,7 @@ use crate::system;
 
 const SYSCTLS: &str = include_str!("../sysctl/60-kv-cache.conf");
 const LIMITS: &str = include_str!("../sysctl/limits.conf");
+const SECCOMP: &str = include_str!("../docker/seccomp.json");
 
 /// One line of the file, with the comment above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,7 @@ pub fn run(tune: &Tune) -> Result<(), StartError> {
     match (&tune.print, tune.apply) {
         (Some(TuneFile::Sysctl), _) => print!("{SYSCTLS}"),
         (Some(TuneFile::Limits), _) => print!("{LIMITS}"),
+        (Some(TuneFile::Seccomp), _) => print!("{SECCOMP}"),
         (None, true) => {
             let mut is_forbidden = false;
             apply(|outcome, line| {

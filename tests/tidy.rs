@@ -306,6 +306,42 @@ fn option_table() -> String {
     table
 }
 
+/// The configuration file of the packages: every option, commented out, as it is by default.
+fn configuration() -> String {
+    let mut text = "# The options of kv-cache, each as it is by default. systemctl reload kv-cache applies what can change at run\n\
+         # time; the journal says what takes a restart. kv-cache --check --config FILE shows what a file comes to.\n"
+        .to_owned();
+    let command = kv_cache::config::command();
+    for option in command.get_arguments().filter(|option| option.get_env().is_some() && option.get_id() != "config") {
+        let long = option.get_long().expect("every option has a long name");
+        let help = option.get_help().map(|help| help.to_string()).unwrap_or_default();
+        let defaults: Vec<_> = option.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+        let value = match defaults.join(",") {
+            number if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => number,
+            text => format!("\"{text}\""),
+        };
+        text.push_str(&format!("\n# {help}\n#{long} = {value}\n"));
+    }
+    text
+}
+
+#[test]
+fn the_packages_configuration_file_has_every_option() {
+    let path = root().join("systemd/kv-cache.toml");
+    let wanted = configuration();
+    if fs::read_to_string(&path).is_ok_and(|text| text == wanted) {
+        return;
+    }
+    assert!(std::env::var_os("UPDATE").is_some(), "systemd/kv-cache.toml is old: UPDATE=1 cargo test --test tidy");
+    fs::write(&path, wanted).unwrap();
+}
+
+#[test]
+fn the_image_is_labelled_with_the_crates_version() {
+    let dockerfile = fs::read_to_string(root().join("docker/Dockerfile")).unwrap();
+    assert!(dockerfile.contains(&format!("ARG VERSION={}\n", env!("CARGO_PKG_VERSION"))), "docker/Dockerfile");
+}
+
 #[test]
 fn readme_tables() {
     let path = root().join("README.md");

@@ -20,9 +20,10 @@ fn task(words: &[&str]) -> (Option<i32>, String, String) {
 
 #[test]
 fn tune_prints_the_files_of_the_tree() {
-    let file = |name: &str| std::fs::read_to_string(format!("{}/sysctl/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
-    assert_eq!(task(&["tune", "--print"]), (Some(0), file("60-kv-cache.conf"), String::new()));
-    assert_eq!(task(&["tune", "--print", "limits"]).1, file("limits.conf"));
+    let file = |name: &str| std::fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    assert_eq!(task(&["tune", "--print"]), (Some(0), file("sysctl/60-kv-cache.conf"), String::new()));
+    assert_eq!(task(&["tune", "--print", "limits"]).1, file("sysctl/limits.conf"));
+    assert_eq!(task(&["tune", "--print", "seccomp"]).1, file("docker/seccomp.json"));
     let (code, _, stderr) = task(&["tune"]);
     assert!(code == Some(2) && stderr.contains("--apply"), "{stderr}");
 }

@@ -14,7 +14,7 @@ use crate::{
     },
     units::{parse_count, parse_duration},
 };
-use clap::{Args, Parser, Subcommand, error::ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use std::{path::PathBuf, thread, time::Duration};
 
 /// What the command line asks for.
@@ -49,6 +49,11 @@ pub struct Search {
     /// The bound on p99.
     pub bound: Duration,
     pub outputs: Outputs,
+}
+
+/// The command line as it is declared.
+pub fn declaration() -> clap::Command {
+    Cli::command()
 }
 
 /// Parses the command line. `Err` carries the text to print and the exit code: 0 for help, 2 for bad options.

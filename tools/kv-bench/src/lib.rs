@@ -1,0 +1,74 @@
+//! kv-bench: loads cache servers and tells what they can do.
+//!
+//! The modules in the order in which a run meets them. `options` makes a `plan`; the `engine` carries it out, drawing
+//! requests from `traffic` and speaking through `protocol` to a `target`; `report` shows the outcome. `compare` and
+//! `saturate` are made of many runs. Architecture invariant: nothing here knows the code of any server, kv-cache
+//! included.
+
+mod compare;
+mod cpu;
+mod engine;
+mod options;
+mod plan;
+mod progress;
+mod protocol;
+mod report;
+mod saturate;
+mod target;
+mod traffic;
+mod units;
+
+use engine::Session;
+use options::Command;
+use progress::Progress;
+use std::process::ExitCode;
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let command = match options::parse(std::env::args()) {
+        Ok(command) => command,
+        Err((text, 0)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err((text, code)) => {
+            eprintln!("{text}");
+            return ExitCode::from(code);
+        }
+    };
+    let clean = match command {
+        Command::Run(run) => single(&run),
+        Command::Compare(comparison) => compare::compare(&comparison),
+        Command::Saturate(search) => saturate::saturate(&search),
+    };
+    match clean {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("kv-bench: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The declaration of all options, for manual pages and completions.
+pub fn command() -> clap::Command {
+    options::declaration()
+}
+
+/// Runs one plan and reports; whether everything went well.
+fn single(run: &options::Run) -> Result<bool, String> {
+    let plan = &run.plan;
+    let (outputs, files) = (&run.outputs, &run.files);
+    report::check_writable(&[&outputs.json, &outputs.html, &files.hgrm, &files.csv])?;
+    let mut progress = Progress::new(outputs.quiet);
+    engine::probe(&plan.target, plan.timeout)?;
+    let session = Session::new(plan);
+    if plan.fill {
+        session.fill(&mut progress.phase("filling", None))?;
+    }
+    let outcome = session.load(&mut progress.phase(&plan.label, plan.length()))?;
+    progress.finish();
+    report::run(plan, &outcome, outputs, files)?;
+    Ok(outcome.clean())
+}
