@@ -1,0 +1,124 @@
+"""Brings the suites of others here, from the package registries, into target/conformance. Knows nothing of running them."""
+
+import fcntl
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tarfile
+
+from servers import ROOT
+
+CACHE = ROOT / "target/conformance"
+HERE = pathlib.Path(__file__).resolve().parent
+REDIS_VERSION = "7.0.15"
+REDIS_PY_VERSION = "8.1.0"
+DEBIAN_SOURCES = [pathlib.Path("/etc/apt/sources.list"), *pathlib.Path("/etc/apt/sources.list.d").glob("*")]
+
+
+def run(*command, **options):
+    """Runs a download; its output is shown when it goes wrong."""
+    done = subprocess.run(
+        [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(map(str, command))}\n{done.stdout}")
+    return done.stdout
+
+
+def once(name, make):
+    """The folder `name` of the cache, made by `make(folder)` if it is not there yet: whole, or not at all."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    folder = CACHE / name
+    with open(CACHE / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            print(f"   brings {name}", flush=True)
+            unfinished = CACHE / f"{name}.unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            make(unfinished)
+            unfinished.rename(folder)
+    return folder
+
+
+def unpack(archive, folder):
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="tar")
+
+
+def redis_suite():
+    """The folder of Redis's sources, with its test suite: Debian's source package, by an apt set-up of our own."""
+    return once(f"redis-{REDIS_VERSION}", fetch_redis_source) / f"redis-{REDIS_VERSION}"
+
+
+def fetch_redis_source(folder):
+    apt = folder / "apt"
+    for part in ("lists/partial", "cache/archives/partial", "sources"):
+        (apt / part).mkdir(parents=True)
+    for path in DEBIAN_SOURCES:
+        # The system's own package sources, read as sources of source packages.
+        if path.suffix == ".sources":
+            text = path.read_text().replace("Types: deb\n", "Types: deb-src\n")
+        elif path.suffix == ".list" and path.is_file():
+            lines = [line for line in path.read_text().splitlines() if line.startswith("deb ")]
+            text = "".join(line.replace("deb ", "deb-src ", 1) + "\n" for line in lines)
+        else:
+            continue
+        (apt / "sources" / path.name).write_text(text)
+    options = {
+        "Dir::Etc::sourcelist": "/dev/null",
+        "Dir::Etc::sourceparts": apt / "sources",
+        "Dir::State::lists": apt / "lists",
+        "Dir::Cache": apt / "cache",
+        "APT::Sandbox::User": os.environ.get("USER", "root"),
+    }
+    options = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    run("apt-get", *options, "update", "-q")
+    known = run("apt-cache", *options, "showsrc", "redis")
+    versions = [line.split()[1] for line in known.splitlines() if line.startswith("Version:")]
+    wanted = [version for version in versions if f":{REDIS_VERSION}-" in version]
+    if not wanted:
+        raise SystemExit(f"the package sources have redis {versions}, not {REDIS_VERSION}")
+    run("apt-get", *options, "source", "-q", "--download-only", f"redis={wanted[0]}", cwd=folder)
+    unpack(folder / f"redis_{REDIS_VERSION}.orig.tar.gz", folder)
+    shutil.rmtree(apt)
+
+
+def redis_py_suite():
+    """The folder of redis-py's source distribution, which has its tests."""
+    return once(f"redis-py-{REDIS_PY_VERSION}", fetch_redis_py) / f"redis-{REDIS_PY_VERSION}"
+
+
+def fetch_redis_py(folder):
+    requirement = f"redis=={REDIS_PY_VERSION}"
+    run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", "redis", "-d", folder, requirement)
+    unpack(folder / f"redis-{REDIS_PY_VERSION}.tar.gz", folder)
+
+
+def python():
+    """The interpreter that has what requirements.txt names; a changed file makes a new environment."""
+    requirements = HERE / "requirements.txt"
+
+    def make(folder):
+        run(sys.executable, "-m", "venv", folder)
+        run(folder / "bin/python", "-m", "pip", "install", "-q", "-r", requirements)
+
+    return once(f"python-{stamp(requirements)}", make) / "bin/python"
+
+
+def node():
+    """The folder whose node_modules has what package.json names, Node itself included."""
+    package = HERE / "frameworks/node/package.json"
+
+    def make(folder):
+        shutil.copy(package, folder)
+        run("npm", "install", "--no-audit", "--no-fund", cwd=folder)
+
+    return once(f"node-{stamp(package)}", make)
+
+
+def stamp(file):
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:8]
