@@ -143,7 +143,12 @@ pub fn run(setup: Setup, buffers: usize, seat: Seat, report: impl FnOnce(Registr
         let (buffers, registration) = Buffers::new(buffers);
         report(registration);
         let scratch = RefCell::new(vec![0; limits::IO_BUFFER_BYTES]);
-        let transport = Rc::new(Uring { desk: Desk::new(&seat), buffers: RefCell::new(buffers), scratch });
+        let transport = Rc::new(Uring {
+            desk: Desk::new(&seat),
+            buffers: RefCell::new(buffers),
+            has_poll_first: setup.rung != Rung::Plain,
+            scratch,
+        });
         seat::run(transport, seat).await
     })?;
     // Nothing is under way any more that matters, and the process ends next: tokio-uring's own clean-up would wait
@@ -169,6 +174,8 @@ fn runtime(setup: Setup) -> io::Result<tokio_uring::Runtime> {
 pub(super) struct Uring {
     desk: Desk,
     buffers: RefCell<Buffers>,
+    /// The kernel knows receives that wait before they try.
+    has_poll_first: bool,
     /// Where input is received that was waited for without a buffer.
     scratch: RefCell<Vec<u8>>,
 }
