@@ -130,6 +130,18 @@ impl<'k> Held<'k> {
         &mut self.last.as_mut().expect("locked above").1
     }
 
+    /// Starts fetching what look-ups of these hashes will touch, one shard after the other.
+    pub fn prefetch(&mut self, database: u8, hashes: impl Iterator<Item = u64> + Clone) {
+        let keyspace = self.keyspace;
+        let shards = hashes.clone().map(|hash| keyspace.shard_of(hash));
+        for (at, (hash, shard)) in hashes.clone().zip(shards.clone()).enumerate() {
+            if shards.clone().take(at).all(|before| before != shard) {
+                let own = hashes.clone().filter(|hash| keyspace.shard_of(*hash) == shard);
+                self.shard(hash).prefetch(database, own);
+            }
+        }
+    }
+
     fn change_to(&mut self, wanted: usize) {
         assert!(!self.sealed, "what a sealed run may touch has been locked before");
         self.last = None;

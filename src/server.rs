@@ -8,8 +8,8 @@ use nix::sys::signal::{SigSet, Signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::command::Table;
-use crate::config::{AtStart, Options, Resolved};
-use crate::engine::{self, Choice, Seat, listener};
+use crate::config::{AtStart, Engine, Options, Resolved};
+use crate::engine::{self, Choice, Meeting, Seat, listener};
 use crate::error::StartError;
 use crate::limits;
 use crate::reload::Applied;
@@ -48,6 +48,7 @@ pub fn run(resolved: Resolved) -> Result<(), StartError> {
         (0..threads).map(|_| mpsc::unbounded_channel()).map(|(sender, receiver)| (receiver, sender)).unzip();
     let cores = system::allowed_cores();
     let (reports, reported) = std::sync::mpsc::channel();
+    let meeting = Arc::new(Meeting::of(threads));
     let mut handles = Vec::new();
     for (index, (tcp, inbox)) in tcp.into_iter().zip(inboxes).enumerate() {
         let seat = Seat {
@@ -60,13 +61,14 @@ pub fn run(resolved: Resolved) -> Result<(), StartError> {
             drain: draining.clone(),
         };
         let (choice, reports, core) = (choice.clone(), reports.clone(), cores[index % cores.len()]);
-        let run = move || run_core(core, choice, buffers, seat, &reports);
+        let meeting = meeting.clone();
+        let run = move || run_core(core, choice, buffers, seat, &meeting, &reports);
         let spawned = std::thread::Builder::new().name(format!("core-{index}")).spawn(run);
         handles
             .push(spawned.map_err(|error| StartError::host(format!("cannot start a thread: {error}; see ulimit -u")))?);
     }
     drop(reports);
-    let report = await_cores(&choice, reason, reported.iter().take(threads))?;
+    let report = await_cores(reason, reported.iter().take(threads))?;
     shared.engine.set(report).expect("set once, here");
     announce(&shared, &cores, begun);
     supervisor::ready(&status(&shared));
@@ -113,6 +115,7 @@ fn plan(options: Options, choice: &Choice, cores: usize, tcp_port: u16) -> Resul
         );
         max_memory_bytes = lowered;
     }
+    check_address_space(max_memory_bytes, cores)?;
     let open_files = system::raise_open_files() as usize;
     let descriptors = open_files.saturating_sub(limits::DESCRIPTORS_RESERVED + 8 * cores).max(1);
     let mut maxclients = options.maxclients as usize;
@@ -136,47 +139,75 @@ fn plan(options: Options, choice: &Choice, cores: usize, tcp_port: u16) -> Resul
     })
 }
 
-type Report = std::sync::mpsc::Sender<Result<(usize, String), String>>;
+/// Without this the first allocation beyond the limit would end the process, at any time and without a reason.
+fn check_address_space(max_memory_bytes: usize, cores: usize) -> Result<(), StartError> {
+    let beside = limits::ADDRESS_SPACE_BYTES + cores * limits::ADDRESS_SPACE_PER_CORE_BYTES;
+    let needed = (max_memory_bytes + beside) as u64;
+    match system::address_space_limit() {
+        Some(limit) if limit < needed => Err(StartError::host(format!(
+            "the address space is limited to {} and --maxmemory {} needs {}: raise the limit (ulimit -v, LimitAS) or \
+             lower --maxmemory",
+            human(limit),
+            human(max_memory_bytes as u64),
+            human(needed)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What a core tells when it runs.
+struct Running {
+    engine: &'static str,
+    /// Why it is not the engine that the probe chose.
+    fallback: Option<String>,
+    registered_buffers: usize,
+    registered_reason: String,
+}
+
+type Reports = std::sync::mpsc::Sender<Result<Running, String>>;
 
 /// The life of one core's thread.
-fn run_core(core: usize, choice: Choice, buffers: usize, seat: Seat, reports: &Report) {
+fn run_core(core: usize, choice: Choice, buffers: usize, seat: Seat, meeting: &Meeting, reports: &Reports) {
     if let Err(error) = system::pin(core) {
         tracing::warn!("cannot pin a thread to core {core}: {error}; it runs where the scheduler puts it");
     }
     // The receiver is gone only when another core has failed and the process ends.
-    let report = |registration| drop(reports.send(Ok(registration)));
-    let ran = match choice {
-        Choice::Uring(setup) => engine::uring::run(setup, buffers, seat, report),
-        Choice::Epoll => {
-            report((0, "the epoll engine has none".to_owned()));
-            engine::epoll::run(seat)
-        }
+    let report = |running| drop(reports.send(running));
+    let on_epoll = |seat, fallback| {
+        let registered_reason = "the epoll engine has none".to_owned();
+        report(Ok(Running { engine: "epoll", fallback, registered_buffers: 0, registered_reason }));
+        engine::epoll::run(seat).map_err(|error| error.to_string())
     };
-    if let Err(error) = ran {
-        let _ =
-            reports.send(Err(format!("core {core} cannot run its event loop: {error}; --engine epoll needs no ring")));
+    let ran = match choice {
+        Choice::Epoll => on_epoll(seat, None),
+        Choice::Uring(setup) => match meeting.attend(engine::uring::prepare(setup)) {
+            Ok(ring) => engine::uring::run(ring, buffers, seat, |(registered_buffers, registered_reason)| {
+                report(Ok(Running { engine: "io_uring", fallback: None, registered_buffers, registered_reason }));
+            })
+            .map_err(|error| format!("{error}; --engine epoll needs no ring")),
+            Err(reason) if seat.shared.options.engine == Engine::Auto => on_epoll(seat, Some(reason)),
+            Err(reason) => Err(format!("{reason}, or start with --engine epoll")),
+        },
+    };
+    if let Err(reason) = ran {
+        report(Err(format!("core {core} cannot run its event loop: {reason}")));
     }
 }
 
 /// Waits until every core runs.
 fn await_cores(
-    choice: &Choice,
     reason: String,
-    reports: impl Iterator<Item = Result<(usize, String), String>>,
+    reports: impl Iterator<Item = Result<Running, String>>,
 ) -> Result<EngineReport, StartError> {
-    let mut least: Option<(usize, String)> = None;
-    for report in reports {
-        let report = report.map_err(StartError::host)?;
-        if least.as_ref().is_none_or(|(buffers, _)| report.0 < *buffers) {
-            least = Some(report);
+    let mut least: Option<Running> = None;
+    for running in reports {
+        let running = running.map_err(StartError::host)?;
+        if least.as_ref().is_none_or(|least| running.registered_buffers < least.registered_buffers) {
+            least = Some(running);
         }
     }
-    let (registered_buffers, registered_reason) = least.unwrap_or_default();
-    let name = match choice {
-        Choice::Uring(_) => "io_uring",
-        Choice::Epoll => "epoll",
-    };
-    Ok(EngineReport { name, reason, registered_buffers, registered_reason })
+    let Running { engine, fallback, registered_buffers, registered_reason } = least.expect("there is a core");
+    Ok(EngineReport { name: engine, reason: fallback.unwrap_or(reason), registered_buffers, registered_reason })
 }
 
 /// The banner, on standard output: what runs, and what of this host costs speed.
@@ -212,7 +243,7 @@ fn announce(shared: &Shared, cores: &[usize], begun: Instant) {
     if let Some(command) = tune::remedy(&findings) {
         println!("  as root, on host   {command}");
     }
-    if engine.name == "epoll" && options.engine != crate::config::Engine::Epoll {
+    if engine.name == "epoll" && options.engine != Engine::Epoll {
         tracing::warn!("running on epoll: {}", engine.reason);
     }
     if engine.name == "io_uring"

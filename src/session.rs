@@ -321,7 +321,9 @@ impl Session {
         batch.exhausted = false;
         // The arguments of a request that has come in part before come first.
         batch.args.clear();
-        std::mem::swap(&mut batch.args, &mut self.args);
+        if !self.args.is_empty() {
+            std::mem::swap(&mut batch.args, &mut self.args);
+        }
         let mut start = done;
         // One request is parsed in any case: what has come of it may already be more arguments than a batch has.
         while batch.requests.is_empty()
@@ -523,10 +525,9 @@ struct Run<'r, 'k> {
 }
 
 /// Looks up each request's row and hashes its first key, then starts fetching the memory that the look-ups will
-/// touch, a stage at a time for all of them: their cache misses overlap instead of adding up.
+/// touch.
 fn look_ahead(input: &[u8], batch: &mut Batch, db: u8, held: &mut Held) {
     let table = Table::get();
-    let ahead = batch.requests.len() > 1;
     for request in &mut batch.requests {
         let args = batch.args.view(input, request.from, request.to);
         if args.is_empty() {
@@ -538,18 +539,10 @@ fn look_ahead(input: &[u8], batch: &mut Batch, db: u8, held: &mut Held) {
             && args.len() > row.keys.first as usize
         {
             request.hash = held.keyspace().hash(args.get(row.keys.first as usize));
-            if ahead {
-                held.shard(request.hash).prefetch(db, request.hash, 0);
-            }
         }
     }
-    if !ahead {
-        return;
-    }
-    for stage in 1..3 {
-        for request in batch.requests.iter().filter(|request| request.hash != 0) {
-            held.shard(request.hash).prefetch(db, request.hash, stage);
-        }
+    if batch.requests.len() > 1 {
+        held.prefetch(db, batch.requests.iter().map(|request| request.hash).filter(|hash| *hash != 0));
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use nix::sched::{CpuSet, sched_getaffinity};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
 use crate::limits;
@@ -89,6 +89,12 @@ pub fn raise_open_files() -> u64 {
 
 pub fn locked_memory_limit() -> u64 {
     getrlimit(Resource::RLIMIT_MEMLOCK).map_or(0, |(soft, _)| soft)
+}
+
+/// Address space that this process may take, if somebody limits it.
+pub fn address_space_limit() -> Option<u64> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_AS).ok()?;
+    (soft != RLIM_INFINITY).then_some(soft)
 }
 
 /// Bytes of this process in memory.

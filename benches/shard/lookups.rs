@@ -153,11 +153,7 @@ fn set_batches(shard: &mut Shard, seed: u64) {
 }
 
 fn prefetch(shard: &Shard, first: u64) {
-    for stage in 0..3 {
-        for step in first..first + BATCH {
-            shard.prefetch(0, mix(number(step)), stage);
-        }
-    }
+    shard.prefetch(0, (first..first + BATCH).map(|step| mix(number(step))));
 }
 
 fn get(shard: &mut Shard, number: u64) -> u8 {

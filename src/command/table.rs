@@ -105,7 +105,11 @@ fn fold(name: &[u8]) -> Option<u128> {
             let (first, last) = (*name.first_chunk()?, *name.last_chunk()?);
             u32::from_le_bytes(first) as u128 | (u32::from_le_bytes(last) as u128) << (8 * (len - 4))
         }
-        0..=3 => name.iter().rev().fold(0, |whole, byte| whole << 8 | *byte as u128),
+        len @ 2..=3 => {
+            let (first, last) = (*name.first_chunk()?, *name.last_chunk()?);
+            (u16::from_le_bytes(first) as u32 | (u16::from_le_bytes(last) as u32) << (8 * (len - 2))) as u128
+        }
+        0..=1 => name.first().map_or(0, |byte| *byte as u128),
         _ => return None,
     };
     Some(whole | u128::from_le_bytes([0x20; 16]))

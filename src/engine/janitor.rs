@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::clients::Client;
 use crate::clock::UnixMillis;
 use crate::limits;
-use crate::shared::Shared;
 use crate::stats::CoreStats;
 
 /// What a connection's task shows of itself.
@@ -48,9 +47,10 @@ impl Roster {
         self.0.borrow().values().for_each(|(client, watch)| act(client, watch));
     }
 
-    /// Closes connections that are idle beyond `timeout` (those that only listen excepted) or that take none of their replies.
-    pub fn close_overdue(&self, shared: &Shared, stats: &CoreStats, now: UnixMillis) {
-        let timeout_ms = shared.settings.timeout_s.load(Relaxed) as u64 * 1000;
+    /// Closes connections that are idle beyond the timeout (0 for none; those that only listen never are) or that take
+    /// none of their replies.
+    pub fn close_overdue(&self, timeout_s: u32, stats: &CoreStats, now: UnixMillis) {
+        let timeout_ms = timeout_s as u64 * 1000;
         self.for_each(|client, watch| {
             let stalled = watch.sending_since.get();
             if stalled != 0 && now.saturating_sub(stalled) > limits::OUTPUT_STALL_MS {
@@ -77,5 +77,53 @@ impl Roster {
             }
         });
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clients::{Clients, Peer};
+
+    const START: UnixMillis = 1_000_000;
+
+    fn connect(clients: &Clients, roster: &Roster) -> (Arc<Client>, Rc<Watch>) {
+        let socket = std::os::unix::net::UnixStream::pair().unwrap().0.into();
+        let client = clients.enter(clients.place(0).unwrap(), socket, Peer::Unix, START);
+        let watch = roster.enter(&client);
+        (client, watch)
+    }
+
+    #[test]
+    fn who_takes_nothing_for_a_minute_is_closed() {
+        let (clients, roster, stats) = (Clients::new(1, 10, 0), Roster::default(), CoreStats::new(0));
+        let (stalled, watch) = connect(&clients, &roster);
+        let (quiet, _) = connect(&clients, &roster);
+        watch.sending_since.set(START);
+        roster.close_overdue(0, &stats, START + limits::OUTPUT_STALL_MS);
+        assert!(!stalled.is_killed());
+        // It has taken something meanwhile.
+        watch.sending_since.set(START + 10);
+        roster.close_overdue(0, &stats, START + limits::OUTPUT_STALL_MS + 10);
+        assert!(!stalled.is_killed());
+        roster.close_overdue(0, &stats, START + limits::OUTPUT_STALL_MS + 11);
+        assert!(stalled.is_killed() && !quiet.is_killed());
+        assert_eq!((stats.output_stall_closed.get(), stats.idle_closed.get()), (1, 0));
+    }
+
+    #[test]
+    fn who_is_silent_beyond_the_timeout_is_closed() {
+        let (clients, roster, stats) = (Clients::new(1, 10, 0), Roster::default(), CoreStats::new(0));
+        let (idle, _) = connect(&clients, &roster);
+        let (busy, _) = connect(&clients, &roster);
+        let (monitor, _) = connect(&clients, &roster);
+        assert!(clients.monitors.enter(&monitor));
+        busy.last_active.store(START + 1, Relaxed);
+        roster.close_overdue(0, &stats, START + 999_999);
+        roster.close_overdue(2, &stats, START + 2_000);
+        assert!(!idle.is_killed());
+        roster.close_overdue(2, &stats, START + 2_001);
+        assert!(idle.is_killed() && !busy.is_killed() && !monitor.is_killed());
+        assert_eq!((stats.output_stall_closed.get(), stats.idle_closed.get()), (0, 1));
     }
 }

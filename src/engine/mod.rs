@@ -12,8 +12,8 @@ pub mod uring;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Barrier, OnceLock};
 
 use tokio::sync::{mpsc, watch};
 
@@ -50,6 +50,28 @@ pub struct Seat {
 pub enum Choice {
     Uring(uring::Setup),
     Epoll,
+}
+
+/// Where all cores' threads meet once each has its ring, or has none: either all run on rings, or none does.
+pub struct Meeting {
+    everybody: Barrier,
+    failure: OnceLock<String>,
+}
+
+impl Meeting {
+    pub fn of(cores: usize) -> Meeting {
+        Meeting { everybody: Barrier::new(cores), failure: OnceLock::new() }
+    }
+
+    /// Comes with what one core has got, waits for the others, and returns it if nobody has failed.
+    pub fn attend<T>(&self, own: Result<T, String>) -> Result<T, String> {
+        let own = own.map_err(|reason| self.failure.get_or_init(|| reason).clone());
+        self.everybody.wait();
+        match self.failure.get() {
+            Some(reason) => Err(reason.clone()),
+            None => own,
+        }
+    }
 }
 
 /// Probes the host as `--engine` asks. The text says why.

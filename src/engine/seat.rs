@@ -248,7 +248,7 @@ async fn tend_connections<T: Transport>(transport: Rc<T>) {
         if desk.links.index == 0 {
             desk.links.shared.sample(desk.now());
         }
-        desk.roster.close_overdue(&desk.links.shared, desk.stats(), desk.now());
+        desk.roster.close_overdue(desk.links.shared.settings.timeout_s.load(Relaxed), desk.stats(), desk.now());
         transport.reclaim();
     }
 }

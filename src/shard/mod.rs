@@ -63,6 +63,9 @@ pub const SMALL_SET_BYTES: usize = MAX_CELL_BYTES;
 /// The cache lines of an item that are fetched ahead: links, key, and a value of about a hundred bytes.
 const ITEM_LINES: usize = 3;
 
+/// Items that are fetched ahead at a time: a processor has no more misses under way than some dozens.
+const AHEAD_MAX: usize = 64;
+
 pub struct Shard {
     heap: Heap,
     large: LargeItems,
@@ -307,21 +310,22 @@ impl Shard {
         }
     }
 
-    /// Starts fetching the memory that a look-up of `hash` will touch; call stage 0, 1, 2 for a batch of keys in turn.
-    #[inline]
-    pub fn prefetch(&self, database: u8, hash: u64, stage: u8) {
+    /// Starts fetching the memory that look-ups of these hashes will touch, a stage at a time for all of them: their
+    /// cache misses overlap instead of adding up.
+    pub fn prefetch(&self, database: u8, hashes: impl Iterator<Item = u64> + Clone) {
         let index = self.databases.index(self.databases.table(database));
-        let tag = (hash >> 32) as u32;
-        if stage == 0 {
-            return index.prefetch(tag);
+        let tags = hashes.map(|hash| (hash >> 32) as u32);
+        tags.clone().for_each(|tag| index.prefetch(tag));
+        let (mut cells, mut count) = ([Loc::NONE; AHEAD_MAX], 0);
+        for (cell, loc) in cells.iter_mut().zip(tags.filter_map(|tag| index.likely(tag))) {
+            self.heap.prefetch(loc, ITEM_LINES);
+            (*cell, count) = (loc, count + 1);
         }
-        let Some(loc) = index.likely(tag) else { return };
-        if stage == 1 {
-            return self.heap.prefetch(loc, ITEM_LINES);
-        }
-        for neighbour in [self.heap.newer(loc), self.heap.older(loc)] {
-            // Its links alone are written.
-            self.heap.prefetch(neighbour, 1);
+        for &loc in &cells[..count] {
+            for neighbour in [self.heap.newer(loc), self.heap.older(loc)] {
+                // Its links alone are written.
+                self.heap.prefetch(neighbour, 1);
+            }
         }
     }
 

@@ -1,28 +1,11 @@
 //! Hosts that forbid io_uring, or give it too little: the server says so, with the remedy, and runs.
-//!
-//! The faults come from `strace --inject`. It runs as a grandchild (`-D`), so that the server stays our child.
 
 use std::process::{Command, Stdio};
 
 use kv_cache::limits;
 
 use crate::client::{bulk, patterned, request};
-use crate::harness::{self, Server, run_to_end, skip, temporary, wait_until};
-
-/// The server with faults injected into its system calls; `None`, said plainly, where this host forbids tracing.
-/// `threads`: `-f` to trace all threads.
-fn injected(test: &str, threads: &str, faults: &[&str], flags: &[&str]) -> Option<Command> {
-    let works = Command::new("strace").args(["-f", "-D", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
-    if !works.is_ok_and(|status| status.success()) {
-        skip(test, "strace is not there or may not trace");
-        return None;
-    }
-    let mut wrapper = vec!["strace", threads, "-D", "-qq", "-o", "/dev/null"];
-    for fault in faults {
-        wrapper.extend(["-e", fault]);
-    }
-    Some(harness::wrapped(&wrapper, env!("CARGO_BIN_EXE_kv-cache"), flags))
-}
+use crate::harness::{self, Server, injected, run_to_end, skip, temporary, wait_until};
 
 /// Enough to see that it serves.
 fn serves(server: &Server) {
@@ -77,6 +60,33 @@ fn an_older_kernel_gets_an_older_ring() {
     assert_eq!(server.info("engine"), "io_uring");
     assert!(server.info("engine_reason").contains("SINGLE_ISSUER needs Linux 6.0"), "{}", server.info("engine_reason"));
     serves(&server);
+}
+
+/// The probe, in the main thread, is refused its first ring and gets one the older way; each core is refused its only
+/// one.
+const AFTER_THE_PROBE: &str = "inject=io_uring_setup:error=EPERM:when=1";
+
+#[test]
+fn a_core_whose_ring_fails_after_the_probe_takes_all_to_epoll() {
+    let Some(command) = injected("a_core_whose_ring_fails", "-f", &[AFTER_THE_PROBE], &[]) else { return };
+    let server = Server::spawn(command);
+    assert_eq!(server.info("engine"), "epoll");
+    let reason = server.info("engine_reason");
+    assert!(reason.contains("a core's ring failed: ") && reason.contains("seccomp"), "{reason}");
+    wait_until("the warning", || server.stderr().contains(&format!("running on epoll: {reason}")));
+    assert_eq!(server.info("registered_buffers_per_core"), "0");
+    serves(&server);
+    assert_eq!(server.info_number("registered_receives"), 0);
+}
+
+#[test]
+fn a_core_whose_ring_fails_ends_a_server_that_was_told_to_use_it() {
+    let flags = ["--engine=uring"];
+    let Some(command) = injected("a_core_whose_ring_fails_ends", "-f", &[AFTER_THE_PROBE], &flags) else { return };
+    let (code, stdout, stderr) = run_to_end(command);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
+    assert!(stderr.contains("a core's ring failed") && stderr.contains("--engine epoll"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
 
 #[test]

@@ -104,6 +104,21 @@ pub fn wrapped(wrapper: &[&str], binary: &str, flags: &[&str]) -> Command {
     command
 }
 
+/// The server with faults injected into its system calls; `None`, said plainly, where this host forbids tracing.
+/// `threads`: `-f` to trace all threads. strace runs as a grandchild (`-D`), so that the server stays our child.
+pub fn injected(test: &str, threads: &str, faults: &[&str], flags: &[&str]) -> Option<Command> {
+    let works = Command::new("strace").args(["-f", "-D", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
+    if !works.is_ok_and(|status| status.success()) {
+        skip(test, "strace is not there or may not trace");
+        return None;
+    }
+    let mut wrapper = vec!["strace", threads, "-D", "-qq", "-o", "/dev/null"];
+    for fault in faults {
+        wrapper.extend(["-e", fault]);
+    }
+    Some(wrapped(&wrapper, env!("CARGO_BIN_EXE_kv-cache"), flags))
+}
+
 impl Server {
     pub fn start(engine: Engine) -> Server {
         Server::with(engine, &[])

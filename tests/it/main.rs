@@ -26,6 +26,7 @@
 //! | tune, ping, reload, the service manager | `operations` |
 //! | the Unix socket | `unix_socket` |
 //! | hosts that forbid io_uring or locked memory | `engine_fallback` |
+//! | hosts that grant little memory, cores that fail | `host_limits` |
 //!
 //! `harness` starts servers, `client` speaks to them, `wire` reads replies.
 
@@ -43,6 +44,7 @@ mod databases;
 mod drain;
 mod engine_fallback;
 mod expiry;
+mod host_limits;
 mod idle_connections;
 mod introspection;
 mod keys;

@@ -43,6 +43,8 @@ struct Connection<'u> {
     watch: Rc<Watch>,
     waiting: Option<Waiting>,
     sending: Option<ring::Send>,
+    /// The last receive took all there was.
+    is_dry: bool,
     /// Bytes of the chunk that is being sent.
     in_flight: usize,
     outgoing: Outgoing,
@@ -60,6 +62,7 @@ pub async fn serve(uring: &Uring, client: Arc<Client>) {
         client,
         waiting: None,
         sending: None,
+        is_dry: true,
         in_flight: 0,
         outgoing: Outgoing::default(),
         ready: None,
@@ -102,6 +105,7 @@ impl Connection<'_> {
                     self.waiting = Some(Waiting::Polled(ring::readable(self.client.clone())));
                 }
                 Event::Received(received, buffer) => {
+                    self.is_dry = received.as_ref().is_ok_and(|received| *received < buffer.len());
                     next = self.take_in(received, &buffer);
                     self.count_receive(&buffer);
                     self.uring.buffers.borrow_mut().disarm(buffer);
@@ -215,7 +219,7 @@ impl Connection<'_> {
         self.waiting = Some(match buffer {
             Some(buffer) => {
                 self.watch.armed.set(true);
-                Waiting::Armed(ring::receive(self.client.clone(), buffer))
+                Waiting::Armed(ring::receive(self.client.clone(), buffer, self.is_dry && self.uring.has_poll_first))
             }
             None => Waiting::Polled(ring::readable(self.client.clone())),
         });

@@ -136,14 +136,36 @@ fn remedy(error: &io::Error) -> String {
 /// Whether buffers could be registered, for the banner: how many, and why not.
 pub type Registration = (usize, String);
 
+/// One core's ring, ready to run.
+pub struct Ring {
+    setup: Setup,
+    runtime: tokio_uring::Runtime,
+}
+
+/// Builds the ring of the core whose thread this is. It may fail although the probe went well: memory and descriptors
+/// are shared with others.
+pub fn prepare(setup: Setup) -> Result<Ring, String> {
+    match runtime(setup) {
+        Ok(runtime) => Ok(Ring { setup, runtime }),
+        Err(error) => {
+            Err(format!("io_uring worked in the probe, but a core's ring failed: {error}: {}", remedy(&error)))
+        }
+    }
+}
+
 /// Runs one core until the server has drained. `report` is told once whether buffers could be registered.
-pub fn run(setup: Setup, buffers: usize, seat: Seat, report: impl FnOnce(Registration)) -> io::Result<()> {
-    let runtime = runtime(setup)?;
+pub fn run(ring: Ring, buffers: usize, seat: Seat, report: impl FnOnce(Registration)) -> io::Result<()> {
+    let Ring { setup, runtime } = ring;
     runtime.block_on(async {
         let (buffers, registration) = Buffers::new(buffers);
         report(registration);
         let scratch = RefCell::new(vec![0; limits::IO_BUFFER_BYTES]);
-        let transport = Rc::new(Uring { desk: Desk::new(&seat), buffers: RefCell::new(buffers), scratch });
+        let transport = Rc::new(Uring {
+            desk: Desk::new(&seat),
+            buffers: RefCell::new(buffers),
+            has_poll_first: setup.rung != Rung::Plain,
+            scratch,
+        });
         seat::run(transport, seat).await
     })?;
     // Nothing is under way any more that matters, and the process ends next: tokio-uring's own clean-up would wait
@@ -169,6 +191,8 @@ fn runtime(setup: Setup) -> io::Result<tokio_uring::Runtime> {
 pub(super) struct Uring {
     desk: Desk,
     buffers: RefCell<Buffers>,
+    /// The kernel knows receives that wait before they try.
+    has_poll_first: bool,
     /// Where input is received that was waited for without a buffer.
     scratch: RefCell<Vec<u8>>,
 }

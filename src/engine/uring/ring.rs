@@ -2,7 +2,7 @@
 //!
 //! Every operation owns its `Client` (and with it the descriptor) and its buffer while the kernel works on them, even
 //! if its future is dropped: tokio-uring keeps the stored data until the completion arrives.
-#![allow(unsafe_code)] // Two things the kernel's interface asks for, each with its reason.
+#![allow(unsafe_code)] // Three things the kernel's interface asks for, each with its reason.
 
 use std::io;
 use std::net::TcpListener;
@@ -48,14 +48,24 @@ fn descriptor(client: &Client) -> Fd {
 
 pub type Receive = Operation<(Arc<Client>, Buffer)>;
 
-/// Waits for input and receives into `buffer`.
-pub fn receive(client: Arc<Client>, mut buffer: Buffer) -> Receive {
+/// Waits for input and receives into `buffer`. `later`: none is expected to be there already.
+pub fn receive(client: Arc<Client>, mut buffer: Buffer, later: bool) -> Receive {
     let (socket, start, len) = (descriptor(&client), buffer.as_mut_ptr(), buffer.len() as u32);
     let entry = match &buffer {
         Buffer::Registered(fixed) => opcode::ReadFixed::new(socket, start, len, fixed.buf_index()).build(),
+        Buffer::Ordinary(_) if later => poll_first(opcode::Recv::new(socket, start, len).build()),
         Buffer::Ordinary(_) => opcode::Recv::new(socket, start, len).build(),
     };
     submit((client, buffer), entry)
+}
+
+/// Has a receive wait at once instead of trying first, which would be in vain. Linux 5.19.
+fn poll_first(mut entry: squeue::Entry) -> squeue::Entry {
+    const IORING_RECVSEND_POLL_FIRST: u16 = 1;
+    // SAFETY: an entry is the kernel's `io_uring_sqe`, which begins with two single bytes, opcode and flags, and then
+    // has this field, `ioprio`. The crate has no setter for it on this operation.
+    unsafe { (&raw mut entry).cast::<u16>().add(1).write(IORING_RECVSEND_POLL_FIRST) };
+    entry
 }
 
 /// Waits for input without a buffer.
