@@ -252,14 +252,6 @@ impl Reply {
         }
     }
 
-    /// A number with a fraction, as text.
-    pub fn double(&mut self, text: &str) {
-        match self.protocol {
-            Protocol::Resp2 => self.bulk(text.as_bytes()),
-            Protocol::Resp3 => self.line(b',', text.as_bytes()),
-        }
-    }
-
     /// An integer of any size.
     pub fn big_number(&mut self, digits: &[u8]) {
         match self.protocol {

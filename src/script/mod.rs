@@ -7,13 +7,16 @@
 //! | `convert.rs` | replies as Lua values, Lua values as replies |
 //! | `cjson.rs`, `cmsgpack.rs`, `structs.rs`, `bit.rs` | the libraries that Redis gives to scripts |
 //! | `fault.rs`, `number.rs` | arguments and errors of functions written in Rust; numbers as text |
+//! | `library.rs`, `runner.rs` | the scripts that are known, for all cores; the interpreter of one core |
 
 mod bit;
 mod cjson;
 mod cmsgpack;
 mod convert;
 mod fault;
+pub mod library;
 mod number;
+pub mod runner;
 mod sandbox;
 mod structs;
 #[cfg(test)]
@@ -195,7 +198,8 @@ impl Interpreter {
                 text: format!("ERR {}", value.to_string().unwrap_or_default()),
                 place: None,
             })),
-            Err(error) => Err(failure_of(&error)),
+            // Ended between the script and its end: the handler has seen it, or nobody.
+            Err(error) => Err(self.state.failure.take().unwrap_or_else(|| failure_of(&error))),
         }
     }
 
