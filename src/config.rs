@@ -94,6 +94,10 @@ pub struct Options {
     #[arg(long, env = "KV_CACHE_MAX_VALUE", value_name = "SIZE", default_value_t = Size(limits::VALUE_MAX_BYTES as u64))]
     pub max_value: Size,
 
+    /// Milliseconds from which on a script is busy: what needs its keys is answered with BUSY; 0 waits for it
+    #[arg(long, alias = "lua-time-limit", env = "KV_CACHE_BUSY_REPLY_THRESHOLD", value_name = "MS", default_value_t = limits::BUSY_REPLY_THRESHOLD_MS)]
+    pub busy_reply_threshold: u64,
+
     /// Seconds for answering what was accepted after SIGTERM or SIGINT
     #[arg(long, env = "KV_CACHE_SHUTDOWN_TIMEOUT", value_name = "SECONDS", default_value_t = limits::SHUTDOWN_TIMEOUT_S)]
     pub shutdown_timeout: u64,

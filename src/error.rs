@@ -10,6 +10,8 @@ pub enum Stop {
     Error(Cow<'static, str>),
     /// Room for a large value is being made piece by piece: let the others have their turn, then run it again.
     Retry,
+    /// A script on another core holds what this needs: let the others have their turn, rest a moment, then run it again.
+    Busy,
 }
 
 impl From<&'static str> for Stop {
@@ -24,6 +26,12 @@ impl From<String> for Stop {
     }
 }
 
+impl From<Cow<'static, str>> for Stop {
+    fn from(text: Cow<'static, str>) -> Stop {
+        Stop::Error(text)
+    }
+}
+
 /// Redis's texts that more than one command uses.
 pub const SYNTAX: &str = "ERR syntax error";
 pub const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
@@ -32,6 +40,7 @@ pub const OVERFLOW: &str = "ERR increment or decrement would overflow";
 pub const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 pub const VALUE_TOO_LARGE: &str = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
 pub const REPLY_LEFT_OUT: &str = "ERR done, but the replies before this one are as large as client-output-limit allows; ask for less in one transaction";
+pub const BUSY: &str = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
 pub const NO_AUTH: &str = "NOAUTH Authentication required.";
 pub const WRONG_PASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 

@@ -1,14 +1,26 @@
 //! Key to shard: the only code that knows there is more than one shard. Multi-key commands, transactions, flush and
 //! totals are made atomic here, by taking the shards' locks in order. It must not know commands or protocol.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::time::Duration;
 
 use crate::clock::UnixMillis;
 use crate::shard::{DATABASES, Policy, Shard, ShardStats};
 
 /// One shard per core, each on cache lines of its own.
 #[repr(align(128))]
-struct Slot(Mutex<Shard>);
+struct Slot {
+    shard: Mutex<Shard>,
+    /// Since when a script has held it; 0 when none does. A script may hold it for long: others do not wait for that.
+    script_since: AtomicU64,
+}
+
+/// A script on another core holds a shard.
+#[derive(Clone, Copy, Debug)]
+pub struct Busy {
+    pub since: UnixMillis,
+}
 
 type Guard<'k> = MutexGuard<'k, Shard>;
 
@@ -23,7 +35,7 @@ impl Keyspace {
     pub fn new(shards: usize, data_bytes: usize, policy: Policy) -> Keyspace {
         let share = (data_bytes / shards) as u64;
         Keyspace {
-            shards: (0..shards).map(|_| Slot(Mutex::new(Shard::new(share, policy)))).collect(),
+            shards: (0..shards).map(|_| Slot::new(Shard::new(share, policy))).collect(),
             hasher: ahash::RandomState::new(),
         }
     }
@@ -54,7 +66,7 @@ impl Keyspace {
 
     /// One bounded step of a shard's background work. True if there is more to do right now.
     pub fn tick(&self, shard: usize, now: UnixMillis) -> bool {
-        let mut guard = self.lock(shard, 0);
+        let Ok(mut guard) = self.try_lock(shard, 0) else { return false };
         // Freed once the shard is released: it can take the kernel milliseconds.
         let garbage = guard.take_garbage();
         let more = guard.tick(now).more;
@@ -69,9 +81,45 @@ impl Keyspace {
     }
 
     fn lock(&self, shard: usize, actor: u64) -> Guard<'_> {
-        let mut guard = self.shards[shard].0.lock().expect("a panicking core ends the process");
+        let mut guard = self.shards[shard].shard.lock().expect("a panicking core ends the process");
         guard.act_for(actor);
         guard
+    }
+
+    /// Waits while others pass through, but not for a script.
+    fn try_lock(&self, shard: usize, actor: u64) -> Result<Guard<'_>, Busy> {
+        let slot = &self.shards[shard];
+        for attempt in 0.. {
+            match slot.shard.try_lock() {
+                Ok(mut guard) => {
+                    guard.act_for(actor);
+                    return Ok(guard);
+                }
+                Err(TryLockError::WouldBlock) => slot.wait(attempt)?,
+                Err(TryLockError::Poisoned(_)) => break,
+            }
+        }
+        panic!("a panicking core ends the process");
+    }
+}
+
+impl Slot {
+    fn new(shard: Shard) -> Slot {
+        Slot { shard: Mutex::new(shard), script_since: AtomicU64::new(0) }
+    }
+
+    /// Between two attempts at the lock: as short as can be at first, for most hold it for less than a microsecond. Most
+    /// scripts are done in the time of the first attempts, too.
+    fn wait(&self, attempt: u32) -> Result<(), Busy> {
+        match attempt {
+            ..100 => std::hint::spin_loop(),
+            ..150 => std::thread::yield_now(),
+            _ => match self.script_since.load(Relaxed) {
+                0 => std::thread::sleep(Duration::from_micros(20)),
+                since => return Err(Busy { since }),
+            },
+        }
+        Ok(())
     }
 }
 
@@ -137,9 +185,76 @@ impl<'k> Held<'k> {
         for (at, (hash, shard)) in hashes.clone().zip(shards.clone()).enumerate() {
             if shards.clone().take(at).all(|before| before != shard) {
                 let own = hashes.clone().filter(|hash| keyspace.shard_of(*hash) == shard);
-                self.shard(hash).prefetch(database, own);
+                // Where a script holds the shard there is nothing to be gained.
+                if self.enter(hash).is_ok() {
+                    self.shard(hash).prefetch(database, own);
+                }
             }
         }
+    }
+
+    /// Locks the shard of `hash`, as `shard` does, unless a script has it.
+    #[inline]
+    pub fn enter(&mut self, hash: u64) -> Result<(), Busy> {
+        let wanted = self.keyspace.shard_of(hash);
+        if matches!(&self.last, Some((held, _)) if *held == wanted) {
+            return Ok(());
+        }
+        self.enter_together([hash].into_iter())
+    }
+
+    /// Locks the shards of these hashes, as `shards` does, unless a script has one of them.
+    pub fn enter_together(&mut self, hashes: impl Iterator<Item = u64> + Clone) -> Result<(), Busy> {
+        let mut shards = hashes.map(|hash| self.keyspace.shard_of(hash));
+        let Some(first) = shards.next() else {
+            self.release();
+            return Ok(());
+        };
+        if self.has(first) && shards.clone().all(|shard| self.has(shard)) {
+            return Ok(());
+        }
+        assert!(!self.sealed, "what a sealed run may touch has been locked before");
+        self.release();
+        if shards.clone().all(|shard| shard == first) {
+            self.last = Some((first, self.keyspace.try_lock(first, self.actor)?));
+            return Ok(());
+        }
+        let mut wanted = vec![false; self.keyspace.shards.len()];
+        wanted[first] = true;
+        shards.for_each(|shard| wanted[shard] = true);
+        self.lock_wanted(|shard| wanted[shard])
+    }
+
+    fn lock_wanted(&mut self, wanted: impl Fn(usize) -> bool) -> Result<(), Busy> {
+        let shards = 0..self.keyspace.shards.len();
+        let lock = |shard| wanted(shard).then(|| self.keyspace.try_lock(shard, self.actor)).transpose();
+        self.together = shards.map(lock).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// Whether a script on another core holds any shard.
+    pub fn check_scripts(&self) -> Result<(), Busy> {
+        for (shard, slot) in self.keyspace.shards.iter().enumerate() {
+            let since = slot.script_since.load(Relaxed);
+            if since != 0 && !self.has(shard) {
+                return Err(Busy { since });
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells others that a script runs on what is locked: they do not wait for it.
+    pub fn begin_script(&mut self, now: UnixMillis) {
+        self.mark(now.max(1));
+    }
+
+    pub fn end_script(&mut self) {
+        self.mark(0);
+    }
+
+    fn mark(&self, since: UnixMillis) {
+        let held = self.keyspace.shards.iter().enumerate().filter(|(shard, _)| self.has(*shard));
+        held.for_each(|(_, slot)| slot.script_since.store(since, Relaxed));
     }
 
     fn change_to(&mut self, wanted: usize) {
@@ -162,15 +277,20 @@ impl<'k> Held<'k> {
 
     /// Locks the shards of these hashes until `unseal`: every command in between must keep to them, and is one step
     /// with the others for everybody else.
-    pub fn seal(&mut self, hashes: impl Iterator<Item = u64> + Clone) {
-        self.lock_together(hashes);
+    pub fn seal(&mut self, hashes: impl Iterator<Item = u64> + Clone) -> Result<(), Busy> {
+        self.enter_together(hashes)?;
         self.sealed = true;
+        Ok(())
     }
 
     /// The same with all shards.
-    pub fn seal_all(&mut self) {
-        self.lock_all();
+    pub fn seal_all(&mut self) -> Result<(), Busy> {
+        if !(0..self.keyspace.shards.len()).all(|shard| self.has(shard)) {
+            self.release();
+            self.lock_wanted(|_| true)?;
+        }
         self.sealed = true;
+        Ok(())
     }
 
     pub fn is_sealed(&self) -> bool {
@@ -245,6 +365,9 @@ impl<'k> Held<'k> {
         let shards = hashes.map(|hash| self.keyspace.shard_of(hash));
         if self.sealed {
             assert!(shards.clone().all(|shard| self.has(shard)), "a sealed run keeps to what has been locked");
+            return;
+        }
+        if shards.clone().all(|shard| self.has(shard)) {
             return;
         }
         let first = shards.clone().next().unwrap_or(0);

@@ -14,6 +14,7 @@ pub mod engine;
 pub mod session;
 pub mod timing;
 pub mod command;
+pub mod script;
 pub mod resp;
 pub mod keyspace;
 pub mod shard;

@@ -165,6 +165,54 @@ pub const CLIENT_NAME_MAX_BYTES: usize = 1024;
 /// What of a client's text is repeated in an error message.
 pub const ERROR_ECHO_MAX_BYTES: usize = 128;
 
+/// What one core's Lua interpreter may hold: `not enough memory`, and the interpreter starts anew. In proportion to the
+/// memory cap, because it lies outside of it.
+pub const SCRIPT_MEMORY_SHARE: usize = 16;
+pub const SCRIPT_MEMORY_MIN_BYTES: usize = 4 * MIB;
+pub const SCRIPT_MEMORY_MAX_BYTES: usize = 64 * MIB;
+
+/// An interpreter that holds more than twice what it held after its last collection, and this, collects its garbage
+/// before the next script.
+pub const SCRIPT_GARBAGE_BYTES: usize = MIB;
+
+/// What one library call or one reply of a script may build outside of the interpreter: a table that contains itself in
+/// many places would otherwise be written out without end.
+pub const SCRIPT_BUILT_MAX_BYTES: usize = 16 * MIB;
+
+/// How deep tables in a script's reply may be nested: `reached lua stack limit`.
+pub const SCRIPT_REPLY_DEPTH_MAX: usize = 500;
+
+/// The longest pattern of Lua's `string.find` and its like: `pattern too complex`. C code matches its items by recursion.
+pub const SCRIPT_PATTERN_MAX_BYTES: usize = 4 * KIB;
+
+/// How many instructions of Lua run between two looks at the clock and at SCRIPT KILL: about 100 microseconds.
+pub const SCRIPT_PULSE_INSTRUCTIONS: u32 = 10_000;
+
+/// A script that has been running for so long is long: SCRIPT KILL ends it.
+pub const SCRIPT_LONG_MS: u64 = 10;
+
+/// How long the drain waits for a script.
+pub const SCRIPT_DRAIN_MS: u64 = 1_000;
+
+/// How often a core that is busy with a script looks after those who come meanwhile.
+pub const SCRIPT_ATTEND_MS: u64 = 10;
+
+/// How many of them it accepts at one look, and how much it takes from each.
+pub const SCRIPT_ATTEND_ACCEPTS_MAX: usize = 16;
+pub const SCRIPT_ATTEND_BYTES: usize = 4 * KIB;
+
+/// A request that needs what a script holds is tried again after so long.
+pub const REST_MS: u64 = 1;
+
+/// From when on requests that need what a script holds are answered with BUSY (option `busy-reply-threshold`).
+pub const BUSY_REPLY_THRESHOLD_MS: u64 = 5_000;
+
+/// Scripts that are kept because EVAL brought them, as in Redis: the one not used for the longest time goes.
+pub const SCRIPTS_EVALUATED_MAX: usize = 500;
+
+/// The sources of all scripts that are kept. SCRIPT LOAD beyond that is an error; EVAL makes room or keeps nothing.
+pub const SCRIPTS_MAX_BYTES: usize = 8 * MIB;
+
 /// What the process itself may hold outside the cap: code, stacks, rings, tables of connections.
 pub const PROCESS_MEMORY_BYTES: usize = 32 * MIB;
 
@@ -193,6 +241,18 @@ const _: () = assert!(QUERY_LIMIT_BYTES < u32::MAX as usize);
 pub const fn registered_buffers(memory_cap_bytes: usize, cores: usize) -> usize {
     let affordable = memory_cap_bytes / REGISTERED_SHARE / cores / IO_BUFFER_BYTES;
     if affordable < REGISTERED_BUFFERS_MAX { affordable } else { REGISTERED_BUFFERS_MAX }
+}
+
+/// What one core's interpreter may hold.
+pub const fn script_bytes(memory_cap_bytes: usize, cores: usize) -> usize {
+    let share = memory_cap_bytes / SCRIPT_MEMORY_SHARE / cores;
+    if share < SCRIPT_MEMORY_MIN_BYTES {
+        SCRIPT_MEMORY_MIN_BYTES
+    } else if share > SCRIPT_MEMORY_MAX_BYTES {
+        SCRIPT_MEMORY_MAX_BYTES
+    } else {
+        share
+    }
 }
 
 /// What the items and tables of all shards may hold together, once clients and buffer pools have their shares.

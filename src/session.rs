@@ -12,11 +12,12 @@ use crate::clock::UnixMillis;
 use crate::command::tracking::Tracking;
 use crate::command::transaction::{Transaction, Watching};
 use crate::command::{self, Call, Found, Table};
-use crate::error::Stop;
+use crate::error::{self, Stop};
 use crate::keyspace::Held;
 use crate::limits;
 use crate::resp::parser::{Args, Bounds, Parsed, Parser, ProtocolError};
 use crate::resp::reply::{Mark, Protocol, Reply};
+use crate::script::runner::Runner;
 use crate::shared::Shared;
 use crate::stats::CoreStats;
 use crate::timing::Timing;
@@ -28,6 +29,8 @@ pub enum Next {
     Receive,
     /// Let other connections have their turn, then call `advance` again without input.
     Yield,
+    /// The same, and rest for a moment before: what is needed is held for long.
+    Rest,
     /// Send until less is queued, then call `advance` again without input.
     Drain,
     /// Wait until the client is woken, then call `advance` again without input.
@@ -41,11 +44,25 @@ pub struct Core {
     pub shared: Arc<Shared>,
     pub index: usize,
     batch: Batch,
+    scripts: Option<Runner>,
+    /// A script keeps the core busy: whatever cannot help that is refused.
+    only_urgent: bool,
 }
 
 impl Core {
     pub fn new(shared: Arc<Shared>, index: usize) -> Core {
-        Core { shared, index, batch: Batch::default() }
+        Core::attended(shared, index, Box::new(|| {}))
+    }
+
+    /// `attend` is called now and then while a script runs that keeps this core from everything else.
+    pub fn attended(shared: Arc<Shared>, index: usize, attend: Box<dyn Fn()>) -> Core {
+        let scripts = Some(command::script::runner(shared.clone(), index, attend));
+        Core { shared, index, batch: Batch::default(), scripts, only_urgent: false }
+    }
+
+    /// For those who come while a script keeps the core busy.
+    pub fn urgent(shared: Arc<Shared>, index: usize) -> Core {
+        Core { shared, index, batch: Batch::default(), scripts: None, only_urgent: true }
     }
 
     pub fn stats(&self) -> &CoreStats {
@@ -383,7 +400,7 @@ impl Session {
         now: UnixMillis,
         reply: &mut Reply,
     ) -> Option<Next> {
-        let Core { shared, index, batch } = core;
+        let Core { shared, index, batch, scripts, only_urgent } = core;
         let stats = &shared.stats[*index];
         let mut held = shared.keyspace.hold_for(self.standing.client.id);
         look_ahead(input, batch, self.standing.db, &mut held);
@@ -399,7 +416,7 @@ impl Session {
                 command::slowlog::note(shared, now, &this.standing, found, batch.args.view(input, from, to), &slow);
             }
         };
-        let mut run = Run { shared, stats, batch, held, input, now, reply };
+        let mut run = Run { shared, stats, batch, held, input, now, reply, scripts, only_urgent: *only_urgent };
         let mut at = 0;
         let ended = loop {
             if at == batch.requests.len() {
@@ -436,7 +453,7 @@ impl Session {
 
     /// Runs one request. `Err` if it must run again, after this.
     fn run_request(&mut self, run: &mut Run, at: usize) -> Result<Option<Next>, Next> {
-        let Run { shared, stats, batch, reply, now, .. } = run;
+        let Run { shared, stats, batch, reply, now, scripts, .. } = run;
         let Request { from, to, found, hash, .. } = batch.requests[at];
         if from == to {
             return Ok(None);
@@ -456,8 +473,9 @@ impl Session {
         let before = quiet.then(|| reply.mark());
         let standing = &mut self.standing;
         let held = &mut run.held;
-        let mut call = Call { args, hash, now: *now, held, reply, standing, shared, stats };
+        let mut call = Call { args, hash, now: *now, held, reply, standing, shared, stats, scripts };
         let outcome = match found {
+            Some(found) if run.only_urgent && !command::script::is_urgent(found) => Err(error::BUSY.into()),
             Some(found) => call.run(found),
             None if is_web_request(args.get(0)) => {
                 stats.protocol_errors.add(1);
@@ -472,6 +490,7 @@ impl Session {
                 reply.error(&text);
             }
             Err(Stop::Retry) => return Err(Next::Yield),
+            Err(Stop::Busy) => return Err(Next::Rest),
         }
         if let Some(mark) = before {
             self.leave_out(reply, mark);
@@ -522,6 +541,8 @@ struct Run<'r, 'k> {
     input: &'r [u8],
     now: UnixMillis,
     reply: &'r mut Reply,
+    scripts: &'r mut Option<Runner>,
+    only_urgent: bool,
 }
 
 /// Looks up each request's row and hashes its first key, then starts fetching the memory that the look-ups will

@@ -11,6 +11,7 @@ use crate::keyspace::{Held, Keyspace};
 use crate::latency::Latency;
 use crate::limits;
 use crate::rates::{Rates, Sample};
+use crate::script::library::Library;
 use crate::shard::Policy;
 use crate::slowlog::SlowLog;
 use crate::stats::{self, CoreStats};
@@ -34,6 +35,8 @@ pub struct Shared {
     pub descriptors: usize,
     /// As they were at the start.
     pub options: Options,
+    /// The scripts that are known, and those that run.
+    pub scripts: Library,
     /// Set once the engine has been chosen.
     pub engine: OnceLock<EngineReport>,
     /// One for each core, which counts it up twice a second: one that stands still is stuck.
@@ -64,6 +67,8 @@ pub struct Settings {
     pub max_value_bytes: AtomicUsize,
     pub largest_value_bytes: AtomicUsize,
     pub registered_bytes: usize,
+    /// 0 for never.
+    pub busy_reply_threshold_ms: AtomicU64,
     password: RwLock<Option<String>>,
 }
 
@@ -105,6 +110,7 @@ impl Shared {
                 max_value_bytes: AtomicUsize::new(options.max_value.0 as usize),
                 largest_value_bytes: AtomicUsize::new(0),
                 registered_bytes,
+                busy_reply_threshold_ms: AtomicU64::new(options.busy_reply_threshold),
                 password: RwLock::new(plan.password),
             },
             slowlog: SlowLog::default(),
@@ -116,6 +122,7 @@ impl Shared {
             granted_bytes: plan.granted_bytes,
             descriptors: plan.descriptors,
             cores,
+            scripts: Library::new(cores),
             engine: OnceLock::new(),
             heartbeats: (0..cores).map(|_| AtomicU64::new(0)).collect(),
             draining: AtomicBool::new(false),

@@ -249,15 +249,15 @@ impl Clients {
         }
     }
 
-    /// Chooses the core for a connection that `acceptor` has accepted: the least loaded, itself among equals.
-    /// `None` when `maxclients` is reached.
-    pub fn place(&self, acceptor: usize) -> Option<usize> {
+    /// Chooses the core for a connection that `acceptor` has accepted: the least loaded of those that are free, itself
+    /// among equals, and itself when none is free. `None` when `maxclients` is reached.
+    pub fn place(&self, acceptor: usize, is_free: impl Fn(usize) -> bool) -> Option<usize> {
         let mut placed = self.placed.lock().expect("a panicking core ends the process");
         if placed.iter().sum::<usize>() >= self.max.load(Relaxed) {
             return None;
         }
-        let least = *placed.iter().min()?;
-        let core = if placed[acceptor] == least { acceptor } else { placed.iter().position(|&n| n == least)? };
+        let free = (0..placed.len()).filter(|core| is_free(*core));
+        let core = free.min_by_key(|core| (placed[*core], *core != acceptor)).unwrap_or(acceptor);
         placed[core] += 1;
         Some(core)
     }
@@ -353,7 +353,7 @@ mod tests {
     }
 
     pub(super) fn enter(clients: &Clients) -> Arc<Client> {
-        clients.place(0).unwrap();
+        clients.place(0, |_| true).unwrap();
         clients.enter(0, socket(), Peer::Unix, 0)
     }
 
@@ -362,7 +362,7 @@ mod tests {
         let clients = Clients::new(4, 100, 0);
         let mut counts = [0; 4];
         for n in 0..64 {
-            counts[clients.place(if n % 3 == 0 { 1 } else { 2 }).unwrap()] += 1;
+            counts[clients.place(if n % 3 == 0 { 1 } else { 2 }, |_| true).unwrap()] += 1;
         }
         assert_eq!(counts, [16; 4]);
     }
@@ -370,12 +370,12 @@ mod tests {
     #[test]
     fn maxclients_counts_connections_on_their_way() {
         let clients = Clients::new(2, 2, 0);
-        let first = clients.place(0).unwrap();
-        assert!(clients.place(0).is_some());
-        assert_eq!(clients.place(1), None);
+        let first = clients.place(0, |_| true).unwrap();
+        assert!(clients.place(0, |_| true).is_some());
+        assert_eq!(clients.place(1, |_| true), None);
         let client = clients.enter(first, socket(), Peer::Unix, 0);
         clients.leave(&client);
-        assert!(clients.place(1).is_some());
+        assert!(clients.place(1, |_| true).is_some());
     }
 
     #[test]

@@ -82,7 +82,7 @@ const CLIENT: &[Command] = &[
 ];
 
 const fn row(name: &'static str, arity: i32, flags: Flags, run: super::Run) -> Command {
-    Command::new(name, arity, Group::Connection, run).flags(flags)
+    Command::new(name, arity, Group::Connection, run).flags(flags.and(Flags::NO_SCRIPT))
 }
 
 fn id(call: &mut Call) -> Result<(), Stop> {

@@ -13,7 +13,7 @@ use crate::session::Replies;
 pub const REDIS_VERSION: &str = "7.4.1";
 
 const FAST: Flags = Flags::FAST;
-const BEFORE_AUTH: Flags = Flags::FAST.and(Flags::NO_AUTH);
+const BEFORE_AUTH: Flags = Flags::FAST.and(Flags::NO_AUTH).and(Flags::NO_SCRIPT);
 
 pub const COMMANDS: &[Command] = &[
     row("ping", -1, FAST, ping).doc("1.0.0", "[message]", "Returns the server's liveliness response."),

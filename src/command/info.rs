@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::connection::REDIS_VERSION;
-use super::{Call, Command, Group, Table, is_word};
+use super::{Call, Command, Flags, Group, Table, is_word};
 use crate::clock::UnixMillis;
 use crate::config::policy_name;
 use crate::error::Stop;
@@ -15,7 +15,7 @@ use crate::stats::{self, CallStats, CoreStats, Counter};
 use crate::system;
 use crate::units::human;
 
-pub const COMMANDS: &[Command] = &[Command::new("info", -1, Group::Server, info).doc(
+pub const COMMANDS: &[Command] = &[Command::new("info", -1, Group::Server, info).flags(Flags::WHOLE).doc(
     "1.0.0",
     "[section [section ...]]",
     "Returns information and statistics about the server.",
@@ -166,6 +166,14 @@ fn memory(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     lines.field("mem_replication_backlog", 0);
     lines.field("mem_aof_buffer", 0);
     lines.field("mem_allocator", "jemalloc");
+    let (scripts, sources) = shared.scripts.totals();
+    lines.bytes("used_memory_lua", shared.scripts.interpreter_bytes() as u64);
+    lines.field("used_memory_vm_eval", shared.scripts.interpreter_bytes());
+    lines.bytes("used_memory_scripts", sources as u64);
+    lines.field("used_memory_scripts_eval", sources);
+    lines.field("number_of_cached_scripts", scripts);
+    lines.field("number_of_functions", 0);
+    lines.field("number_of_libraries", 0);
     lines.field("active_defrag_running", 0);
     lines.field("lazyfree_pending_objects", 0);
 }
@@ -211,6 +219,7 @@ fn statistics(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     lines.field("pubsub_patterns", 0);
     lines.field("latest_fork_usec", 0);
     lines.field("unexpected_error_replies", 0);
+    lines.field("evicted_scripts", shared.scripts.evicted());
     lines.field("total_error_replies", total(|core| &core.errors));
     lines.field("protocol_errors", total(|core| &core.protocol_errors));
     lines.field("auth_failures", total(|core| &core.auth_failures));

@@ -20,6 +20,7 @@ mod object;
 mod range;
 mod rename;
 mod scan;
+pub mod script;
 mod server;
 mod settings;
 pub mod slowlog;
@@ -38,10 +39,11 @@ use bytes::Bytes;
 
 use crate::clock::UnixMillis;
 use crate::error::{self, Stop};
-use crate::keyspace::Held;
+use crate::keyspace::{Busy, Held};
 use crate::limits;
 use crate::resp::parser::Arguments;
 use crate::resp::reply::Reply;
+use crate::script::runner::Runner;
 use crate::session::Standing;
 use crate::shard::{Entry, Expiry, Key, NewValue, Room, SetError, Value};
 use crate::shared::Shared;
@@ -84,14 +86,19 @@ impl Flags {
     pub const NO_AUTH: Flags = Flags(32);
     /// Runs at once in a transaction too.
     pub const UNQUEUED: Flags = Flags(64);
+    /// A script may not call it.
+    pub const NO_SCRIPT: Flags = Flags(128);
+    /// It looks at all shards, though its row has no keys and it neither reads nor writes data.
+    pub const WHOLE: Flags = Flags(256);
 
-    const NAMES: [(Flags, &'static str); 6] = [
+    const NAMES: [(Flags, &'static str); 7] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
         (Flags::DENYOOM, "denyoom"),
         (Flags::ADMIN, "admin"),
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
+        (Flags::NO_SCRIPT, "noscript"),
     ];
 
     pub const fn and(self, other: Flags) -> Flags {
@@ -133,7 +140,7 @@ impl Keys {
     }
 
     /// The positions of the keys among a request's arguments; none when it counts more than it has.
-    pub fn positions(self, args: Arguments) -> impl Iterator<Item = usize> {
+    pub fn positions(self, args: Arguments) -> impl Iterator<Item = usize> + Clone {
         let (first, step) = (self.first as usize, self.step.max(1) as usize);
         let end = if self.first == 0 {
             0
@@ -157,6 +164,7 @@ pub enum Group {
     Bitmap,
     Connection,
     Generic,
+    Scripting,
     Server,
     String,
     Transactions,
@@ -168,6 +176,7 @@ impl Group {
             Group::Bitmap => "bitmap",
             Group::Connection => "connection",
             Group::Generic => "generic",
+            Group::Scripting => "scripting",
             Group::Server => "server",
             Group::String => "string",
             Group::Transactions => "transactions",
@@ -215,6 +224,12 @@ impl Command {
         Command { subcommands, ..self }
     }
 
+    /// It reads or writes the keyspace as a whole.
+    fn is_about_all_keys(&self) -> bool {
+        let all = Flags::READONLY.and(Flags::WRITE).and(Flags::WHOLE);
+        self.keys == Keys::NONE && self.flags.has(all) && self.group != Group::Scripting
+    }
+
     fn accepts(&self, arguments: usize) -> bool {
         let arguments = arguments as i32;
         if self.arity < 0 { arguments >= -self.arity } else { arguments == self.arity }
@@ -256,6 +271,7 @@ static FAMILIES: &[&[Command]] = &[
     settings::COMMANDS,
     info::COMMANDS,
     monitor::COMMANDS,
+    script::COMMANDS,
 ];
 
 const fn is_letters(name: &str) -> bool {
@@ -281,6 +297,8 @@ pub struct Call<'c, 'k> {
     pub standing: &'c mut Standing,
     pub shared: &'c Shared,
     pub stats: &'c CoreStats,
+    /// What runs scripts; `None` within one.
+    pub scripts: &'c mut Option<Runner>,
 }
 
 impl<'c> Call<'c, '_> {
@@ -307,8 +325,9 @@ impl<'c> Call<'c, '_> {
     /// Runs a command whose checks were made, counts it, and shows it to the monitors.
     pub fn execute(&mut self, (place, row): Found) -> Result<(), Stop> {
         self.standing.client.last_command.store(place as u16 + 1, Relaxed);
+        self.enter(row)?;
         let outcome = if self.standing.tracking.is_some() { tracking::run(self, row) } else { (row.run)(self) };
-        if matches!(outcome, Err(Stop::Retry)) {
+        if matches!(outcome, Err(Stop::Retry | Stop::Busy)) {
             // It will run again.
             return outcome;
         }
@@ -319,6 +338,32 @@ impl<'c> Call<'c, '_> {
             monitor::show(self, row);
         }
         outcome
+    }
+
+    /// Locks what the row says that the command touches, or sees that no script has it.
+    #[inline]
+    fn enter(&mut self, row: &Command) -> Result<(), Stop> {
+        if self.held.is_sealed() {
+            return Ok(());
+        }
+        let entered = match row.keys {
+            _ if row.group == Group::Scripting => return Ok(()),
+            Keys::NONE if row.is_about_all_keys() => self.held.check_scripts(),
+            Keys::NONE => return Ok(()),
+            Keys { first, last, .. } if first == last => self.held.enter(self.hash),
+            keys => {
+                let keyspace = self.held.keyspace();
+                self.held.enter_together(keys.positions(self.args).map(|key| keyspace.hash(self.args.get(key))))
+            }
+        };
+        entered.map_err(|busy| self.busy(busy))
+    }
+
+    /// What becomes of a request that would have to wait for a script.
+    #[cold]
+    fn busy(&self, busy: Busy) -> Stop {
+        let threshold = self.shared.settings.busy_reply_threshold_ms.load(Relaxed);
+        if threshold != 0 && self.now.saturating_sub(busy.since) >= threshold { error::BUSY.into() } else { Stop::Busy }
     }
 
     /// The error for a name that is in no table.

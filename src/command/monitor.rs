@@ -10,11 +10,9 @@ use crate::error::Stop;
 use crate::limits;
 use crate::resp::parser::Arguments;
 
-pub const COMMANDS: &[Command] = &[Command::new("monitor", 1, Group::Server, monitor).flags(Flags::ADMIN).doc(
-    "1.0.0",
-    "",
-    "Listens for all requests received by the server in real-time.",
-)];
+pub const COMMANDS: &[Command] = &[Command::new("monitor", 1, Group::Server, monitor)
+    .flags(Flags::ADMIN.and(Flags::NO_SCRIPT))
+    .doc("1.0.0", "", "Listens for all requests received by the server in real-time.")];
 
 fn monitor(call: &mut Call) -> Result<(), Stop> {
     // Like Redis, nothing to say to one that listens already.

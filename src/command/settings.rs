@@ -27,7 +27,7 @@ const CONFIG: &[Command] = &[
         "parameter [parameter ...]",
         "Returns the effective values of configuration parameters.",
     ),
-    row("set", -4, Flags::ADMIN, config_set).doc(
+    row("set", -4, Flags::ADMIN.and(Flags::WHOLE), config_set).doc(
         "2.0.0",
         "parameter value [parameter value ...]",
         "Sets configuration parameters in-flight.",
@@ -42,7 +42,7 @@ const CONFIG: &[Command] = &[
 ];
 
 const fn row(name: &'static str, arity: i32, flags: Flags, run: super::Run) -> Command {
-    Command::new(name, arity, Group::Server, run).flags(flags)
+    Command::new(name, arity, Group::Server, run).flags(flags.and(Flags::NO_SCRIPT))
 }
 
 /// One CONFIG parameter under Redis's name.
@@ -77,6 +77,8 @@ static PARAMETERS: &[Parameter] = &[
         |s| s.settings.tcp_keepalive_s.load(Relaxed).to_string(),
         |s, _, text| number(text, 0, 32_767).map(|n| s.settings.tcp_keepalive_s.store(n, Relaxed)),
     ),
+    changeable("busy-reply-threshold", busy_reply_threshold, set_busy_reply_threshold),
+    changeable("lua-time-limit", busy_reply_threshold, set_busy_reply_threshold),
     changeable(
         "requirepass",
         |s| s.settings.password(),
@@ -288,8 +290,17 @@ fn set_parameter(shared: &Shared, held: &mut Held, name: &[u8], value: &[u8]) ->
     result.map_err(|reason| format!("ERR CONFIG SET failed (possibly related to argument '{shown}') - {reason}"))
 }
 
+fn busy_reply_threshold(shared: &Shared) -> String {
+    shared.settings.busy_reply_threshold_ms.load(Relaxed).to_string()
+}
+
+fn set_busy_reply_threshold(shared: &Shared, _: &mut Held, text: &str) -> Result<(), String> {
+    number(text, 0, i64::MAX as u64).map(|millis| shared.settings.busy_reply_threshold_ms.store(millis, Relaxed))
+}
+
 fn config_resetstat(call: &mut Call) -> Result<(), Stop> {
     call.shared.stats.iter().for_each(stats::CoreStats::reset);
+    call.shared.scripts.reset_evicted();
     call.reply.ok();
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
-use super::{Call, Command, Flags, Keys, is_word};
+use super::{Call, Command, Flags, Group, Keys, is_word};
 use crate::clients::Client;
 use crate::error::{self, Stop};
 use crate::keyspace::Held;
@@ -83,7 +83,7 @@ pub fn run(call: &mut Call, row: &Command) -> Result<(), Stop> {
         Tracking { opt_in: true, caching, .. } => *caching == Some(true),
         Tracking { caching, .. } => *caching != Some(false),
     };
-    let outcome = if wanted && row.flags.has(Flags::READONLY) && row.keys != Keys::NONE {
+    let outcome = if wanted && reads_keys(row) {
         let watcher: Arc<dyn Watcher> = tracking.tracker.clone();
         run_and_remember(call, row, &watcher)
     } else {
@@ -97,11 +97,16 @@ pub fn run(call: &mut Call, row: &Command) -> Result<(), Stop> {
     outcome
 }
 
+/// A script reads by the commands that it calls.
+fn reads_keys(row: &Command) -> bool {
+    row.flags.has(Flags::READONLY) && row.keys != Keys::NONE && row.group != Group::Scripting
+}
+
 fn run_and_remember(call: &mut Call, row: &Command, watcher: &Arc<dyn Watcher>) -> Result<(), Stop> {
     let keys: Vec<Key> = row.keys.positions(call.args).map(|position| call.key_at(position)).collect();
     let was_sealed = call.held.is_sealed();
     if !was_sealed {
-        call.held.seal(keys.iter().map(|key| key.hash));
+        call.held.seal(keys.iter().map(|key| key.hash)).map_err(|busy| call.busy(busy))?;
     }
     let outcome = (row.run)(call);
     if outcome.is_ok() {

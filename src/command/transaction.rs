@@ -23,7 +23,7 @@ pub const COMMANDS: &[Command] = &[
         "key [key ...]",
         "Monitors changes to keys to determine the execution of a transaction.",
     ),
-    Command::new("unwatch", 1, Group::Transactions, unwatch).flags(Flags::FAST).doc(
+    Command::new("unwatch", 1, Group::Transactions, unwatch).flags(Flags::FAST.and(Flags::NO_SCRIPT)).doc(
         "2.2.0",
         "",
         "Forgets about watched keys of a transaction.",
@@ -31,7 +31,7 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 const fn row(name: &'static str, arity: i32, run: super::Run) -> Command {
-    Command::new(name, arity, Group::Transactions, run).flags(Flags::FAST.and(Flags::UNQUEUED))
+    Command::new(name, arity, Group::Transactions, run).flags(Flags::FAST.and(Flags::UNQUEUED).and(Flags::NO_SCRIPT))
 }
 
 /// What MULTI has queued so far.
@@ -175,7 +175,10 @@ fn exec(call: &mut Call) -> Result<(), Stop> {
         call.standing.transaction = Some(transaction);
         return Err(stop);
     }
-    lock(call, &transaction);
+    if let Err(stop) = lock(call, &transaction) {
+        call.standing.transaction = Some(transaction);
+        return Err(stop);
+    }
     let mut watching = std::mem::take(&mut call.standing.watching);
     for watched in &watching.keys {
         call.held.shard(watched.hash).expire_if_due(watched.key(), call.now);
@@ -218,9 +221,11 @@ fn make_room(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
     }
     for (hash, bytes) in wanted {
         // What does not fit at all is refused by the command that brings it.
-        if bytes >= limits::SMALL_WRITE_BYTES
-            && call.held.shard(hash).make_room(bytes, call.now) == crate::shard::Room::Retry
-        {
+        if bytes < limits::SMALL_WRITE_BYTES {
+            continue;
+        }
+        call.held.enter(hash).map_err(|busy| call.busy(busy))?;
+        if call.held.shard(hash).make_room(bytes, call.now) == crate::shard::Room::Retry {
             return Err(Stop::Retry);
         }
     }
@@ -228,17 +233,17 @@ fn make_room(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
 }
 
 /// Locks what the queued commands and the watched keys touch. A command that does not say by its row may touch anything.
-fn lock(call: &mut Call, transaction: &Transaction) {
+fn lock(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
     let mut hashes: Vec<u64> = call.standing.watching.keys.iter().map(|watched| watched.hash).collect();
     for (index, (_, row)) in transaction.rows.iter().enumerate() {
-        if row.keys == Keys::NONE {
-            return call.held.seal_all();
+        if row.keys == Keys::NONE || row.group == Group::Scripting {
+            return call.held.seal_all().map_err(|busy| call.busy(busy));
         }
         let args = transaction.requests.get(index);
         let keyspace = call.held.keyspace();
         hashes.extend(row.keys.positions(args).map(|key| keyspace.hash(args.get(key))));
     }
-    call.held.seal(hashes.into_iter());
+    call.held.seal(hashes.into_iter()).map_err(|busy| call.busy(busy))
 }
 
 fn run(call: &mut Call, transaction: &Transaction) {
@@ -278,11 +283,12 @@ impl Call<'_, '_> {
             standing: self.standing,
             shared: self.shared,
             stats: self.stats,
+            scripts: self.scripts,
         };
         let outcome = loop {
             match nested.run(found) {
-                // The shard stays locked, so the room is made in one go.
-                Err(Stop::Retry) => {}
+                // The shard stays locked, so the room is made in one go; and no script has it.
+                Err(Stop::Retry | Stop::Busy) => {}
                 outcome => break outcome,
             }
         };

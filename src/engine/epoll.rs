@@ -55,7 +55,6 @@ impl Transport for Epoll {
     type Listener = AsyncFd<TcpListener>;
 
     fn listener(&self, socket: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
-        socket.set_nonblocking(true)?;
         readiness::watch(socket, Interest::READABLE)
     }
 
@@ -97,8 +96,8 @@ async fn converse(epoll: &Epoll, client: &Arc<Client>, session: &mut Session, wa
             };
         }
         match next {
-            Next::Yield => {
-                tokio::task::yield_now().await;
+            Next::Yield | Next::Rest => {
+                seat::give_way(next).await;
                 next = desk.advance(session, b"", outgoing.len(), |reply| outgoing.append(reply));
                 continue;
             }

@@ -2,6 +2,7 @@
 //! holds what both share. Only code below this folder awaits a socket.
 
 pub mod epoll;
+mod attendant;
 mod janitor;
 pub mod listener;
 mod outgoing;
@@ -18,8 +19,10 @@ use std::sync::{Arc, Barrier, OnceLock};
 use tokio::sync::{mpsc, watch};
 
 use crate::clients::Peer;
+use crate::clock;
 use crate::config::{Engine, Switch};
 use crate::error::StartError;
+use crate::limits;
 use crate::shared::Shared;
 
 /// A connection that was placed on a core and is on its way there.
@@ -89,7 +92,7 @@ pub fn choose(wanted: Engine, cores: usize) -> Result<(Choice, String), StartErr
 /// Registered buffers for each core, before it is known whether the kernel grants them.
 pub fn wanted_buffers(choice: &Choice, switch: Switch, max_memory_bytes: usize, cores: usize) -> usize {
     match (choice, switch) {
-        (Choice::Uring(_), Switch::On) => crate::limits::registered_buffers(max_memory_bytes, cores),
+        (Choice::Uring(_), Switch::On) => limits::registered_buffers(max_memory_bytes, cores),
         _ => 0,
     }
 }
@@ -117,7 +120,13 @@ fn admit(seat: &SeatLinks, socket: OwnedFd, peer: Option<Peer>) -> Admission {
             Peer::Tcp { peer, local }
         }
     };
-    let Some(core) = seat.shared.clients.place(seat.index) else {
+    // Whoever comes to a core that runs a long script would wait for its end.
+    let now = clock::now();
+    let is_free = |core: usize| {
+        let elapsed = seat.shared.scripts.running[core].elapsed(now);
+        elapsed.is_none_or(|elapsed| elapsed < limits::SCRIPT_LONG_MS)
+    };
+    let Some(core) = seat.shared.clients.place(seat.index, is_free) else {
         stats.rejected_connections.add(1);
         // The send buffer of a new socket has room for it.
         let _ = reference.send(b"-ERR max number of clients reached\r\n");
@@ -135,6 +144,7 @@ fn admit(seat: &SeatLinks, socket: OwnedFd, peer: Option<Peer>) -> Admission {
 }
 
 /// The parts of a seat that its accept tasks share.
+#[derive(Clone)]
 struct SeatLinks {
     index: usize,
     shared: Arc<Shared>,

@@ -1,6 +1,7 @@
 //! One core's tasks, whichever engine runs them: accepting, taking over connections, background work, the drain.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{Shutdown, TcpListener};
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::spawn_local;
 
+use super::attendant::Attendant;
 use super::janitor::Roster;
 use super::outgoing::Outgoing;
 use super::{Accepted, Admission, Seat, SeatLinks, admit, report_accept_error};
@@ -52,15 +54,27 @@ pub struct Desk {
     reply: RefCell<Reply>,
     /// Some connections wait for the end of a pause.
     has_paused: Cell<bool>,
+    attendant: Rc<Attendant>,
+    /// Sessions that the attendant has begun, by their clients, on their way to the tasks that go on with them.
+    begun: RefCell<HashMap<u64, Session>>,
+    /// There are such sessions.
+    come: Notify,
     left: Notify,
 }
 
 impl Desk {
     pub fn new(seat: &Seat) -> Desk {
+        let links = SeatLinks { index: seat.index, shared: seat.shared.clone(), cores: seat.cores.clone() };
+        let attendant = Rc::new(Attendant::new(links.clone()));
+        let attending = attendant.clone();
+        let attend = Box::new(move || attending.attend());
         Desk {
-            links: SeatLinks { index: seat.index, shared: seat.shared.clone(), cores: seat.cores.clone() },
+            links,
             roster: Roster::default(),
-            core: RefCell::new(session::Core::new(seat.shared.clone(), seat.index)),
+            core: RefCell::new(session::Core::attended(seat.shared.clone(), seat.index, attend)),
+            attendant,
+            begun: RefCell::default(),
+            come: Notify::new(),
             now: Cell::new(clock::now()),
             reply: RefCell::default(),
             has_paused: Cell::new(false),
@@ -72,8 +86,10 @@ impl Desk {
         &self.links.shared.stats[self.links.index]
     }
 
+    /// A connection's session, from its beginning or from where the attendant has left it.
     pub fn session(&self, client: &Arc<Client>) -> Session {
-        Session::new(client.clone(), &self.links.shared)
+        let begun = self.begun.borrow_mut().remove(&client.id);
+        begun.unwrap_or_else(|| Session::new(client.clone(), &self.links.shared))
     }
 
     /// Lets a session take in what was received, and hands its replies to `take`, which must leave none behind.
@@ -85,6 +101,9 @@ impl Desk {
         self.stats().net_output_bytes.add(reply.len() as u64);
         if next == Next::Pause {
             self.has_paused.set(true);
+        }
+        if self.attendant.has_waiting() {
+            self.come.notify_one();
         }
         take(&mut reply);
         debug_assert!(reply.is_empty());
@@ -129,6 +148,15 @@ impl Desk {
     }
 }
 
+/// Lets other connections have their turn.
+pub async fn give_way(next: Next) {
+    if next == Next::Rest {
+        tokio::time::sleep(Duration::from_millis(limits::REST_MS)).await;
+    } else {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Has the task that serves this connection woken whenever somebody calls. It is polled with one waker all its life.
 pub async fn attend(client: &Client) {
     poll_fn(|cx| {
@@ -138,19 +166,38 @@ pub async fn attend(client: &Client) {
     .await
 }
 
+/// Takes over who came while a script kept the core busy.
+async fn welcome<T: Transport>(transport: Rc<T>) {
+    let desk = transport.desk();
+    loop {
+        desk.come.notified().await;
+        for (client, session) in desk.attendant.take() {
+            if desk.links.shared.draining.load(Relaxed) {
+                client.stop_receiving();
+            }
+            desk.begun.borrow_mut().insert(client.id, session);
+            spawn_local(transport.clone().serve(client));
+        }
+    }
+}
+
 /// Runs a core until the server has drained.
 pub async fn run<T: Transport>(transport: Rc<T>, mut seat: Seat) -> io::Result<()> {
     let mut listeners = Vec::new();
     for socket in seat.tcp.drain(..) {
+        socket.set_nonblocking(true)?;
+        transport.desk().attendant.watch(socket.try_clone()?, None);
         listeners.push(socket.try_clone()?);
         spawn_local(accept_tcp(transport.clone(), transport.listener(socket)?, seat.drain.clone()));
     }
     if let Some(listener) = seat.unix.take() {
+        transport.desk().attendant.watch(listener.try_clone()?, Some(Peer::Unix));
         spawn_local(accept_unix(transport.clone(), listener));
     }
     let (inbox_closed, inbox) = (seat.drain.clone(), seat.inbox);
     spawn_local(take_over(transport.clone(), inbox, inbox_closed));
     spawn_local(tend_shard(transport.clone()));
+    spawn_local(welcome(transport.clone()));
     spawn_local(tend_connections(transport.clone()));
 
     // The sender lives in the main thread, which ends the process when it ends itself.

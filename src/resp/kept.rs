@@ -1,6 +1,9 @@
 //! Requests with bytes of their own, for a time when the input they came in is gone. It must not know what they ask.
 
+use bytes::Bytes;
+
 use super::parser::{Args, Arguments};
+use crate::limits;
 
 #[derive(Default)]
 pub struct Kept {
@@ -24,6 +27,25 @@ impl Kept {
             }
         }
         self.ends.push(self.args.len());
+    }
+
+    /// Copies one argument of a request that is put together here; `end` follows its last one.
+    pub fn push_argument(&mut self, argument: &[u8]) {
+        if argument.len() >= limits::STREAMED_ARGUMENT_MIN_BYTES {
+            return self.args.push_aside(Bytes::copy_from_slice(argument));
+        }
+        self.args.push(self.bytes.len(), argument.len());
+        self.bytes.extend_from_slice(argument);
+    }
+
+    pub fn end(&mut self) {
+        self.ends.push(self.args.len());
+    }
+
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.args.clear();
+        self.ends.clear();
     }
 
     /// How many requests.

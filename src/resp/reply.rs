@@ -146,11 +146,9 @@ impl Reply {
         self.tail.extend_from_slice(b"+OK\r\n");
     }
 
-    /// `-text`; anything in it that would end the line becomes a space: a client's bytes cannot forge a reply.
+    /// `-text`, on one line whatever is in it.
     pub fn error(&mut self, text: &str) {
-        self.tail.push(b'-');
-        self.tail.extend(text.bytes().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
-        self.tail.extend_from_slice(b"\r\n");
+        self.cleaned_line(b'-', text.as_bytes());
     }
 
     pub fn integer(&mut self, value: i64) {
@@ -223,15 +221,57 @@ impl Reply {
 
     /// Text for people: a verbatim string in RESP3.
     pub fn text(&mut self, text: &str) {
+        self.verbatim(b"txt", text.as_bytes());
+    }
+
+    /// Text with its format, of three letters.
+    pub fn verbatim(&mut self, format: &[u8], text: &[u8]) {
         match self.protocol {
-            Protocol::Resp2 => self.bulk(text.as_bytes()),
+            Protocol::Resp2 => self.bulk(text),
             Protocol::Resp3 => {
                 self.header(b'=', text.len() as i64 + 4);
-                self.tail.extend_from_slice(b"txt:");
-                self.tail.extend_from_slice(text.as_bytes());
+                let mut letters = format.iter().copied().chain(std::iter::repeat(b' '));
+                self.tail.extend(letters.by_ref().take(3));
+                self.tail.push(b':');
+                self.tail.extend_from_slice(text);
                 self.tail.extend_from_slice(b"\r\n");
             }
         }
+    }
+
+    /// `+text`, with bytes from elsewhere: one line, whatever is in them.
+    pub fn status(&mut self, text: &[u8]) {
+        self.cleaned_line(b'+', text);
+    }
+
+    pub fn boolean(&mut self, value: bool) {
+        match (self.protocol, value) {
+            (Protocol::Resp2, value) => self.integer(value.into()),
+            (Protocol::Resp3, true) => self.tail.extend_from_slice(b"#t\r\n"),
+            (Protocol::Resp3, false) => self.tail.extend_from_slice(b"#f\r\n"),
+        }
+    }
+
+    /// An integer of any size.
+    pub fn big_number(&mut self, digits: &[u8]) {
+        match self.protocol {
+            Protocol::Resp2 => {
+                self.header(b'$', digits.len() as i64);
+                self.cleaned(digits);
+            }
+            Protocol::Resp3 => self.cleaned_line(b'(', digits),
+        }
+    }
+
+    fn cleaned_line(&mut self, kind: u8, text: &[u8]) {
+        self.tail.push(kind);
+        self.cleaned(text);
+    }
+
+    /// Anything that would end the line becomes a space: a client's bytes cannot forge a reply.
+    fn cleaned(&mut self, text: &[u8]) {
+        self.tail.extend(text.iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
+        self.tail.extend_from_slice(b"\r\n");
     }
 
     fn line(&mut self, kind: u8, text: &[u8]) {

@@ -85,8 +85,8 @@ impl Connection<'_> {
             self.start_sending();
             match next {
                 Next::Receive if self.waiting.is_none() => self.start_waiting(),
-                Next::Yield => {
-                    tokio::task::yield_now().await;
+                Next::Yield | Next::Rest => {
+                    seat::give_way(next).await;
                     next = self.advance(b"");
                     continue;
                 }

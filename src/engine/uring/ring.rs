@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -116,14 +116,17 @@ pub fn send(client: Arc<Client>, chunk: Chunk) -> Send {
     submit((client, chunk), entry)
 }
 
-/// Accepts one connection. The future must run to its end: a dropped one would lose the accepted socket.
+/// Waits for a connection and accepts it. It is not the ring that accepts: somebody else may take the connection while
+/// this core is busy.
 pub async fn accept(listener: Rc<TcpListener>) -> io::Result<OwnedFd> {
-    let entry = opcode::Accept::new(Fd(listener.as_raw_fd()), std::ptr::null_mut(), std::ptr::null_mut())
-        .flags(libc::SOCK_CLOEXEC)
-        .build();
-    let (result, _) = submit(listener, entry).await;
-    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
-    result.map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
+    loop {
+        match listener.accept() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            accepted => return Ok(accepted?.0.into()),
+        }
+        let entry = opcode::PollAdd::new(Fd(listener.as_raw_fd()), libc::POLLIN as u32).build();
+        submit(listener.clone(), entry).await.0?;
+    }
 }
 
 /// Asks the kernel to give up the operation that waits on this socket. Linux 5.19; earlier ones refuse, and the

@@ -1,0 +1,274 @@
+//! Replies as Lua values, and Lua values as replies, by the rules in Redis's documentation. It must not know who runs
+//! the commands.
+
+use mlua::{Lua, LuaString, Table, Value};
+
+use super::number;
+use crate::limits;
+use crate::resp::reply::{Protocol, Reply};
+
+/// The names of fields, made once.
+pub struct Names {
+    pub err: LuaString,
+    pub ok: LuaString,
+    double: LuaString,
+    big_number: LuaString,
+    verbatim_string: LuaString,
+    string: LuaString,
+    format: LuaString,
+    map: LuaString,
+    set: LuaString,
+}
+
+impl Names {
+    pub fn new(lua: &Lua) -> mlua::Result<Names> {
+        Ok(Names {
+            err: lua.create_string("err")?,
+            ok: lua.create_string("ok")?,
+            double: lua.create_string("double")?,
+            big_number: lua.create_string("big_number")?,
+            verbatim_string: lua.create_string("verbatim_string")?,
+            string: lua.create_string("string")?,
+            format: lua.create_string("format")?,
+            map: lua.create_string("map")?,
+            set: lua.create_string("set")?,
+        })
+    }
+}
+
+/// A reply as a Lua value. The bytes are our own: they are whole and well formed.
+pub fn to_lua(lua: &Lua, names: &Names, reply: &[u8]) -> mlua::Result<Value> {
+    Reader { lua, names, rest: reply }.value()
+}
+
+struct Reader<'r> {
+    lua: &'r Lua,
+    names: &'r Names,
+    rest: &'r [u8],
+}
+
+impl<'r> Reader<'r> {
+    fn line(&mut self) -> &'r [u8] {
+        let end = memchr::memchr(b'\r', self.rest).unwrap_or(self.rest.len());
+        let line = &self.rest[..end];
+        self.rest = self.rest.get(end + 2..).unwrap_or_default();
+        line
+    }
+
+    fn integer(&mut self) -> i64 {
+        let line = self.line();
+        let (negative, digits) = line.strip_prefix(b"-").map_or((false, line), |digits| (true, digits));
+        let sign = if negative { -1 } else { 1 };
+        digits.iter().fold(0i64, |number, digit| {
+            number.wrapping_mul(10).wrapping_add(sign * i64::from(digit.wrapping_sub(b'0')))
+        })
+    }
+
+    fn bytes(&mut self, length: usize) -> &'r [u8] {
+        let bytes = &self.rest[..length];
+        self.rest = &self.rest[length + 2..];
+        bytes
+    }
+
+    fn string(&self, bytes: &[u8]) -> mlua::Result<Value> {
+        Ok(Value::String(self.lua.create_string(bytes)?))
+    }
+
+    /// A table with this one field.
+    fn wrapped(&self, name: &LuaString, value: Value) -> mlua::Result<Value> {
+        let table = self.lua.create_table_with_capacity(0, 1)?;
+        table.raw_set(name, value)?;
+        Ok(Value::Table(table))
+    }
+
+    fn value(&mut self) -> mlua::Result<Value> {
+        let Some((&kind, rest)) = self.rest.split_first() else { return Ok(Value::Nil) };
+        self.rest = rest;
+        match kind {
+            b'$' => match self.integer() {
+                -1 => Ok(Value::Boolean(false)),
+                length => {
+                    let bytes = self.bytes(length as usize);
+                    self.string(bytes)
+                }
+            },
+            b':' => Ok(Value::Integer(self.integer())),
+            b'*' => match self.integer() {
+                -1 => Ok(Value::Boolean(false)),
+                count => self.array(count as usize),
+            },
+            b'+' => {
+                let text = self.line();
+                self.wrapped(&self.names.ok, self.string(text)?)
+            }
+            b'-' => {
+                let text = self.line();
+                self.wrapped(&self.names.err, self.string(text)?)
+            }
+            _ => self.resp3_value(kind),
+        }
+    }
+
+    fn array(&mut self, count: usize) -> mlua::Result<Value> {
+        let table = self.lua.create_table_with_capacity(count, 0)?;
+        for index in 1..=count {
+            table.raw_seti(index, self.value()?)?;
+        }
+        Ok(Value::Table(table))
+    }
+
+    /// What only RESP3 has.
+    fn resp3_value(&mut self, kind: u8) -> mlua::Result<Value> {
+        match kind {
+            b'#' => Ok(Value::Boolean(self.line() == b"t")),
+            b',' => {
+                let number = String::from_utf8_lossy(self.line()).parse().unwrap_or(f64::NAN);
+                self.wrapped(&self.names.double, Value::Number(number))
+            }
+            b'(' => {
+                let digits = self.line();
+                self.wrapped(&self.names.big_number, self.string(digits)?)
+            }
+            b'=' => {
+                let length = self.integer() as usize;
+                let text = self.bytes(length);
+                let table = self.lua.create_table_with_capacity(0, 2)?;
+                table.raw_set(&self.names.format, self.string(&text[..3])?)?;
+                table.raw_set(&self.names.string, self.string(&text[4..])?)?;
+                self.wrapped(&self.names.verbatim_string, Value::Table(table))
+            }
+            b'%' => {
+                let pairs = self.integer() as usize;
+                let map = self.lua.create_table_with_capacity(0, pairs)?;
+                for _ in 0..pairs {
+                    let (key, value) = (self.value()?, self.value()?);
+                    map.raw_set(key, value)?;
+                }
+                self.wrapped(&self.names.map, Value::Table(map))
+            }
+            b'~' => {
+                let elements = self.integer() as usize;
+                let set = self.lua.create_table_with_capacity(0, elements)?;
+                for _ in 0..elements {
+                    set.raw_set(self.value()?, true)?;
+                }
+                self.wrapped(&self.names.set, Value::Table(set))
+            }
+            _ => {
+                self.line();
+                Ok(Value::Nil)
+            }
+        }
+    }
+}
+
+/// Writes what a script returned. `resp3`: the script has asked for RESP3, in which booleans are booleans.
+pub fn to_reply(names: &Names, resp3: bool, value: &Value, reply: &mut Reply) -> mlua::Result<()> {
+    let mut writer = Writer { names, resp3, tables: 0, room: reply.len() + limits::SCRIPT_BUILT_MAX_BYTES };
+    writer.write(value, 0, reply)
+}
+
+struct Writer<'w> {
+    names: &'w Names,
+    resp3: bool,
+    tables: usize,
+    /// Tables may contain each other over and over: what comes of them ends here.
+    room: usize,
+}
+
+/// What writing a table costs at least, in the time of so many bytes.
+const TABLE_BYTES: usize = 64;
+
+impl Writer<'_> {
+    fn write(&mut self, value: &Value, depth: usize, reply: &mut Reply) -> mlua::Result<()> {
+        match value {
+            Value::String(text) => reply.bulk(&text.as_bytes()),
+            Value::Integer(number) => reply.integer(*number),
+            Value::Number(number) => reply.integer(truncated(*number)),
+            Value::Boolean(value) if self.resp3 => reply.boolean(*value),
+            Value::Boolean(true) => reply.integer(1),
+            Value::Table(table) => {
+                self.tables += 1;
+                if depth == limits::SCRIPT_REPLY_DEPTH_MAX || reply.len() + self.tables * TABLE_BYTES > self.room {
+                    reply.error("ERR reached lua stack limit");
+                    return Ok(());
+                }
+                self.write_table(table, depth + 1, reply)?;
+            }
+            _ => reply.null(),
+        }
+        Ok(())
+    }
+
+    fn write_table(&mut self, table: &Table, depth: usize, reply: &mut Reply) -> mlua::Result<()> {
+        let names = self.names;
+        let field = |name: &LuaString| table.raw_get::<Value>(name);
+        if let Value::String(text) = field(&names.err)? {
+            reply.error(&text.to_string_lossy());
+        } else if let Value::String(text) = field(&names.ok)? {
+            reply.status(&text.as_bytes());
+        } else if let Some(number) = as_number(&field(&names.double)?) {
+            reply.double(&number::shortest(number));
+        } else if let Value::String(digits) = field(&names.big_number)? {
+            reply.big_number(&digits.as_bytes());
+        } else if let Some((format, text)) = self.verbatim(&field(&names.verbatim_string)?)? {
+            reply.verbatim(&format.as_bytes(), &text.as_bytes());
+        } else if let Value::Table(map) = field(&names.map)? {
+            let pairs = map.pairs().collect::<mlua::Result<Vec<(Value, Value)>>>()?;
+            reply.map(pairs.len());
+            for (key, value) in &pairs {
+                self.write(key, depth, reply)?;
+                self.write(value, depth, reply)?;
+            }
+        } else if let Value::Table(set) = field(&names.set)? {
+            let pairs = set.pairs().collect::<mlua::Result<Vec<(Value, Value)>>>()?;
+            reply.set(pairs.len());
+            for (element, _) in &pairs {
+                self.write(element, depth, reply)?;
+            }
+        } else {
+            self.write_array(table, depth, reply)?;
+        }
+        Ok(())
+    }
+
+    /// An array ends at its first nil.
+    fn write_array(&mut self, table: &Table, depth: usize, reply: &mut Reply) -> mlua::Result<()> {
+        let mut values = Vec::with_capacity(table.raw_len());
+        for index in 1.. {
+            match table.raw_get::<Value>(index)? {
+                Value::Nil => break,
+                value => values.push(value),
+            }
+        }
+        reply.array(values.len());
+        values.iter().try_for_each(|value| self.write(value, depth, reply))
+    }
+
+    fn verbatim(&self, value: &Value) -> mlua::Result<Option<(LuaString, LuaString)>> {
+        let Value::Table(table) = value else { return Ok(None) };
+        let (format, text) = (table.raw_get(&self.names.format)?, table.raw_get(&self.names.string)?);
+        Ok(match (format, text) {
+            (Value::String(format), Value::String(text)) => Some((format, text)),
+            _ => None,
+        })
+    }
+}
+
+fn as_number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(number) => Some(*number as f64),
+        Value::Number(number) => Some(*number),
+        _ => None,
+    }
+}
+
+/// The fraction is cut off; what does not fit becomes the least integer, as processors convert it.
+fn truncated(number: f64) -> i64 {
+    if number >= i64::MIN as f64 && number < i64::MAX as f64 { number as i64 } else { i64::MIN }
+}
+
+/// The protocol of the replies that a script sees.
+pub fn protocol(resp3: bool) -> Protocol {
+    if resp3 { Protocol::Resp3 } else { Protocol::Resp2 }
+}

@@ -1,0 +1,188 @@
+//! How functions written in Rust take their arguments from Lua and raise errors in it, worded as Lua's own libraries
+//! word them. It must not know what the functions do.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use mlua::{Error, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Value};
+
+use crate::limits;
+
+/// Why a function fails.
+pub enum Fault {
+    /// A Lua error with this text; the caller's position is put before it.
+    Text(Cow<'static, str>),
+    /// `bad argument #index to 'function' (detail)`.
+    Argument(usize, Cow<'static, str>),
+    /// An error reply, code first: scripts see a table with the field `err`.
+    Reply(Cow<'static, str>),
+    Lua(Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        Fault::Lua(error)
+    }
+}
+
+impl Fault {
+    pub fn text(text: impl Into<Cow<'static, str>>) -> Fault {
+        Fault::Text(text.into())
+    }
+
+    pub fn argument(index: usize, detail: impl Into<Cow<'static, str>>) -> Fault {
+        Fault::Argument(index, detail.into())
+    }
+
+    pub fn reply(text: impl Into<Cow<'static, str>>) -> Fault {
+        Fault::Reply(text.into())
+    }
+}
+
+/// Refuses to build more outside of Lua's memory: tables may contain each other over and over.
+pub fn check_built(bytes: usize) -> Result<(), Fault> {
+    if bytes > limits::SCRIPT_BUILT_MAX_BYTES {
+        return Err(Fault::text(NOT_ENOUGH_MEMORY));
+    }
+    Ok(())
+}
+
+/// An error on its way through Lua, which carries it as a userdata until Lua code catches it.
+#[derive(Debug)]
+pub struct Raised {
+    pub text: String,
+    /// The text is a whole error reply; otherwise it is a Lua string error.
+    pub is_reply: bool,
+}
+
+impl fmt::Display for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Raised {}
+
+impl Raised {
+    /// What was raised by one of our functions, or what went wrong in Lua below them.
+    pub fn of(error: &Error) -> Raised {
+        if let Some(raised) = error.chain().find_map(|cause| cause.downcast_ref::<Raised>()) {
+            return Raised { text: raised.text.clone(), is_reply: raised.is_reply };
+        }
+        let mut error = error;
+        while let Error::CallbackError { cause, .. } = error {
+            error = cause;
+        }
+        match error {
+            Error::MemoryError(_) => Raised { text: NOT_ENOUGH_MEMORY.to_owned(), is_reply: false },
+            Error::RuntimeError(text) | Error::SyntaxError { message: text, .. } => {
+                Raised { text: first_line(text), is_reply: false }
+            }
+            other => Raised { text: first_line(&other.to_string()), is_reply: false },
+        }
+    }
+}
+
+/// Lua's own text.
+pub const NOT_ENOUGH_MEMORY: &str = "not enough memory";
+
+/// Without the trace that follows.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Makes a Lua function of a Rust function.
+pub fn native<R: IntoLuaMulti>(
+    lua: &Lua,
+    name: &'static str,
+    function: impl Fn(&Lua, Given<'_>) -> Result<R, Fault> + 'static,
+) -> mlua::Result<Function> {
+    lua.create_function(move |lua, values: MultiValue| {
+        function(lua, Given { lua, values }).map_err(|fault| raise(lua, name, fault))
+    })
+}
+
+pub fn raise(lua: &Lua, function: &str, fault: Fault) -> Error {
+    let (text, is_reply) = match fault {
+        Fault::Lua(error) => return error,
+        Fault::Reply(text) => (text.into_owned(), true),
+        Fault::Text(text) => (format!("{}{text}", caller(lua)), false),
+        Fault::Argument(index, detail) => {
+            (format!("{}bad argument #{index} to '{function}' ({detail})", caller(lua)), false)
+        }
+    };
+    Error::external(Raised { text, is_reply })
+}
+
+/// `chunk:line: ` of the Lua code that called the running function; nothing if it was not Lua code.
+fn caller(lua: &Lua) -> String {
+    let place = lua.inspect_stack(1, |frame| {
+        let source = frame.source();
+        Some((source.short_src?.into_owned(), frame.current_line()?))
+    });
+    place.flatten().map_or_else(String::new, |(chunk, line)| format!("{chunk}:{line}: "))
+}
+
+/// The arguments of one call, numbered from 1.
+pub struct Given<'l> {
+    lua: &'l Lua,
+    pub values: MultiValue,
+}
+
+impl Given<'_> {
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    pub fn get(&self, index: usize) -> Option<&Value> {
+        self.values.get(index - 1)
+    }
+
+    pub fn is_absent(&self, index: usize) -> bool {
+        matches!(self.get(index), None | Some(Value::Nil))
+    }
+
+    /// A string, or a number as Lua writes it.
+    pub fn string(&self, index: usize) -> Result<LuaString, Fault> {
+        match self.get(index) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(number @ (Value::Integer(_) | Value::Number(_))) => {
+                let text = self.lua.coerce_string(number.clone())?;
+                text.ok_or_else(|| self.wrong_type(index, "string"))
+            }
+            _ => Err(self.wrong_type(index, "string")),
+        }
+    }
+
+    /// A number, or a string that reads as one.
+    pub fn number(&self, index: usize) -> Result<f64, Fault> {
+        match self.get(index) {
+            Some(Value::Integer(number)) => Ok(*number as f64),
+            Some(Value::Number(number)) => Ok(*number),
+            Some(text @ Value::String(_)) => {
+                let number = self.lua.coerce_number(text.clone())?;
+                number.ok_or_else(|| self.wrong_type(index, "number"))
+            }
+            _ => Err(self.wrong_type(index, "number")),
+        }
+    }
+
+    /// A number without its fraction.
+    pub fn integer(&self, index: usize) -> Result<i64, Fault> {
+        Ok(self.number(index)? as i64)
+    }
+
+    fn wrong_type(&self, index: usize, expected: &str) -> Fault {
+        let given = self.get(index).map_or("no value", type_name);
+        Fault::argument(index, format!("{expected} expected, got {given}"))
+    }
+}
+
+/// Lua's name for the type of a value.
+pub fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Integer(_) => "number",
+        Value::LightUserData(_) | Value::Error(_) => "userdata",
+        other => other.type_name(),
+    }
+}

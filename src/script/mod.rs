@@ -1,0 +1,318 @@
+//! Lua scripts: one interpreter per core, which runs compiled scripts against a server that it knows only by the trait
+//! `Host`. It must not know commands, keys, sockets or other cores.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `sandbox.rs`, `prelude.lua` | what a script can reach |
+//! | `convert.rs` | replies as Lua values, Lua values as replies |
+//! | `cjson.rs`, `cmsgpack.rs`, `structs.rs`, `bit.rs` | the libraries that Redis gives to scripts |
+//! | `fault.rs`, `number.rs` | arguments and errors of functions written in Rust; numbers as text |
+//! | `library.rs`, `runner.rs` | the scripts that are known, for all cores; the interpreter of one core |
+
+mod bit;
+mod cjson;
+mod cmsgpack;
+mod convert;
+mod fault;
+pub mod library;
+mod number;
+pub mod runner;
+mod sandbox;
+mod structs;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use mlua::{Function, HookTriggers, Lua, MultiValue, Table, Value, VmState};
+
+use crate::limits;
+use crate::resp::kept::Kept;
+use crate::resp::parser::Arguments;
+use crate::resp::reply::Reply;
+use convert::Names;
+use fault::{Fault, Raised};
+use sandbox::{Failure, State};
+
+/// The server, as a script sees it.
+pub trait Host {
+    /// Runs one command and writes its reply, errors included.
+    fn call(&mut self, arguments: Arguments, reply: &mut Reply);
+
+    /// `redis.acl_check_cmd`: whether the command may be run; `None` if there is no such command.
+    fn allows(&self, arguments: Arguments) -> Option<bool>;
+}
+
+/// Asked every so many instructions of a running script; an error reply ends the script, whatever it catches.
+pub type Pulse = Box<dyn Fn() -> Result<(), Cow<'static, str>>>;
+
+/// A compiled script; it belongs to the interpreter that compiled it.
+#[derive(Clone)]
+pub struct Compiled(Function);
+
+/// A Lua interpreter with Redis's libraries.
+pub struct Interpreter {
+    lua: Lua,
+    redis: Table,
+    run: Function,
+    names: Rc<Names>,
+    state: Rc<State>,
+    scratch: RefCell<Scratch>,
+    memory_limit_bytes: usize,
+    /// Held after the last collection.
+    settled_bytes: usize,
+    /// It ran out of memory or was stopped in the middle of something.
+    worn: bool,
+}
+
+/// What the calls of a script are put together in.
+#[derive(Default)]
+struct Scratch {
+    request: Kept,
+    reply: Reply,
+    parts: VecDeque<bytes::Bytes>,
+}
+
+impl Interpreter {
+    pub fn new(memory_limit_bytes: usize, pulse: Pulse) -> mlua::Result<Interpreter> {
+        let state = Rc::new(State::default());
+        let sandbox::Sandbox { lua, redis, run } = sandbox::build(&state)?;
+        let triggers = HookTriggers::new().every_nth_instruction(limits::SCRIPT_PULSE_INSTRUCTIONS);
+        let shared = state.clone();
+        lua.set_global_hook(triggers, move |lua, _| look(lua, &shared, &pulse))?;
+        lua.gc_collect()?;
+        Ok(Interpreter {
+            names: Rc::new(Names::new(&lua)?),
+            settled_bytes: lua.used_memory(),
+            scratch: RefCell::default(),
+            worn: false,
+            memory_limit_bytes,
+            lua,
+            redis,
+            run,
+            state,
+        })
+    }
+
+    /// Compiles a script, or says why not.
+    pub fn compile(&self, source: &[u8]) -> Result<Compiled, String> {
+        self.bounded(true);
+        let function = sandbox::compile(&self.lua, source);
+        self.bounded(false);
+        function.map(Compiled)
+    }
+
+    pub fn used_bytes(&self) -> usize {
+        self.lua.used_memory()
+    }
+
+    /// It must be replaced before the next script.
+    pub fn is_worn(&self) -> bool {
+        self.worn
+    }
+
+    /// Runs a script and writes its reply. `sha` is its name in errors.
+    pub fn run<'a>(
+        &mut self,
+        script: &Compiled,
+        sha: &str,
+        keys: impl Iterator<Item = &'a [u8]>,
+        arguments: impl Iterator<Item = &'a [u8]>,
+        host: &mut dyn Host,
+        reply: &mut Reply,
+    ) -> Result<(), String> {
+        self.state.reset();
+        let outcome = self.execute(script, keys, arguments, host, reply);
+        self.bounded(false);
+        let ended = self.state.ended.take();
+        let failure = match outcome {
+            Ok(()) if ended.is_none() => {
+                self.collect();
+                return Ok(());
+            }
+            Ok(()) => Failure { text: String::new(), place: None },
+            Err(failure) => failure,
+        };
+        if let Some(reason) = ended {
+            self.worn = true;
+            return Err(with_place(&reason, sha, failure.place));
+        }
+        if failure.text.ends_with(fault::NOT_ENOUGH_MEMORY) {
+            self.worn = true;
+            let text = format!("OOM the script needs more than the {} bytes it may hold", self.memory_limit_bytes);
+            return Err(with_place(&text, sha, failure.place));
+        }
+        self.collect();
+        Err(with_place(&failure.text, sha, failure.place))
+    }
+
+    fn execute<'a>(
+        &self,
+        script: &Compiled,
+        keys: impl Iterator<Item = &'a [u8]>,
+        arguments: impl Iterator<Item = &'a [u8]>,
+        host: &mut dyn Host,
+        reply: &mut Reply,
+    ) -> Result<(), Failure> {
+        let host = RefCell::new(host);
+        let outcome = self.lua.scope(|scope| {
+            let call = scope.create_function(|lua, values: MultiValue| {
+                let value = self.command(lua, values, &host).map_err(|fault| fault::raise(lua, "call", fault))?;
+                match &value {
+                    Value::Table(table) => match table.raw_get::<Value>(&self.names.err)? {
+                        Value::String(text) => {
+                            let text = Cow::Owned(text.to_string_lossy());
+                            Err(fault::raise(lua, "call", Fault::Reply(text)))
+                        }
+                        _ => Ok(value),
+                    },
+                    _ => Ok(value),
+                }
+            })?;
+            let pcall = scope.create_function(|lua, values: MultiValue| match self.command(lua, values, &host) {
+                Err(Fault::Reply(text)) => self.error_table(&text),
+                outcome => outcome.map_err(|fault| fault::raise(lua, "pcall", fault)),
+            })?;
+            let allows = scope.create_function(|lua, values: MultiValue| {
+                self.allows(values, &host).map_err(|fault| fault::raise(lua, "acl_check_cmd", fault))
+            })?;
+            self.redis.raw_set("call", call)?;
+            self.redis.raw_set("pcall", pcall)?;
+            self.redis.raw_set("acl_check_cmd", allows)?;
+            let keys = self.array(keys)?;
+            let arguments = self.array(arguments)?;
+            self.bounded(true);
+            self.run.call::<(bool, Value)>((&script.0, keys, arguments))
+        });
+        match outcome {
+            Ok((true, value)) => {
+                self.bounded(false);
+                convert::to_reply(&self.names, self.state.resp3.get(), &value, reply)
+                    .map_err(|error| failure_of(&error))
+            }
+            Ok((false, value)) => Err(self.state.failure.take().unwrap_or_else(|| Failure {
+                // The handler was not called: no memory, or an error in it.
+                text: format!("ERR {}", value.to_string().unwrap_or_default()),
+                place: None,
+            })),
+            // Ended between the script and its end: the handler has seen it, or nobody.
+            Err(error) => Err(self.state.failure.take().unwrap_or_else(|| failure_of(&error))),
+        }
+    }
+
+    fn array<'a>(&self, elements: impl Iterator<Item = &'a [u8]>) -> mlua::Result<Table> {
+        let table = self.lua.create_table_with_capacity(elements.size_hint().0, 0)?;
+        for (index, element) in elements.enumerate() {
+            table.raw_seti(index + 1, self.lua.create_string(element)?)?;
+        }
+        Ok(table)
+    }
+
+    /// One command of the script: its reply as a Lua value.
+    fn command(&self, lua: &Lua, values: MultiValue, host: &RefCell<&mut dyn Host>) -> Result<Value, Fault> {
+        if let Some(reason) = &*self.state.ended.borrow() {
+            return Err(Fault::reply(reason.clone()));
+        }
+        let mut scratch = self.scratch.borrow_mut();
+        let Scratch { request, reply, parts } = &mut *scratch;
+        put_together(request, &values)?;
+        reply.clear();
+        reply.protocol = convert::protocol(self.state.resp3.get());
+        host.borrow_mut().call(request.get(0), reply);
+        if lua.used_memory() + 2 * reply.len() > self.memory_limit_bytes {
+            return Err(Fault::text(fault::NOT_ENOUGH_MEMORY));
+        }
+        // It has its room: Lua need not be asked at each step.
+        self.bounded(false);
+        let value = match reply.as_contiguous() {
+            Some(bytes) => convert::to_lua(lua, &self.names, bytes),
+            None => {
+                reply.take(parts);
+                let bytes: Vec<u8> = parts.drain(..).flatten().collect();
+                convert::to_lua(lua, &self.names, &bytes)
+            }
+        };
+        self.bounded(true);
+        Ok(value?)
+    }
+
+    fn allows(&self, values: MultiValue, host: &RefCell<&mut dyn Host>) -> Result<bool, Fault> {
+        let mut scratch = self.scratch.borrow_mut();
+        put_together(&mut scratch.request, &values)?;
+        let allowed = host.borrow().allows(scratch.request.get(0));
+        allowed.ok_or(Fault::reply("ERR Invalid command passed to redis.acl_check_cmd()"))
+    }
+
+    fn error_table(&self, text: &str) -> mlua::Result<Value> {
+        let table = self.lua.create_table()?;
+        table.raw_set(&self.names.err, text)?;
+        Ok(Value::Table(table))
+    }
+
+    /// Whether Lua may refuse memory. While it may, each step from here into Lua is guarded, which costs time.
+    fn bounded(&self, bounded: bool) {
+        let limit = if bounded { self.memory_limit_bytes } else { 0 };
+        self.lua.set_memory_limit(limit).expect("the interpreter's memory is ours");
+    }
+
+    /// Frees what scripts have left, before it becomes much.
+    fn collect(&mut self) {
+        if self.lua.used_memory() > 2 * self.settled_bytes + limits::SCRIPT_GARBAGE_BYTES {
+            self.worn |= self.lua.gc_collect().is_err();
+            self.settled_bytes = self.lua.used_memory();
+        }
+    }
+}
+
+/// The hook of a running script.
+fn look(lua: &Lua, state: &State, pulse: &Pulse) -> mlua::Result<VmState> {
+    let mut ended = state.ended.borrow_mut();
+    if ended.is_none() {
+        let Err(text) = pulse() else { return Ok(VmState::Continue) };
+        *ended = Some(text);
+        // From now on at each instruction: whatever catches the error gets no further.
+        lua.set_global_hook(HookTriggers::new().every_nth_instruction(1), |_, _| Err(end()))?;
+    }
+    Err(end())
+}
+
+fn end() -> mlua::Error {
+    mlua::Error::external(Raised { text: "ERR the script has been ended".to_owned(), is_reply: true })
+}
+
+fn failure_of(error: &mlua::Error) -> Failure {
+    let raised = Raised::of(error);
+    Failure { text: if raised.is_reply { raised.text } else { format!("ERR {}", raised.text) }, place: None }
+}
+
+/// The last words of an error in a script.
+fn with_place(text: &str, sha: &str, place: Option<String>) -> String {
+    match place {
+        Some(place) => format!("{text} script: {sha}, on {place}."),
+        None => format!("{text} script: {sha}"),
+    }
+}
+
+/// The arguments of a command, as text.
+fn put_together(request: &mut Kept, values: &MultiValue) -> Result<(), Fault> {
+    request.clear();
+    if values.is_empty() {
+        return Err(Fault::reply("ERR Please specify at least one argument for this redis lib call"));
+    }
+    for value in values {
+        match value {
+            Value::String(text) => request.push_argument(&text.as_bytes()),
+            Value::Integer(number) => request.push_argument(itoa::Buffer::new().format(*number).as_bytes()),
+            Value::Number(number) if *number == (*number as i64) as f64 && number.abs() < i64::MAX as f64 => {
+                request.push_argument(itoa::Buffer::new().format(*number as i64).as_bytes());
+            }
+            Value::Number(number) => request.push_argument(number::shortest(*number).as_bytes()),
+            _ => return Err(Fault::reply("ERR Lua redis lib command arguments must be strings or integers")),
+        }
+    }
+    request.end();
+    Ok(())
+}

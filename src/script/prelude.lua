@@ -1,0 +1,230 @@
+-- What scripts see: Lua's libraries without what reaches outside, ours, and nothing that a script could leave behind
+-- for the next one. `native` has the functions that are written in Rust.
+local native, libraries, budget = ...
+
+local byte, find, sub = string.byte, string.find, string.sub
+local error, next, select, type = error, next, select, type
+local getmetatable, setmetatable = getmetatable, setmetatable
+local lua_pcall, lua_xpcall, lua_resume = pcall, xpcall, coroutine.resume
+
+local READONLY = 'Attempt to modify a readonly table'
+
+-- A read-only table is an empty one in front of the real one. `frozen` leads from the one to the other.
+local frozen = {}
+
+local function refuse() error(READONLY, 2) end
+
+local function freeze(real, shown_metatable)
+  local front = {}
+  frozen[front] = real
+  return setmetatable(front, { __index = real, __newindex = refuse, __metatable = shown_metatable or false })
+end
+
+-- Lua's functions that would change a table behind its metatable, or that would see an empty one.
+
+local function needs_table(value, name)
+  if type(value) ~= 'table' then
+    error("bad argument #1 to '" .. name .. "' (table expected, got " .. type(value) .. ')', 3)
+  end
+end
+
+local function guard(change, name)
+  return function(table, ...)
+    if frozen[table] then error(READONLY, 0) end
+    needs_table(table, name)
+    return change(table, ...)
+  end
+end
+
+local function safe_next(table, key)
+  needs_table(table, 'next')
+  return next(frozen[table] or table, key)
+end
+
+local function safe_pairs(table)
+  if frozen[table] then return safe_next, table, nil end
+  needs_table(table, 'pairs')
+  return next, table, nil
+end
+
+-- Errors of our own functions travel as userdata; caught, they are what Redis's are.
+
+local function settle(ok, ...)
+  if ok then return true, ... end
+  local value = ...
+  if type(value) == 'userdata' then
+    value = native.text(value)
+  elseif type(value) == 'table' and not frozen[value] then
+    local text = value.err
+    if type(text) == 'string' or type(text) == 'number' then value = text end
+  end
+  return false, value
+end
+
+local function settle_resumed(ok, ...)
+  if ok then return true, ... end
+  return false, native.plain((...))
+end
+
+local function safe_pcall(...)
+  return settle(lua_pcall(...))
+end
+
+local function safe_xpcall(body, handler)
+  return lua_xpcall(body, function(value)
+    -- The handler of an ended script would run where nothing can end it.
+    if native.is_ended() then return value end
+    return handler(native.plain(value))
+  end)
+end
+
+-- Code comes as text: bytecode can do anything.
+
+local lua_loadstring, concat = loadstring, table.concat
+
+local function text_only(text, name)
+  if byte(text, 1) == 27 then return nil, 'bytecode is not loaded' end
+  return lua_loadstring(text, name)
+end
+
+local function safe_loadstring(text, name)
+  if type(text) == 'number' then text = text .. '' end
+  if type(text) ~= 'string' then
+    error("bad argument #1 to 'loadstring' (string expected, got " .. type(text) .. ')', 2)
+  end
+  return text_only(text, name)
+end
+
+local function safe_load(reader, name)
+  if type(reader) ~= 'function' then
+    error("bad argument #1 to 'load' (function expected, got " .. type(reader) .. ')', 2)
+  end
+  local pieces = {}
+  while true do
+    local piece = reader()
+    if piece == nil or piece == '' then break end
+    if type(piece) ~= 'string' then return nil, 'reader function must return a string' end
+    pieces[#pieces + 1] = piece
+  end
+  return text_only(concat(pieces), name or '=(load)')
+end
+
+-- A pattern's items are matched by recursion in C: a long one would overflow the stack.
+
+local function check_pattern(pattern)
+  if type(pattern) == 'string' and #pattern > budget.pattern_bytes then error('pattern too complex', 3) end
+end
+
+local lua_find, lua_match, lua_gmatch, lua_gsub = string.find, string.match, string.gmatch, string.gsub
+
+function string.find(text, pattern, from, plain)
+  if not plain then check_pattern(pattern) end
+  return lua_find(text, pattern, from, plain)
+end
+
+function string.match(text, pattern, from)
+  check_pattern(pattern)
+  return lua_match(text, pattern, from)
+end
+
+function string.gmatch(text, pattern)
+  check_pattern(pattern)
+  return lua_gmatch(text, pattern)
+end
+
+function string.gsub(text, pattern, replacement, most)
+  check_pattern(pattern)
+  return lua_gsub(text, pattern, replacement, most)
+end
+
+-- The library `redis`: what needs the server is added when a script starts.
+
+local redis = libraries.redis
+
+function redis.error_reply(...)
+  local text = ...
+  if select('#', ...) ~= 1 or type(text) ~= 'string' then
+    return { err = 'ERR wrong number or type of arguments' }
+  end
+  if byte(text, 1) == 45 then text = sub(text, 2) end
+  if not find(text, ' ', 1, true) then text = 'ERR ' .. text end
+  return { err = text }
+end
+
+function redis.status_reply(...)
+  local text = ...
+  if select('#', ...) ~= 1 or type(text) ~= 'string' then
+    return { err = 'ERR wrong number or type of arguments' }
+  end
+  return { ok = text }
+end
+
+function redis.replicate_commands() return true end
+function redis.breakpoint() return false end
+function redis.debug() end
+
+-- Globals.
+
+local lua_collectgarbage = collectgarbage
+
+local function safe_collectgarbage(option, ...)
+  -- What a script sets would stay.
+  if option == 'stop' or option == 'restart' or option == 'setpause' or option == 'setstepmul' then return 0 end
+  return lua_collectgarbage(option, ...)
+end
+
+table.insert = guard(table.insert, 'insert')
+coroutine.resume = function(...) return settle_resumed(lua_resume(...)) end
+math.random, math.randomseed = native.random, native.randomseed
+
+local real = {
+  _VERSION = _VERSION,
+  assert = assert,
+  collectgarbage = safe_collectgarbage,
+  error = error,
+  gcinfo = gcinfo,
+  getmetatable = getmetatable,
+  ipairs = ipairs,
+  load = safe_load,
+  loadstring = safe_loadstring,
+  next = safe_next,
+  pairs = safe_pairs,
+  pcall = safe_pcall,
+  rawequal = rawequal,
+  rawget = function(table, key)
+    needs_table(table, 'rawget')
+    return rawget(frozen[table] or table, key)
+  end,
+  rawset = guard(rawset, 'rawset'),
+  select = select,
+  setmetatable = guard(setmetatable, 'setmetatable'),
+  tonumber = tonumber,
+  tostring = tostring,
+  type = type,
+  unpack = unpack,
+  xpcall = safe_xpcall,
+  coroutine = freeze(coroutine),
+  math = freeze(math),
+  os = freeze { clock = os.clock },
+  string = freeze(string),
+  table = freeze(table),
+}
+for name, library in next, libraries do real[name] = freeze(library) end
+
+setmetatable(real, {
+  __index = function(_, name)
+    error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
+  end,
+})
+local globals = freeze(real, freeze {})
+real._G = globals
+getmetatable('').__metatable = freeze {}
+
+local failed = native.failed
+
+local function run(script, keys, arguments)
+  real.KEYS, real.ARGV = keys, arguments
+  return lua_xpcall(script, failed)
+end
+
+return globals, run

@@ -1,0 +1,289 @@
+//! What a script can reach: an interpreter whose tables are read-only, without files, processes, modules or bytecode.
+//! It must not know commands.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use mlua::chunk::ChunkMode;
+use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
+
+use super::fault::{Fault, Given, Raised, native};
+use super::{bit, cjson, cmsgpack, structs};
+use crate::limits;
+
+/// What one interpreter's functions share.
+#[derive(Default)]
+pub struct State {
+    /// What the script has set the protocol of its replies to.
+    pub resp3: Cell<bool>,
+    pub random: Random,
+    pub cjson: Rc<Cell<cjson::Settings>>,
+    /// The reply to a script that must end before its own end.
+    pub ended: RefCell<Option<Cow<'static, str>>>,
+    /// The last error that nobody caught.
+    pub failure: RefCell<Option<Failure>>,
+}
+
+/// How a script ended.
+pub struct Failure {
+    pub text: String,
+    /// Where it was, as `@user_script:1`.
+    pub place: Option<String>,
+}
+
+impl State {
+    /// Each script begins as if it were the first.
+    pub fn reset(&self) {
+        self.resp3.set(false);
+        self.random.seeded.set(None);
+        self.cjson.set(cjson::Settings::default());
+        self.failure.take();
+        self.ended.take();
+    }
+}
+
+/// The generator of `drand48`, as Redis has it: the same numbers for the same seed everywhere.
+pub struct Random {
+    stream: Cell<u64>,
+    /// Set by the script, for itself.
+    seeded: Cell<Option<u64>>,
+}
+
+impl Default for Random {
+    fn default() -> Random {
+        // The keys of a fresh hasher are the process's randomness.
+        let stream = ahash::RandomState::new().hash_one(0) >> 16;
+        Random { stream: Cell::new(stream), seeded: Cell::new(None) }
+    }
+}
+
+impl Random {
+    fn seed(&self, seed: u32) {
+        self.seeded.set(Some(u64::from(seed) << 16 | 0x330E));
+    }
+
+    /// From 0 up to 1.
+    fn next(&self) -> f64 {
+        let step = |state: u64| state.wrapping_mul(0x5DEE_CE66D).wrapping_add(0xB) & ((1 << 48) - 1);
+        let state = match self.seeded.get() {
+            Some(state) => {
+                self.seeded.set(Some(step(state)));
+                step(state)
+            }
+            None => {
+                self.stream.set(step(self.stream.get()));
+                self.stream.get()
+            }
+        };
+        let most = i32::MAX as u64;
+        ((state >> 17) % most) as f64 / most as f64
+    }
+}
+
+/// An interpreter, its library `redis` for the functions that need the server, and the function that runs a script:
+/// (script, KEYS, ARGV) -> whether it ended well, its value.
+pub struct Sandbox {
+    pub lua: Lua,
+    pub redis: Table,
+    pub run: Function,
+}
+
+const PRELUDE: &str = include_str!("prelude.lua");
+
+pub fn build(state: &Rc<State>) -> mlua::Result<Sandbox> {
+    let libraries = StdLib::STRING | StdLib::TABLE | StdLib::MATH | StdLib::OS;
+    // A panic ends the process anyway; Lua's own `pcall` is the fast one.
+    let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(false))?;
+    let redis = redis_library(&lua, state)?;
+    let ours = lua.create_table()?;
+    ours.raw_set("redis", &redis)?;
+    ours.raw_set("bit", bit::library(&lua)?)?;
+    ours.raw_set("cjson", cjson::library(&lua, &state.cjson)?)?;
+    ours.raw_set("cmsgpack", cmsgpack::library(&lua)?)?;
+    ours.raw_set("struct", structs::library(&lua)?)?;
+    let budget = lua.create_table()?;
+    budget.raw_set("pattern_bytes", limits::SCRIPT_PATTERN_MAX_BYTES)?;
+    let prelude = lua.load(PRELUDE).set_name(PRELUDE_NAME).into_function()?;
+    let (globals, run): (Table, Function) = prelude.call((natives(&lua, state)?, ours, budget))?;
+    lua.set_globals(globals)?;
+    Ok(Sandbox { lua, redis, run })
+}
+
+const PRELUDE_NAME: &str = "=redis";
+
+/// Compiles a script, or says why not.
+pub fn compile(lua: &Lua, source: &[u8]) -> Result<Function, String> {
+    if source.first() == Some(&0x1b) {
+        return Err("user_script: bytecode is not loaded".to_owned());
+    }
+    let chunk = lua.load(source).set_name("@user_script").set_mode(ChunkMode::Text);
+    chunk.into_function().map_err(|error| Raised::of(&error).text)
+}
+
+/// Functions for the prelude.
+fn natives(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    let text = lua.create_function(|lua, value: Value| match value {
+        Value::Error(error) => Ok(Value::String(lua.create_string(Raised::of(&error).text)?)),
+        other => Ok(other),
+    })?;
+    table.raw_set("text", text)?;
+    let plain = lua.create_function(|lua, value: Value| {
+        let Value::Error(error) = value else { return Ok(value) };
+        let raised = Raised::of(&error);
+        let text = lua.create_string(raised.text)?;
+        if !raised.is_reply {
+            return Ok(Value::String(text));
+        }
+        let table = lua.create_table()?;
+        table.raw_set("err", text)?;
+        Ok(Value::Table(table))
+    })?;
+    table.raw_set("plain", plain)?;
+    let shared = state.clone();
+    table.raw_set("is_ended", lua.create_function(move |_, ()| Ok(shared.ended.borrow().is_some()))?)?;
+    let shared = state.clone();
+    let failed = lua.create_function(move |lua, value: Value| {
+        shared.failure.replace(Some(Failure { text: final_text(&value), place: place(lua) }));
+        Ok(())
+    })?;
+    table.raw_set("failed", failed)?;
+    let shared = state.clone();
+    table.raw_set("random", native(lua, "random", move |_, given| random(&shared.random, &given))?)?;
+    let shared = state.clone();
+    let seed = native(lua, "randomseed", move |_, given| {
+        shared.random.seed(given.integer(1)? as u32);
+        Ok(())
+    })?;
+    table.raw_set("randomseed", seed)?;
+    Ok(table)
+}
+
+/// The error reply that an uncaught error becomes.
+fn final_text(value: &Value) -> String {
+    let lua_error = |text: &str| format!("ERR {text}");
+    match value {
+        Value::Error(error) => {
+            let raised = Raised::of(error);
+            if raised.is_reply { raised.text } else { lua_error(&raised.text) }
+        }
+        Value::Table(table) => match table.raw_get::<Value>("err") {
+            Ok(Value::String(text)) => text.to_string_lossy(),
+            Ok(Value::Integer(number)) => number.to_string(),
+            _ => lua_error("the script raised a table without the field 'err'"),
+        },
+        Value::String(text) => lua_error(&text.to_string_lossy()),
+        other => lua_error(&other.to_string().unwrap_or_else(|_| other.type_name().to_owned())),
+    }
+}
+
+/// Where the running code was called by a script: the innermost frame that is neither C nor the prelude.
+fn place(lua: &Lua) -> Option<String> {
+    for level in 1.. {
+        let frame = lua.inspect_stack(level, |frame| {
+            let source = frame.source();
+            (source.what != "C").then_some((source.source?.into_owned(), frame.current_line()))
+        })?;
+        if let Some((source, Some(line))) = frame
+            && source != PRELUDE_NAME
+        {
+            return Some(format!("{source}:{line}"));
+        }
+    }
+    None
+}
+
+fn random(random: &Random, given: &Given) -> Result<f64, Fault> {
+    let fraction = random.next();
+    let (least, most, last) = match given.len() {
+        0 => return Ok(fraction),
+        1 => (1, given.integer(1)?, 1),
+        2 => (given.integer(1)?, given.integer(2)?, 2),
+        _ => return Err(Fault::text("wrong number of arguments")),
+    };
+    if least > most {
+        return Err(Fault::argument(last, "interval is empty"));
+    }
+    Ok((fraction * (most as f64 - least as f64 + 1.0)).floor() + least as f64)
+}
+
+/// The part of the library `redis` that needs no server.
+fn redis_library(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    for (name, value) in [
+        ("LOG_DEBUG", 0),
+        ("LOG_VERBOSE", 1),
+        ("LOG_NOTICE", 2),
+        ("LOG_WARNING", 3),
+        ("REPL_NONE", 0),
+        ("REPL_AOF", 1),
+        ("REPL_SLAVE", 2),
+        ("REPL_REPLICA", 2),
+        ("REPL_ALL", 3),
+    ] {
+        table.raw_set(name, value)?;
+    }
+    table.raw_set("sha1hex", native(lua, "sha1hex", |_, given| sha1hex(&given))?)?;
+    table.raw_set("log", native(lua, "log", |_, given| log(&given))?)?;
+    table.raw_set("set_repl", native(lua, "set_repl", |_, given| set_repl(&given))?)?;
+    let shared = state.clone();
+    let setresp = native(lua, "setresp", move |_, given| {
+        if given.len() != 1 {
+            return Err(Fault::reply("ERR redis.setresp() requires one argument."));
+        }
+        match given.integer(1).unwrap_or(0) {
+            version @ 2..=3 => shared.resp3.set(version == 3),
+            _ => return Err(Fault::reply("ERR RESP version must be 2 or 3.")),
+        }
+        Ok(())
+    })?;
+    table.raw_set("setresp", setresp)?;
+    Ok(table)
+}
+
+fn sha1hex(given: &Given) -> Result<String, Fault> {
+    if given.len() != 1 {
+        return Err(Fault::reply("ERR wrong number of arguments"));
+    }
+    // What is neither text nor number counts as empty.
+    let digest = match given.string(1) {
+        Ok(text) => sha1_smol::Sha1::from(text.as_bytes()),
+        Err(_) => sha1_smol::Sha1::new(),
+    };
+    Ok(digest.digest().to_string())
+}
+
+fn log(given: &Given) -> Result<(), Fault> {
+    if given.len() < 2 {
+        return Err(Fault::reply("ERR redis.log() requires two arguments or more."));
+    }
+    let level = match given.get(1) {
+        Some(Value::Integer(level)) => *level,
+        Some(Value::Number(level)) => *level as i64,
+        _ => return Err(Fault::reply("ERR First argument must be a number (log level).")),
+    };
+    let words: Vec<_> =
+        (2..=given.len()).filter_map(|index| Some(given.string(index).ok()?.to_string_lossy())).collect();
+    let text = words.join(" ");
+    let shown = crate::error::echo(text.as_bytes());
+    match level {
+        0 => tracing::debug!("script: {shown}"),
+        1 | 2 => tracing::info!("script: {shown}"),
+        3 => tracing::warn!("script: {shown}"),
+        _ => return Err(Fault::reply("ERR Invalid debug level.")),
+    }
+    Ok(())
+}
+
+/// There is nobody to replicate to.
+fn set_repl(given: &Given) -> Result<(), Fault> {
+    if given.len() != 1 {
+        return Err(Fault::reply("ERR redis.set_repl() requires one argument."));
+    }
+    if !(0..=3).contains(&given.integer(1).unwrap_or(0)) {
+        let text = "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.";
+        return Err(Fault::reply(text));
+    }
+    Ok(())
+}

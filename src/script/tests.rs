@@ -1,0 +1,499 @@
+//! Scripts against a server made of a closure: conversions, libraries, and what a script cannot do.
+
+use super::*;
+use crate::resp::reply::Protocol;
+
+/// A server with one string that echoes, counts and answers in every type there is.
+#[derive(Default)]
+struct Fake {
+    seen: Vec<Vec<String>>,
+}
+
+impl Host for Fake {
+    fn call(&mut self, arguments: Arguments, reply: &mut Reply) {
+        let words: Vec<String> = arguments.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        match words[0].as_str() {
+            "nil" => reply.null(),
+            "int" => reply.integer(-42),
+            "ok" => reply.ok(),
+            "echo" => reply.bulk(arguments.get(1)),
+            "large" => reply.bulk_shared(&vec![b'l'; limits::SHARED_REPLY_MIN_BYTES].into()),
+            "array" => {
+                reply.array(3);
+                reply.bulk(b"a");
+                reply.null();
+                reply.integer(3);
+            }
+            "map" => {
+                reply.map(1);
+                reply.bulk(b"k");
+                reply.boolean(true);
+            }
+            "set" => {
+                reply.set(1);
+                reply.bulk(b"member");
+            }
+            "double" => reply.double("3.5"),
+            "big" => reply.big_number(b"123456789012345678901234567890"),
+            "text" => reply.text("hi"),
+            _ => reply.error("WRONG no such command"),
+        }
+        self.seen.push(words);
+    }
+
+    fn allows(&self, arguments: Arguments) -> Option<bool> {
+        (arguments.get(0) == b"echo").then_some(true)
+    }
+}
+
+struct Bench {
+    interpreter: Interpreter,
+    fake: Fake,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench::with(16 << 20, Box::new(|| Ok(())))
+    }
+
+    fn with(memory: usize, pulse: Pulse) -> Bench {
+        Bench { interpreter: Interpreter::new(memory, pulse).unwrap(), fake: Fake::default() }
+    }
+
+    fn reply_in(&mut self, protocol: Protocol, source: &str, keys: &[&str], arguments: &[&str]) -> String {
+        let compiled = match self.interpreter.compile(source.as_bytes()) {
+            Ok(compiled) => compiled,
+            Err(text) => return format!("compile: {text}"),
+        };
+        let mut reply = Reply::default();
+        reply.protocol = protocol;
+        let outcome = self.interpreter.run(
+            &compiled,
+            "sha",
+            keys.iter().map(|key| key.as_bytes()),
+            arguments.iter().map(|argument| argument.as_bytes()),
+            &mut self.fake,
+            &mut reply,
+        );
+        if let Err(text) = outcome {
+            return format!("-{text}");
+        }
+        let mut parts = VecDeque::new();
+        reply.take(&mut parts);
+        String::from_utf8_lossy(&parts.iter().flatten().copied().collect::<Vec<_>>()).replace("\r\n", "|")
+    }
+
+    fn reply(&mut self, source: &str) -> String {
+        self.reply_in(Protocol::Resp2, source, &[], &[])
+    }
+
+    /// The script's boolean.
+    fn holds(&mut self, source: &str) {
+        assert_eq!(self.reply(source), ":1|", "{source}");
+    }
+}
+
+#[test]
+fn values_become_replies() {
+    let mut bench = Bench::new();
+    for (source, expect) in [
+        ("return 'x'", "$1|x|"),
+        ("return 3.99", ":3|"),
+        ("return -3.99", ":-3|"),
+        ("return 1/0", ":-9223372036854775808|"),
+        ("return true", ":1|"),
+        ("return false", "$-1|"),
+        ("return nil", "$-1|"),
+        ("return", "$-1|"),
+        ("return 1, 2", ":1|"),
+        ("return {1, 'b', false, {2}}", "*4|:1|$1|b|$-1|*1|:2|"),
+        ("return {1, nil, 3}", "*1|:1|"),
+        ("return {a = 1}", "*0|"),
+        ("return {ok = 'fine\\r\\nx'}", "+fine  x|"),
+        ("return {err = 'ERR no\\r\\nx'}", "-ERR no  x|"),
+        ("return redis.error_reply('boom')", "-ERR boom|"),
+        ("return redis.error_reply('MY boom')", "-MY boom|"),
+        ("return redis.error_reply('-MY boom')", "-MY boom|"),
+        ("return redis.error_reply()", "-ERR wrong number or type of arguments|"),
+        ("return redis.status_reply('fine')", "+fine|"),
+        ("return {double = 3.5}", "$3|3.5|"),
+        ("return {big_number = '12\\r3'}", "$4|12 3|"),
+        ("return {verbatim_string = {format = 'txt', string = 'hi'}}", "$2|hi|"),
+        ("return {map = {a = 1}}", "*2|$1|a|:1|"),
+        ("return {set = {a = true}}", "*1|$1|a|"),
+        ("return function() end", "$-1|"),
+        ("return _G", "*0|"),
+    ] {
+        assert_eq!(bench.reply(source), expect, "{source}");
+    }
+    for (source, expect) in [
+        ("return {double = 3.5}", ",3.5|"),
+        ("return {big_number = '12\\r3'}", "(12 3|"),
+        ("return {verbatim_string = {format = 'txt', string = 'hi'}}", "=6|txt:hi|"),
+        ("return {map = {a = 1}}", "%1|$1|a|:1|"),
+        ("return {set = {a = true}}", "~1|$1|a|"),
+        ("return nil", "_|"),
+        ("return {true, false}", "*2|:1|_|"),
+        ("redis.setresp(3) return {true, false}", "*2|#t|#f|"),
+        ("return true", ":1|"),
+    ] {
+        assert_eq!(bench.reply_in(Protocol::Resp3, source, &[], &[]), expect, "{source}");
+    }
+}
+
+#[test]
+fn replies_become_values() {
+    let mut bench = Bench::new();
+    bench.holds("return redis.call('nil') == false");
+    bench.holds("return redis.call('int') == -42");
+    bench.holds("return redis.call('ok').ok == 'OK'");
+    bench.holds("return redis.call('echo', 'a\\0b') == 'a\\0b'");
+    bench.holds("return #redis.call('large') == 16384");
+    bench.holds("local a = redis.call('array') return #a == 3 and a[1] == 'a' and a[2] == false and a[3] == 3");
+    bench.holds("local e = redis.pcall('nope') return e.err == 'WRONG no such command'");
+    bench.holds("local ok, e = pcall(redis.call, 'nope') return not ok and e == 'WRONG no such command'");
+    bench.holds("redis.setresp(3) return redis.call('nil') == nil");
+    bench.holds("redis.setresp(3) return redis.call('map').map.k == true");
+    bench.holds("redis.setresp(3) return redis.call('set').set.member == true");
+    bench.holds("redis.setresp(3) return redis.call('double').double == 3.5");
+    bench.holds("redis.setresp(3) return redis.call('big').big_number == '123456789012345678901234567890'");
+    bench.holds(
+        "redis.setresp(3) local v = redis.call('text').verbatim_string return v.format == 'txt' and v.string == 'hi'",
+    );
+    // The next script starts with RESP2 again.
+    bench.holds("return redis.call('double') == '3.5'");
+}
+
+#[test]
+fn numbers_become_arguments() {
+    let mut bench = Bench::new();
+    bench.reply("redis.call('echo', 3, 3.5, 1e15, 9007199254740991, 0.1, 1e100, -0, 'x')");
+    let seen = &bench.fake.seen[0][1..];
+    assert_eq!(seen, ["3", "3.5", "1000000000000000", "9007199254740991", "0.1", "1e+100", "0", "x"]);
+}
+
+#[test]
+fn errors_are_worded_as_redis_words_them() {
+    let mut bench = Bench::new();
+    for (source, expect) in [
+        ("return redis.call('nope')", "-WRONG no such command script: sha, on @user_script:1."),
+        ("\nlocal x = redis.call('nope')", "-WRONG no such command script: sha, on @user_script:2."),
+        (
+            "return redis.call()",
+            "-ERR Please specify at least one argument for this redis lib call script: sha, on @user_script:1.",
+        ),
+        (
+            "return redis.call({})",
+            "-ERR Lua redis lib command arguments must be strings or integers script: sha, on @user_script:1.",
+        ),
+        (
+            "return x",
+            "-ERR user_script:1: Script attempted to access nonexistent global variable 'x' script: sha, on @user_script:1.",
+        ),
+        ("x = 1", "-ERR user_script:1: Attempt to modify a readonly table script: sha, on @user_script:1."),
+        ("error('boom')", "-ERR user_script:1: boom script: sha, on @user_script:1."),
+        ("error({err = 'MY boom'})", "-MY boom script: sha, on @user_script:1."),
+        ("error()", "-ERR nil script: sha, on @user_script:1."),
+        (
+            "local t = {} t.x.y = 1",
+            "-ERR user_script:1: attempt to index field 'x' (a nil value) script: sha, on @user_script:1.",
+        ),
+        (
+            "return cjson.decode('nope')",
+            "-ERR user_script:1: Expected value but found invalid token at character 1 script: sha, on @user_script:1.",
+        ),
+        ("redis.setresp(4)", "-ERR RESP version must be 2 or 3. script: sha, on @user_script:1."),
+        ("redis.log('x', 'y')", "-ERR First argument must be a number (log level). script: sha, on @user_script:1."),
+        (
+            "local ok, e = pcall(cjson.decode, 'nope') return e",
+            "$53|Expected value but found invalid token at character 1|",
+        ),
+        (
+            "local ok, e = pcall(redis.call, 'nope') error(e)",
+            "-ERR user_script:1: WRONG no such command script: sha, on @user_script:1.",
+        ),
+        ("local = 1", "compile: user_script:1: '<name>' expected near '='"),
+        (
+            "return coroutine.yield()",
+            "-ERR attempt to yield across metamethod/C-call boundary script: sha, on @user_script:1.",
+        ),
+        (
+            "table.insert(nil, 1)",
+            "-ERR user_script:1: bad argument #1 to 'insert' (table expected, got nil) script: sha, on @user_script:1.",
+        ),
+        (
+            "return loadstring('return zz')()",
+            "-ERR [string \"return zz\"]:1: Script attempted to access nonexistent global variable 'zz' script: sha, on return zz:1.",
+        ),
+    ] {
+        assert_eq!(bench.reply(source), expect, "{source}");
+    }
+    bench.holds("local ok, e = xpcall(function() redis.call('nope') end, function(e) return e.err end) return e == 'WRONG no such command'");
+    bench.holds("local c = coroutine.create(function() redis.call('nope') end) local ok, e = coroutine.resume(c) return type(e) == 'table'");
+}
+
+#[test]
+fn a_script_leaves_nothing_behind() {
+    let mut bench = Bench::new();
+    for source in [
+        "rawset(_G, 'x', 1)",
+        "redis.call = nil",
+        "redis[1] = 1",
+        "rawset(redis, 'x', 1)",
+        "table.insert(redis, 1)",
+        "table.insert(string, 1)",
+        "string.len = nil",
+        "setmetatable(_G, {})",
+        "setmetatable(redis, {})",
+        "getmetatable(_G).__index = nil",
+        "getmetatable('').__index = nil",
+        "cjson.encode = nil",
+        "os.clock = nil",
+        "_G = {}",
+        "KEYS = {}",
+        "for name, value in pairs(redis) do rawset(redis, name, nil) end",
+    ] {
+        let reply = bench.reply(source);
+        assert!(reply.contains("Attempt to modify a readonly table"), "{source}: {reply}");
+    }
+    // What sets itself back.
+    bench.reply("cjson.encode_max_depth(1) cjson.encode_invalid_numbers(true) KEYS[1] = 'x' math.randomseed(1)");
+    bench.reply("collectgarbage('stop')");
+    bench.reply("local f, s = pairs(redis) s.x = 1");
+    bench.holds("return cjson.encode({{{}}}) == '[[{}]]' and #KEYS == 0 and rawget(redis, 'x') == nil");
+    bench.holds("return ('x'):rep(3) == 'xxx'");
+}
+
+#[test]
+fn nothing_outside_is_reached() {
+    let mut bench = Bench::new();
+    for name in
+        ["io", "package", "require", "dofile", "loadfile", "debug", "print", "module", "newproxy", "setfenv", "getfenv"]
+    {
+        let reply = bench.reply(&format!("return {name}"));
+        assert!(reply.contains(&format!("nonexistent global variable '{name}'")), "{name}: {reply}");
+    }
+    bench.holds("local names = {} for name in pairs(os) do names[#names + 1] = name end return #names == 1 and names[1] == 'clock'");
+    assert!(bench.reply("os.execute()").contains("attempt to call field 'execute'"));
+    // Bytecode.
+    bench.holds("return loadstring(string.dump(function() end)) == nil");
+    bench.holds("local s = string.dump(function() end) local n = 0 return load(function() n = n + 1 if n <= #s then return s:sub(n, n) end end) == nil");
+    assert!(bench.reply("\x1bLua").starts_with("compile: "));
+    // Code as text is welcome.
+    bench.holds("return loadstring('return 1')() == 1 and load(function() return nil end) ~= nil");
+}
+
+#[test]
+fn memory_is_bounded_and_the_server_survives() {
+    let mut bench = Bench::new();
+    for source in [
+        "return string.rep('x', 100000000)",
+        "local t = {} for i = 1, 100000000 do t[i] = {i} end",
+        "local s = 'x' while true do s = s .. s end",
+        "return cjson.decode('[' .. string.rep('[],', 3000000) .. '0]')",
+    ] {
+        let mut bench = Bench::new();
+        let reply = bench.reply(source);
+        assert!(reply.starts_with("-OOM the script needs more than the 16777216 bytes"), "{source}: {reply}");
+        assert!(bench.interpreter.is_worn());
+    }
+    // Written out, these would never end.
+    let twice = "local t = {} for i = 1, 60 do t = {t, t} end ";
+    assert!(Bench::new().reply(&format!("{twice} return cjson.encode(t)")).starts_with("-OOM"));
+    assert!(bench.reply(&format!("{twice} return t")).contains("ERR reached lua stack limit"));
+    let wide = "local t = {} for i = 1, 15 do local u = {} for j = 1, 100 do u[j] = t end t = u end ";
+    assert!(Bench::new().reply(&format!("{wide} return cmsgpack.pack(t)")).starts_with("-OOM"));
+    // Deep in C.
+    assert!(bench.reply("return string.find(('a'):rep(100000), ('a?'):rep(100000))").contains("pattern too complex"));
+    assert!(bench.reply("local function f() return f() + 1 end return f()").contains("stack overflow"));
+    assert!(bench.reply("local t = {} t[1] = t return t").contains("ERR reached lua stack limit"));
+    assert!(bench.reply("local t = {} t[1] = t return cjson.encode(t)").contains("excessive nesting (1001)"));
+    assert!(bench.reply("return cjson.decode(('['):rep(5000))").contains("too many nested data structures (1001)"));
+    assert!(bench.reply("return cmsgpack.unpack(('\\145'):rep(5000))").contains("Bad data format"));
+    assert!(bench.reply("return unpack({}, 1, 10000000)").contains("too many results to unpack"));
+}
+
+#[test]
+fn a_stopped_script_ends_whatever_it_catches() {
+    let stop = || -> Pulse { Box::new(|| Err("ERR Error running script: stopped".into())) };
+    for source in [
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "while true do pcall(redis.call, 'ok') end",
+        "local function f() pcall(f) while true do end end f()",
+        "local c = coroutine.wrap(function() while true do pcall(function() while true do end end) end end) while true do pcall(c) end",
+        "while true do xpcall(function() while true do end end, function() while true do end end) end",
+    ] {
+        let mut bench = Bench::with(16 << 20, stop());
+        let reply = bench.reply(source);
+        assert!(reply.starts_with("-ERR Error running script: stopped script: sha"), "{source}: {reply}");
+        assert!(bench.interpreter.is_worn());
+    }
+}
+
+#[test]
+fn random_numbers_repeat_only_when_seeded() {
+    let mut bench = Bench::new();
+    let draw = "return tostring(math.random())";
+    assert_ne!(bench.reply(draw), bench.reply(draw));
+    let seeded =
+        "math.randomseed(10) return tostring(math.random()) .. ' ' .. math.random(100) .. ' ' .. math.random(5, 10)";
+    let first = bench.reply(seeded);
+    assert_eq!(first, bench.reply(seeded));
+    // The numbers of a real Redis for this seed.
+    assert_eq!(first, "$21|0.87885112309775 80 7|");
+}
+
+#[test]
+fn cjson() {
+    let mut bench = Bench::new();
+    for (source, expect) in [
+        (
+            r#"return cjson.encode({1, 'a', true, cjson.null, 0.1, 1e15, 1e300, 100, {}})"#,
+            r#"[1,"a",true,null,0.1,1e+15,1e+300,100,{}]"#,
+        ),
+        (r#"return cjson.encode({a = 'x/y"\\\1\127\t'})"#, r#"{"a":"x\/y\"\\\u0001\u007f\t"}"#),
+        (r#"return cjson.encode({[1] = 1, [3] = 3})"#, "[1,null,3]"),
+        (r#"return cjson.encode({[1.5] = 1})"#, r#"{"1.5":1}"#),
+        (r#"cjson.encode_sparse_array(true) return cjson.encode({[100] = 1})"#, r#"{"100":1}"#),
+        (r#"cjson.encode_invalid_numbers('null') return cjson.encode({0/0})"#, "[null]"),
+        (r#"cjson.encode_number_precision(3) return cjson.encode({3.14159})"#, "[3.14]"),
+        (
+            r#"return cjson.encode(cjson.decode('[1, 2.5, "\\u00e9\\ud83d\\ude00", {"a": null}, [], false]'))"#,
+            "[1,2.5,\"\u{e9}\u{1f600}\",{\"a\":null},{},false]",
+        ),
+        (
+            r#"return tostring(cjson.decode('0x1F')) .. tostring(cjson.decode('-inf')) .. cjson.decode('1e2')"#,
+            "31-inf100",
+        ),
+        (r#"return cjson._NAME .. cjson._VERSION"#, "cjson2.1.0"),
+        (r#"return tostring(cjson.new().encode_max_depth(5)) .. cjson.encode_max_depth()"#, "51000"),
+        (r#"return tostring(cjson.decode('null') == cjson.null)"#, "true"),
+    ] {
+        assert_eq!(bench.reply(source), format!("${}|{expect}|", expect.len()), "{source}");
+    }
+    for (source, expect) in [
+        ("return cjson.encode(0/0)", "Cannot serialise number: must not be NaN or Inf"),
+        ("return cjson.encode({[1] = 1, [100] = 2})", "Cannot serialise table: excessively sparse array"),
+        ("return cjson.encode(print == nil or function() end)", "nonexistent global variable 'print'"),
+        ("return cjson.encode(function() end)", "Cannot serialise function: type not supported"),
+        ("return cjson.encode({[{}] = 1})", "Cannot serialise table: table key must be a number or string"),
+        ("return cjson.encode()", "bad argument #1 to 'encode' (expected 1 argument)"),
+        ("return cjson.decode('')", "Expected value but found T_END at character 1"),
+        ("return cjson.decode('{\"a\":}')", "Expected value but found T_OBJ_END at character 6"),
+        ("return cjson.decode('[1,2')", "Expected comma or array end but found T_END at character 5"),
+        ("return cjson.decode('{1:2}')", "Expected object key string but found T_NUMBER at character 2"),
+        ("return cjson.decode('\"a')", "Expected value but found unexpected end of string at character 3"),
+        ("return cjson.decode('\"\\\\x\"')", "Expected value but found invalid escape code at character 2"),
+        ("return cjson.decode('1 x')", "Expected the end but found invalid token at character 3"),
+        ("return cjson.decode('-')", "Expected value but found invalid number at character 1"),
+        ("return cjson.decode({})", "bad argument #1 to 'decode' (string expected, got table)"),
+        (
+            "cjson.decode_invalid_numbers(false) return cjson.decode('0x1F')",
+            "Expected value but found invalid number at character 1",
+        ),
+        (
+            "return cjson.encode_max_depth(0)",
+            "bad argument #1 to 'encode_max_depth' (expected integer between 1 and 2147483647)",
+        ),
+        (
+            "cjson.encode_invalid_numbers('bogus')",
+            "bad argument #1 to 'encode_invalid_numbers' (invalid option 'bogus')",
+        ),
+        ("cjson.encode_max_depth(1, 2)", "bad argument #2 to 'encode_max_depth' (found too many arguments)"),
+    ] {
+        let reply = bench.reply(source);
+        assert!(reply.contains(expect), "{source}: {reply}");
+    }
+}
+
+#[test]
+fn cmsgpack() {
+    let mut bench = Bench::new();
+    let hex = "local function hex(s) return (s:gsub('.', function(c) return string.format('%02x', c:byte()) end)) end ";
+    for (value, expect) in [
+        ("0.1", "cb3fb999999999999a"),
+        ("0.5", "ca3f000000"),
+        ("-1099511627776", "d3ffffff0000000000"),
+        ("127, 128, 256, 65536, 4294967296", "7fcc80cd0100ce00010000cf0000000100000000"),
+        ("-1, -32, -33, -129, -32769", "ffe0d0dfd1ff7fd2ffff7fff"),
+        ("nil, true, false, 'ab'", "c0c3c2a26162"),
+        ("{1, 2}, {a = 1}, {}", "92010281a1610190"),
+    ] {
+        let got = bench.reply(&format!("{hex} return hex(cmsgpack.pack({value}))"));
+        assert_eq!(got, format!("${}|{expect}|", expect.len()), "{value}");
+    }
+    bench.holds("local a, b, c = cmsgpack.unpack(cmsgpack.pack({1, 2}, {a = 'x'}, -5.5)) return #a == 2 and b.a == 'x' and c == -5.5");
+    bench.holds("for _, n in ipairs {0, 127, 128, 255, 256, 65535, 65536, 2^32, 2^53, -1, -32, -33, -128, -129, -32768, -32769, -2^31, -2^31 - 1, -2^53} do assert(cmsgpack.unpack(cmsgpack.pack(n)) == n) end return true");
+    bench.holds("for _, n in ipairs {0, 31, 32, 255, 256, 65535, 65536} do assert(#cmsgpack.unpack(cmsgpack.pack(('x'):rep(n))) == n) end return true");
+    bench.holds("local t = {} for i = 1, 70000 do t[i] = i end return #cmsgpack.unpack(cmsgpack.pack(t)) == 70000");
+    bench.holds("local p = cmsgpack.pack('a', 'b') local at, v = cmsgpack.unpack_one(p) local at2, v2 = cmsgpack.unpack_one(p, at) return v == 'a' and v2 == 'b' and at == 2 and at2 == -1");
+    bench.holds("local p = cmsgpack.pack(1, 2, 3) local at, a, b, c = cmsgpack.unpack_limit(p, 2) return at == 2 and a == 1 and b == 2 and c == nil");
+    // Nested deeper than 16: nil.
+    bench.holds("local a = {y = 5} a.x = a local r = cmsgpack.unpack(cmsgpack.pack(a)) for i = 1, 15 do assert(r.y == 5) r = r.x end return r.x == nil");
+    for (source, expect) in [
+        ("return cmsgpack.pack()", "bad argument #0 to 'pack' (MessagePack pack needs input.)"),
+        ("return cmsgpack.unpack('\\145')", "Missing bytes in input."),
+        ("return cmsgpack.unpack('\\193')", "Bad data format in input."),
+        ("return cmsgpack.unpack('\\221\\255\\255\\255\\255')", "Missing bytes in input."),
+        ("return cmsgpack.unpack({})", "bad argument #1 to 'unpack' (string expected, got table)"),
+        ("return cmsgpack.unpack_one('x', 5)", "Start offset 5 greater than input length 1."),
+        ("return cmsgpack.unpack_limit('x', -1)", "Invalid request to unpack with offset of 0 and limit of 1."),
+    ] {
+        let reply = bench.reply(source);
+        assert!(reply.contains(expect), "{source}: {reply}");
+    }
+}
+
+#[test]
+fn structs() {
+    let mut bench = Bench::new();
+    let hex = "local function hex(s) return (s:gsub('.', function(c) return string.format('%02x', c:byte()) end)) end ";
+    for (call, expect) in [
+        ("'>I2I4', 1, 2", "000100000002"),
+        ("'<i2i8', -2, 3", "feff0300000000000000"),
+        ("'>!4 bi4', 1, 2", "0100000000000002"),
+        ("'s', 'ab'", "616200"),
+        ("'c0', 'ab'", "6162"),
+        ("'>f', 0.5", "3f000000"),
+        ("'>d', 0.1", "3fb999999999999a"),
+        ("'bxb', 1, 2", "010002"),
+    ] {
+        let got = bench.reply(&format!("{hex} return hex(struct.pack({call}))"));
+        assert_eq!(got, format!("${}|{expect}|", expect.len()), "{call}");
+    }
+    bench.holds("local a, b, c, at = struct.unpack('>i2sc2', struct.pack('>i2sc2', -5, 'hey', 'xy')) return a == -5 and b == 'hey' and c == 'xy' and at == 9");
+    bench.holds("local s, at = struct.unpack('>I1c0', '\\003abcdef') return s == 'abc' and at == 5");
+    bench.holds("return struct.size('>!4 bi4d') == 16 and struct.unpack('B', '\\255') == 255 and struct.unpack('b', '\\255') == -1");
+    for (source, expect) in [
+        ("return struct.pack('z', 1)", "bad argument #1 to 'pack' (invalid format option 'z')"),
+        ("return struct.pack('i99', 2)", "integral size 99 is larger than limit of 32"),
+        ("return struct.pack('i9999999999', 2)", "integral size overflow"),
+        ("return struct.pack('!3', 2)", "alignment 3 is not a power of 2"),
+        ("return struct.pack('c5', 'abc')", "bad argument #3 to 'pack' (string too short)"),
+        ("return struct.unpack('i', 'x')", "bad argument #2 to 'unpack' (data string too short)"),
+        ("return struct.unpack('i', 'x', 2^60)", "bad argument #2 to 'unpack' (data string too short)"),
+        ("return struct.unpack('c0', 'x')", "format 'c0' needs a previous size"),
+        ("return struct.unpack('Bc0', '\\255x')", "bad argument #2 to 'unpack' (data string too short)"),
+        ("return struct.unpack('s', 'x')", "unfinished string in data"),
+        ("return struct.unpack('i', 'abcd', 0)", "bad argument #3 to 'unpack' (offset must be 1 or greater)"),
+        ("return struct.size('s')", "option 's' has no fixed size"),
+        ("return struct.size('c0')", "option 'c0' has no fixed size"),
+    ] {
+        let reply = bench.reply(source);
+        assert!(reply.contains(expect), "{source}: {reply}");
+    }
+}
+
+#[test]
+fn bit() {
+    let mut bench = Bench::new();
+    bench.holds("return bit.tobit(0xffffffff) == -1 and bit.tobit(0xffffffff + 1) == 0 and bit.bnot(0) == -1");
+    bench.holds("return bit.band(0x12345678, 0xff) == 0x78 and bit.bor(1, 2, 4, 8) == 15 and bit.bxor(1, 3) == 2 and bit.band(1) == 1");
+    bench.holds(
+        "return bit.lshift(1, 31) == -2147483648 and bit.rshift(-256, 8) == 16777215 and bit.arshift(-256, 8) == -1",
+    );
+    bench.holds("return bit.rol(0x12345678, 12) == 0x45678123 and bit.ror(0x12345678, 12) == 0x67812345 and bit.bswap(0x12345678) == 0x78563412");
+    bench.holds("return bit.tohex(1) == '00000001' and bit.tohex(-1) == 'ffffffff' and bit.tohex(65535, -2147483648) == '0000FFFF' and bit.tohex(0x21, 4) == '0021'");
+    assert!(bench.reply("bit.band('x')").contains("bad argument #1 to 'band' (number expected, got string)"));
+}
