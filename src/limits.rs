@@ -126,6 +126,9 @@ pub const SCAN_REPLY_BYTES: usize = 256 * KIB;
 /// The pattern of SCAN or KEYS: matching takes the product of its length and the key's. A longer one is refused.
 pub const PATTERN_MAX_BYTES: usize = 1024;
 
+/// Places in the table of LCS, the product of both lengths: a bit each, and about a nanosecond.
+pub const LCS_PLACES_MAX: u64 = 1 << 26;
+
 /// Replies queued for one connection before its next requests wait (option `client-output-limit`).
 pub const OUTPUT_LIMIT_BYTES: usize = 64 * MIB;
 

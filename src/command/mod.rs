@@ -2,29 +2,35 @@
 //! command and the README's table all come from the rows. Commands know the keyspace and the reply, never a socket.
 
 mod absent;
+mod bitfield;
+mod bitop;
+mod bits;
 mod client;
 mod compare;
 mod connection;
 mod counter;
 mod database;
 mod docs;
+mod dump;
 mod expiry;
 mod increx;
 mod info;
 mod introspection;
 mod key;
-mod monitor;
+mod lcs;
 mod long_double;
 mod memory;
+mod monitor;
 mod object;
+mod payload;
 mod range;
 mod rename;
 mod scan;
 pub mod script;
 mod server;
 mod settings;
-pub mod slowlog;
 mod several;
+pub mod slowlog;
 mod string;
 mod table;
 pub mod tracking;
@@ -255,6 +261,11 @@ static FAMILIES: &[&[Command]] = &[
     counter::COMMANDS,
     increx::COMMANDS,
     compare::COMMANDS,
+    bits::COMMANDS,
+    bitop::COMMANDS,
+    bitfield::COMMANDS,
+    lcs::COMMANDS,
+    dump::COMMANDS,
     key::COMMANDS,
     rename::COMMANDS,
     scan::COMMANDS,
@@ -440,10 +451,14 @@ impl<'c> Call<'c, '_> {
 
     /// The value that a write is about to replace: it is only replied with once the write has been done.
     pub fn old_value(&mut self, key: Key) -> Option<Bytes> {
-        self.peek(key).map(|entry| match entry.value {
-            Value::Inline(bytes) => Bytes::copy_from_slice(bytes),
-            Value::Shared(bytes) => bytes.clone(),
-        })
+        self.peek(key).map(|entry| entry.value.to_bytes())
+    }
+
+    /// A value to work on while nothing is locked.
+    pub fn read(&mut self, key: Key) -> Option<Bytes> {
+        let value = self.find(key)?.value.to_bytes();
+        self.held.release();
+        Some(value)
     }
 
     /// Replies with what `old_value` has found, or null.

@@ -47,14 +47,19 @@ fn getrange(call: &mut Call) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The places from `start` to `end`, both included, and both counted from the end when negative. What lies before the
-/// first is the first, of an end too: so does Redis before version 8.
+/// The places from `start` to `end`, both included, and both counted from the end when negative: none if they are the
+/// wrong way round.
 pub fn resolve(start: i64, end: i64, length: usize) -> Range<usize> {
+    if start < 0 && end < 0 && start > end { 0..0 } else { clamp(start, end, length) }
+}
+
+/// The same, where what lies before the first is the first, of an end too. So does Redis before version 8, and its BITPOS
+/// asks for no more.
+pub fn clamp(start: i64, end: i64, length: usize) -> Range<usize> {
     let length = length as i64;
     let absolute = |at: i64| if at < 0 { (at + length).max(0) } else { at };
     let (first, last) = (absolute(start), absolute(end).min(length - 1));
-    let is_empty = start < 0 && end < 0 && start > end || first > last;
-    if is_empty { 0..0 } else { first as usize..last as usize + 1 }
+    if first > last { 0..0 } else { first as usize..last as usize + 1 }
 }
 
 fn setrange(call: &mut Call) -> Result<(), Stop> {

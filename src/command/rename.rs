@@ -3,7 +3,7 @@
 use super::{Call, Command, Flags, Group, Keys, is_word, room};
 use crate::error::{self, Stop};
 use crate::limits;
-use crate::shard::{Expiry, Key, NewValue, Value};
+use crate::shard::{Expiry, Key, NewValue};
 
 pub const COMMANDS: &[Command] = &[
     row("rename", 3, Flags::WRITE, rename).doc("1.0.0", "key newkey", "Renames a key and overwrites the destination."),
@@ -90,15 +90,8 @@ fn put(call: &mut Call, from: Key, to: Key, how: Put) -> Result<Outcome, Stop> {
     // Found as if it were used: making room must not take it.
     let Some(entry) = shards.shard(from.hash).get(from, now) else { return Ok(Outcome::NotThere) };
     let expiry = entry.expires_at.map_or(Expiry::Never, Expiry::At);
-    // An inline value is small enough to be copied out; the allocation of a large one is passed on.
-    let copy;
-    let value = match entry.value {
-        Value::Inline(bytes) => {
-            copy = bytes.to_vec();
-            NewValue::Copied(&copy)
-        }
-        Value::Shared(bytes) => NewValue::Shared(bytes.clone()),
-    };
+    // The allocation of a large value is passed on.
+    let value = NewValue::Shared(entry.value.to_bytes());
     let is_same = from.bytes == to.bytes && from.db == to.db;
     if is_same || !how.replaces && shards.shard(to.hash).peek(to, now).is_some() {
         return Ok(Outcome::Taken);

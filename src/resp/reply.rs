@@ -171,14 +171,22 @@ impl Reply {
 
     /// A bulk string from a handle: large ones are not copied.
     pub fn bulk_shared(&mut self, bytes: &Bytes) {
+        self.bulk_framed(b"", bytes, b"");
+    }
+
+    /// The same with something before and after it in the same string.
+    pub fn bulk_framed(&mut self, before: &[u8], bytes: &Bytes, after: &[u8]) {
+        self.header(b'$', (before.len() + bytes.len() + after.len()) as i64);
+        self.tail.extend_from_slice(before);
         if bytes.len() < limits::SHARED_REPLY_MIN_BYTES {
-            return self.bulk(bytes);
+            self.tail.extend_from_slice(bytes);
+        } else {
+            self.seal();
+            self.parts_bytes += bytes.len();
+            self.shared_bytes += bytes.len();
+            self.parts.push_back(bytes.clone());
         }
-        self.header(b'$', bytes.len() as i64);
-        self.seal();
-        self.parts_bytes += bytes.len();
-        self.shared_bytes += bytes.len();
-        self.parts.push_back(bytes.clone());
+        self.tail.extend_from_slice(after);
         self.tail.extend_from_slice(b"\r\n");
     }
 

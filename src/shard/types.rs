@@ -43,6 +43,14 @@ impl<'a> Value<'a> {
             Value::Shared(bytes) => bytes,
         }
     }
+
+    /// To keep when the shard is released: a small value is copied, of a large one the handle.
+    pub fn to_bytes(&self) -> Bytes {
+        match self {
+            Value::Inline(bytes) => Bytes::copy_from_slice(bytes),
+            Value::Shared(bytes) => (*bytes).clone(),
+        }
+    }
 }
 
 /// A value on its way in.

@@ -6,6 +6,8 @@
 //! | a command's replies and errors | `strings`, `counters`, `keys`, `expiry` |
 //! | client-side caching | `tracking` |
 //! | MULTI, EXEC, WATCH | `transactions` |
+//! | bits of values | `bits` |
+//! | DUMP and RESTORE | `dump` |
 //! | SCAN, KEYS, RANDOMKEY | `scan` |
 //! | several databases | `databases` |
 //! | handshake, authentication, names, end of a connection | `connection` |
@@ -36,12 +38,14 @@ mod wire;
 
 mod backpressure;
 mod balance;
+mod bits;
 mod clients;
 mod connection;
 mod counters;
 mod cut;
 mod databases;
 mod drain;
+mod dump;
 mod engine_fallback;
 mod expiry;
 mod host_limits;

@@ -16,6 +16,7 @@ on_both_engines!(
     several_keys,
     several_keys_under_a_condition,
     parts_of_values,
+    what_values_have_in_common,
     append_and_strlen,
     any_bytes_are_a_value,
     long_keys,
@@ -200,6 +201,29 @@ fn parts_of_values(engine: Engine) {
     assert_eq!(client.call(&["GETRANGE", "large", "1000", "-1000"]), Value::bulk(&value[1000..value.len() - 999]));
     client.call(&[b"SETRANGE".as_slice(), b"large", b"500000", &value]);
     assert_eq!(client.call(&["GETRANGE", "large", "500000", "-1"]), Value::bulk(&value));
+}
+
+fn what_values_have_in_common(engine: Engine) {
+    let server = Server::with(engine, &["--threads=4"]);
+    let mut client = server.client();
+    client.check("MSET a ohmytext b mynewtext", "+OK\r\n");
+    client.check("LCS a b", "$6\r\nmytext\r\n");
+    client.check("LCS a b LEN", ":6\r\n");
+    let places =
+        "*2\r\n*2\r\n*2\r\n:4\r\n:7\r\n*2\r\n:5\r\n:8\r\n*2\r\n*2\r\n:2\r\n:3\r\n*2\r\n:0\r\n:1\r\n$3\r\nlen\r\n:6\r\n";
+    client.check("LCS a b IDX", &format!("*4\r\n$7\r\nmatches\r\n{places}"));
+    server.resp3_client().check("LCS a b IDX", &format!("%2\r\n$7\r\nmatches\r\n{places}"));
+    client.check(
+        "LCS a b IDX MINMATCHLEN 4 WITHMATCHLEN",
+        "*4\r\n$7\r\nmatches\r\n*1\r\n*3\r\n*2\r\n:4\r\n:7\r\n*2\r\n:5\r\n:8\r\n:4\r\n$3\r\nlen\r\n:6\r\n",
+    );
+    client.check("LCS a none", "$0\r\n\r\n");
+    client.check_error("LCS a b IDX LEN", "ERR If you want both the length and indexes, please just use IDX.");
+    client.check("LCS a b WHAT", "-ERR syntax error\r\n");
+    for key in ["a", "b"] {
+        client.call(&["SET", key, &"x".repeat(10_000)]);
+    }
+    client.check_error("LCS a b LEN", "ERR Insufficient memory");
 }
 
 fn several_keys_under_a_condition(engine: Engine) {
