@@ -1,6 +1,8 @@
 //! Room for what comes: eviction by policy, moving cells together, giving memory back. All of it is done in steps of a
 //! microsecond or a few, and whoever asks says how many. It must not know what a command wants the room for.
 
+use std::ops::RangeInclusive;
+
 use super::heap::PAGE_BYTES;
 use super::large::LargeItems;
 use super::wheel::Step;
@@ -13,12 +15,17 @@ const ROOM_WORK: usize = 512;
 const TICK_WORK: usize = 256;
 /// ... and this much in a command that finds the shard above its limit.
 const SETTLE_WORK: usize = 16;
+/// ... and, when the memory for its item is not at hand either, this much at most: about a millisecond. If that was not
+/// enough, because the limit has just fallen far, the item is taken in beyond it, and the next command goes on. That
+/// converges: so many evictions free more than the largest item takes.
+const SET_WORK: usize = 4096;
 /// What giving a page back to the kernel counts for: it takes some 12 us.
 const PAGE_WORK: usize = 16;
 /// How long room that was begun for a waiting caller is kept from others when the caller does not come back.
 const RESERVATION_MILLIS: u64 = 1000;
-/// Pages kept for the next class that asks, instead of given back at once: 1 MiB.
-const IDLE_PAGES_KEPT: usize = 16;
+/// Pages kept for the next class that asks, instead of given back at once: a quarter of all, but 1 MiB at least, and 3 MiB
+/// at most.
+const IDLE_PAGES_KEPT: RangeInclusive<usize> = 16..=48;
 /// Cells are moved together in the background when more than one byte in this many is in holes.
 const TOLERATED_HOLES: u64 = 8;
 /// An eviction's weight in the mean of the eviction age is one over this.
@@ -89,18 +96,22 @@ impl Shard {
     /// Makes room for a cell of the class and `outside` bytes beside it.
     pub(super) fn admit(&mut self, class: u8, outside: u64, now: UnixMillis) -> Result<(), SetError> {
         self.settle(now)?;
-        while outside > 0 && self.used_bytes() + outside + PAGE_BYTES as u64 > self.limit_bytes {
-            self.shrink_step(now).ok_or_else(|| self.refusal())?;
+        let mut work = 0;
+        while outside > 0 && work < SET_WORK && self.used_bytes() + outside + PAGE_BYTES as u64 > self.limit_bytes {
+            work += self.shrink_step(now).ok_or_else(|| self.refusal())?;
         }
         // Room that a waiting caller has reserved is not for small items: they evict for themselves, up to a point.
         let mut reserved = if outside > 0 { 0 } else { self.reserved(now) };
-        let mut work = 0;
         while !self.heap.has_hole(class) {
             let used = self.used_bytes() + reserved;
-            if used <= self.limit_bytes && self.heap.idle_pages() > 0 {
+            let is_near = used <= self.limit_bytes || work >= SET_WORK;
+            if is_near && self.heap.idle_pages() > 0 {
                 break;
             }
-            if used + PAGE_BYTES as u64 <= self.limit_bytes && self.heap.grow() {
+            if work >= SET_WORK {
+                return if self.heap.grow(0) { Ok(()) } else { Err(SetError::OutOfMemory) };
+            }
+            if used + PAGE_BYTES as u64 <= self.limit_bytes && self.heap.grow(self.limit_bytes - used) {
                 break;
             }
             match self.shrink_step(now) {
@@ -147,8 +158,8 @@ impl Shard {
     fn expire_step(&mut self, now: UnixMillis) -> Option<usize> {
         match self.wheel.step(&mut self.heap, now) {
             Step::Due(loc) => {
-                self.remove(loc);
-                self.expired += 1;
+                self.prefetch_removal(self.heap.timer_next(loc));
+                self.remove_expired(loc);
                 Some(1)
             }
             Step::Moved => Some(1),
@@ -156,12 +167,16 @@ impl Shard {
         }
     }
 
+    fn idle_pages_kept(&self) -> usize {
+        (self.heap.resident_pages() / 4).clamp(*IDLE_PAGES_KEPT.start(), *IDLE_PAGES_KEPT.end())
+    }
+
     /// Work that nobody waits for.
     fn background_step(&mut self, now: UnixMillis) -> Option<usize> {
         if self.used_bytes() + self.reserved(now) > self.limit_bytes {
             return self.shrink_step(now);
         }
-        let too_many_idle = self.heap.idle_pages() > IDLE_PAGES_KEPT;
+        let too_many_idle = self.heap.idle_pages() > self.idle_pages_kept();
         let too_many_holes = self.heap.hole_bytes() * TOLERATED_HOLES > self.heap.resident_bytes();
         self.exhume_step()
             .or_else(|| self.empty_step())
@@ -212,12 +227,20 @@ impl Shard {
             Policy::VolatileTtl => self.wheel.soonest(),
             Policy::NoEviction => None,
         }?;
+        self.prefetch_removal(self.heap.newer(loc));
         if self.policy == Policy::VolatileLru && !self.heap.shape(loc).expires() {
             self.recency.park(&mut self.heap, loc);
         } else {
             self.evict(loc, now);
         }
         Some(1)
+    }
+
+    /// Starts fetching the entry of an item that is likely the next to go; `loc` may be none.
+    fn prefetch_removal(&self, loc: Loc) {
+        if !loc.is_none() {
+            self.databases.index(self.heap.table(loc)).prefetch(self.heap.tag(loc));
+        }
     }
 
     fn evict(&mut self, loc: Loc, now: UnixMillis) {
@@ -364,6 +387,26 @@ mod tests {
             ticks += 1;
         }
         assert!(ticks > 10 && shard.used_bytes() <= 2 * MIB && !shard.is_empty());
+    }
+
+    #[test]
+    fn far_above_a_limit_that_has_fallen_a_set_does_bounded_work() {
+        let mut shard = Shard::new(64 * MIB, Policy::AllKeysLru);
+        let mut number = 0;
+        while shard.stats().evicted == 0 {
+            number += 1;
+            shard.put(number, 20, Expiry::Never).unwrap();
+        }
+        shard.set_limit(4 * MIB);
+        let mut sets = 0;
+        while shard.used_bytes() > 4 * MIB {
+            let evicted = shard.stats().evicted;
+            // Each of another size: none finds a cell of its own at hand.
+            sets += 1;
+            shard.put(number + sets, 100 + 900 * sets as usize % 16_000, Expiry::Never).unwrap();
+            assert!(shard.stats().evicted - evicted <= (SETTLE_WORK + SET_WORK) as u64);
+        }
+        assert!(sets > 10 && shard.has(number + sets), "{sets}");
     }
 
     #[test]
