@@ -89,7 +89,7 @@ mod tests {
 
     fn connect(clients: &Clients, roster: &Roster) -> (Arc<Client>, Rc<Watch>) {
         let socket = std::os::unix::net::UnixStream::pair().unwrap().0.into();
-        let client = clients.enter(clients.place(0).unwrap(), socket, Peer::Unix, START);
+        let client = clients.enter(clients.place(0, |_| true).unwrap(), socket, Peer::Unix, START);
         let watch = roster.enter(&client);
         (client, watch)
     }
