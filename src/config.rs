@@ -102,6 +102,10 @@ pub struct Options {
     #[arg(long, env = "KV_CACHE_SHUTDOWN_TIMEOUT", value_name = "SECONDS", default_value_t = limits::SHUTDOWN_TIMEOUT_S)]
     pub shutdown_timeout: u64,
 
+    /// Allow DEBUG, which can hold the server up: from anywhere (yes), or from this host (local)
+    #[arg(long, env = "KV_CACHE_ENABLE_DEBUG_COMMAND", value_enum, default_value_t = DebugCommand::No)]
+    pub enable_debug_command: DebugCommand,
+
     /// What to log, to standard error
     #[arg(long, env = "KV_CACHE_LOG_LEVEL", value_enum, default_value_t = LogLevel::Info)]
     pub log_level: LogLevel,
@@ -199,6 +203,13 @@ pub enum Engine {
 pub enum Switch {
     On,
     Off,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DebugCommand {
+    No,
+    Yes,
+    Local,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

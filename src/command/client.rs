@@ -239,7 +239,7 @@ fn kill(call: &mut Call) -> Result<(), Stop> {
         false => Filter::parse(call)?,
     };
     let mut found = call.shared.clients.all();
-    found.retain(|client| filter.meets(call, client));
+    found.retain(|client| !client.is_killed() && filter.meets(call, client));
     if by_address && found.is_empty() {
         return Err("ERR No such client".into());
     }

@@ -2,6 +2,7 @@
 //! command and the README's table all come from the rows. Commands know the keyspace and the reply, never a socket.
 
 mod absent;
+mod acl;
 mod bitfield;
 mod bitop;
 mod bits;
@@ -10,6 +11,7 @@ mod compare;
 mod connection;
 mod counter;
 mod database;
+mod debug;
 mod docs;
 mod dump;
 mod expiry;
@@ -17,6 +19,7 @@ mod increx;
 mod info;
 mod introspection;
 mod key;
+mod latency;
 mod lcs;
 mod long_double;
 mod memory;
@@ -278,6 +281,9 @@ static FAMILIES: &[&[Command]] = &[
     client::COMMANDS,
     introspection::COMMANDS,
     slowlog::COMMANDS,
+    latency::COMMANDS,
+    acl::COMMANDS,
+    debug::COMMANDS,
     server::COMMANDS,
     settings::COMMANDS,
     info::COMMANDS,
@@ -566,8 +572,7 @@ fn unknown(args: Arguments) -> Stop {
         }
         shown.push_str(&format!("'{}' ", error::echo(arg)));
     }
-    let reason = absent::reason(args.get(0))
-        .map_or(String::new(), |family| format!("(kv-cache serves strings only: no {family})"));
+    let reason = absent::reason(args.get(0)).map_or(String::new(), |reason| format!("({reason})"));
     format!("ERR unknown command '{name}', with args beginning with: {shown}{reason}").into()
 }
 

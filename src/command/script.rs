@@ -330,7 +330,7 @@ impl Host for Server<'_, '_> {
         let Some(found) = Table::get().lookup(arguments) else {
             let text = "ERR Unknown Redis command called from script";
             return match absent::reason(arguments.get(0)) {
-                Some(family) => reply.error(&format!("{text} (kv-cache serves strings only: no {family})")),
+                Some(reason) => reply.error(&format!("{text} ({reason})")),
                 None => reply.error(text),
             };
         };

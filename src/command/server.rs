@@ -1,5 +1,8 @@
 //! Commands about the server as a whole: its time, its end, and what it is not.
 
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::connection::REDIS_VERSION;
 use super::{Call, Command, Flags, Group, is_word};
 use crate::clock;
 use crate::error::{self, Stop};
@@ -11,6 +14,30 @@ pub const COMMANDS: &[Command] = &[
         "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
         "Answers what was accepted and shuts the server down.",
     ),
+    row("role", 1, Flags::ADMIN.and(Flags::FAST), role).doc("2.8.12", "", "Returns the replication role: master."),
+    row("wait", 3, Flags::NONE, wait).doc(
+        "3.0.0",
+        "numreplicas timeout",
+        "Returns the number of replicas that have what was written: none.",
+    ),
+    row("cluster", -2, Flags::NONE, no_cluster).doc("3.0.0", "[arg [arg ...]]", "Refused: this is no cluster."),
+    row("readonly", 1, Flags::FAST, no_cluster).doc("3.0.0", "", "Refused: this is no cluster."),
+    row("readwrite", 1, Flags::FAST, no_cluster).doc("3.0.0", "", "Refused: this is no cluster."),
+    Command::container("module", Group::Server, MODULE).doc("4.0.0", "", "A container for module commands."),
+    row("lolwut", -1, Flags::READONLY.and(Flags::FAST), lolwut).doc(
+        "5.0.0",
+        "[VERSION version]",
+        "Displays what runs here.",
+    ),
+];
+
+const MODULE: &[Command] = &[
+    row("list", 2, Flags::ADMIN, module_list).doc("4.0.0", "", "Returns all loaded modules: none."),
+    row("help", 2, Flags::NONE, |call| {
+        super::reply_help(call.reply, "module", MODULE);
+        Ok(())
+    })
+    .doc("5.0.0", "", "Returns helpful text about the different subcommands."),
 ];
 
 const fn row(name: &'static str, arity: i32, flags: Flags, run: super::Run) -> Command {
@@ -39,5 +66,48 @@ fn shutdown(call: &mut Call) -> Result<(), Stop> {
     nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGTERM)
         .map_err(|error| format!("ERR Errors trying to SHUTDOWN: {error}"))?;
     call.standing.closing = true;
+    Ok(())
+}
+
+fn role(call: &mut Call) -> Result<(), Stop> {
+    call.reply.array(3);
+    call.reply.bulk(b"master");
+    call.reply.integer(0);
+    call.reply.array(0);
+    Ok(())
+}
+
+/// Nobody could become a replica meanwhile: there is nothing to wait for.
+fn wait(call: &mut Call) -> Result<(), Stop> {
+    call.integer(1)?;
+    let timeout = call.integer(2).map_err(|_| "ERR timeout is not an integer or out of range")?;
+    if timeout < 0 {
+        return Err("ERR timeout is negative".into());
+    }
+    call.reply.integer(0);
+    Ok(())
+}
+
+fn no_cluster(_: &mut Call) -> Result<(), Stop> {
+    Err("ERR This instance has cluster support disabled".into())
+}
+
+fn module_list(call: &mut Call) -> Result<(), Stop> {
+    call.reply.array(0);
+    Ok(())
+}
+
+/// Draws how full the cache is.
+fn lolwut(call: &mut Call) -> Result<(), Stop> {
+    let used = call.shared.used_bytes(call.held.totals().used_bytes);
+    let cap = call.shared.settings.max_memory_bytes.load(Relaxed);
+    let full = (used as f64 / cap as f64 * 60.0).round().clamp(0.0, 60.0) as usize;
+    let mut text = String::new();
+    for row in 0..4 {
+        let edge = if row % 3 == 0 { ["+", "-", "-"] } else { ["|", "#", " "] };
+        text.push_str(&format!("{0}{1}{2}{0}\n", edge[0], edge[1].repeat(full), edge[2].repeat(60 - full)));
+    }
+    text.push_str(&format!("\nkv-cache ver. {}, serving as Redis ver. {REDIS_VERSION}\n", env!("CARGO_PKG_VERSION")));
+    call.reply.text(&text);
     Ok(())
 }

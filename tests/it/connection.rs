@@ -217,7 +217,12 @@ fn unknown_commands(engine: Engine) {
         "LPUSH list a",
         "-ERR unknown command 'LPUSH', with args beginning with: 'list' 'a' (kv-cache serves strings only: no lists)\r\n",
     );
-    client.check_error("CLUSTER NODES", "ERR ");
+    client.check_error(
+        "BGSAVE",
+        "ERR unknown command 'BGSAVE', with args beginning with: (kv-cache keeps nothing on disk)",
+    );
+    client.check_error("REPLICAOF NO ONE", "ERR unknown command 'REPLICAOF', with args beginning with: 'NO' 'ONE' (");
+    client.check("CLUSTER NODES", "-ERR This instance has cluster support disabled\r\n");
     client.check_error("CLIENT MAINT_NOTIFICATIONS ON", "ERR ");
     client.check("PING", "+PONG\r\n");
 }

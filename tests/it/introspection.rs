@@ -20,6 +20,11 @@ on_both_engines!(
     slow_log,
     slow_log_keeps_secrets,
     command_getkeys,
+    latency_events,
+    latency_histogram,
+    access_control,
+    what_is_not_there,
+    debug_is_off,
     time,
 );
 
@@ -57,6 +62,13 @@ fn command_docs(engine: Engine) {
         assert_eq!(get.field("group").text(), "string");
         assert_eq!(get.field("since").text(), "1.0.0");
         assert!(get.field("summary").text().starts_with("Returns"));
+        let set = client.call(&["COMMAND", "DOCS", "SET"]).field("set").field("arguments");
+        let [key, value, condition, ..] = set.elements() else { panic!("{set:?}") };
+        assert_eq!((key.field("name").text(), key.field("type").text()), ("key".into(), "key".into()));
+        assert_eq!(value.field("type").text(), "string");
+        assert_eq!(condition.field("type").text(), "oneof");
+        assert_eq!(condition.field("flags").elements(), [Value::Simple("optional".into())]);
+        assert_eq!(condition.field("arguments").elements()[0].field("token").text(), "NX");
         let config = client.call(&["COMMAND", "DOCS", "CONFIG"]).field("config").field("subcommands");
         assert!(config.pairs().iter().any(|(name, _)| name.text() == "config|get"));
     }
@@ -295,6 +307,107 @@ fn slow_log_keeps_secrets(engine: Engine) {
     let words: Vec<String> =
         entries.elements().iter().flat_map(|entry| entry.elements()[3].elements()).map(Value::text).collect();
     assert!(words.contains(&"HELLO".to_owned()) && !words.contains(&"hush".to_owned()), "{words:?}");
+}
+
+/// A slow command is noted under its event, in LATENCY and in the slow log.
+fn latency_events(engine: Engine) {
+    let server = Server::with(engine, &["--enable-debug-command=local"]);
+    let mut client = server.client();
+    client.check("LATENCY LATEST", "*0\r\n");
+    client.check("DEBUG SLEEP 0.003", "+OK\r\n");
+    client.check("LATENCY LATEST", "*0\r\n");
+    assert!(client.call(&["LATENCY", "DOCTOR"]).text().contains("latency-monitor-threshold"));
+    client.check("CONFIG SET latency-monitor-threshold 2", "+OK\r\n");
+    // Between quick commands in a pipeline, it is the slow one that is noted.
+    client.send("GET k\r\nDEBUG SLEEP 0.02\r\nGET k\r\n");
+    client.expect("$-1\r\n+OK\r\n$-1\r\n");
+    let latest = client.call(&["LATENCY", "LATEST"]);
+    let event = latest.elements().iter().find(|event| event.elements()[0].text() == "command").expect("an event");
+    assert!(event.elements()[2].integer() >= 20 && event.elements()[3].integer() >= 20, "{event:?}");
+    let history = client.call(&["LATENCY", "HISTORY", "command"]);
+    assert_eq!(history.elements()[0].elements().len(), 2);
+    let graph = client.call(&["LATENCY", "GRAPH", "command"]).text();
+    assert!(graph.starts_with("command - high ") && graph.contains('#'), "{graph}");
+    assert!(client.call(&["LATENCY", "DOCTOR"]).text().contains("command: slow in 1 of"));
+    let entries = client.call(&["SLOWLOG", "GET"]);
+    let entry = entries.elements()[0].elements();
+    assert_eq!(entry[3].elements()[0].text(), "DEBUG");
+    assert!(entry[2].integer() >= 20_000);
+    assert!(client.call(&["LATENCY", "RESET", "command", "nothing"]).integer() == 1);
+    client.check("LATENCY GRAPH command", "-ERR No samples available for event 'command'\r\n");
+}
+
+fn latency_histogram(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.resp3_client();
+    for _ in 0..10 {
+        client.check("SET k v", "+OK\r\n");
+    }
+    client.call(&["CLIENT", "ID"]);
+    let all = client.call(&["LATENCY", "HISTOGRAM", "set", "client", "nope", "get"]);
+    let names: Vec<_> = all.pairs().iter().map(|(name, _)| name.text()).collect();
+    assert_eq!(names, ["set", "client|id"]);
+    let set = all.field("set");
+    assert_eq!(set.field("calls"), Value::Integer(10));
+    let Value::Map(buckets) = set.field("histogram_usec") else { panic!("{set:?}") };
+    assert_eq!(buckets.last().unwrap().1, Value::Integer(10));
+    client.check("CONFIG SET latency-tracking no", "+OK\r\n");
+    client.check("SET k v", "+OK\r\n");
+    client.check("LATENCY HISTOGRAM set", "%0\r\n");
+    assert!(!client.call(&["INFO", "latencystats"]).text().contains("latency_percentiles"));
+    client.check("CONFIG SET latency-tracking yes", "+OK\r\n");
+    client.call(&["CONFIG", "SET", "latency-tracking-info-percentiles", "0.0 50 100"]);
+    client.check("SET k v", "+OK\r\n");
+    assert!(client.info("latency_percentiles_usec_set").starts_with("p0="));
+}
+
+fn access_control(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    client.check("ACL WHOAMI", "$7\r\ndefault\r\n");
+    client.check("ACL USERS", "*1\r\n$7\r\ndefault\r\n");
+    assert_eq!(
+        client.call(&["ACL", "LIST"]).elements()[0].text(),
+        "user default on nopass sanitize-payload ~* &* +@all"
+    );
+    let user = client.call(&["ACL", "GETUSER", "default"]);
+    assert_eq!(user.field("commands").text(), "+@all");
+    client.check("ACL GETUSER nobody", "*-1\r\n");
+    let categories = client.call(&["ACL", "CAT"]);
+    assert!(categories.elements().contains(&Value::bulk("string")));
+    let strings = client.call(&["ACL", "CAT", "string"]);
+    assert!(strings.elements().contains(&Value::bulk("get")) && !strings.elements().contains(&Value::bulk("del")));
+    client.check("ACL CAT nope", "-ERR Unknown category 'nope'\r\n");
+    client.check("ACL LOG", "*0\r\n");
+    client.check_error("ACL SETUSER alice on", "ERR kv-cache has one user, 'default'");
+}
+
+fn what_is_not_there(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    client.check("ROLE", "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n");
+    client.check("WAIT 1 10", ":0\r\n");
+    client.check_error("WAIT 1 -1", "ERR timeout is negative");
+    for command in ["CLUSTER INFO", "CLUSTER NODES", "READONLY", "READWRITE"] {
+        client.check(command, "-ERR This instance has cluster support disabled\r\n");
+    }
+    client.check("MODULE LIST", "*0\r\n");
+    client.check("CONFIG REWRITE", "-ERR The server is running without a config file\r\n");
+    client.check_error("CONFIG SET notify-keyspace-events KEA", "ERR CONFIG SET failed");
+    client.check_error(
+        "CONFIG SET timeout 1 TIMEOUT 2",
+        "ERR CONFIG SET failed (possibly related to argument 'TIMEOUT')",
+    );
+    assert!(client.call(&["LOLWUT"]).text().contains("Redis ver. 7.4."));
+}
+
+fn debug_is_off(engine: Engine) {
+    Server::start(engine).client().check_error("DEBUG SLEEP 0", "ERR DEBUG command not allowed.");
+    let server = Server::with(engine, &["--enable-debug-command=yes"]);
+    let mut client = server.client();
+    client.check("DEBUG SET-ACTIVE-EXPIRE 0", "+OK\r\n");
+    client.check_error("DEBUG SLEEP x", "ERR value is not a valid float");
+    client.check_error("DEBUG WHAT x", "ERR unknown subcommand or wrong number of arguments for 'WHAT'");
 }
 
 fn command_getkeys(engine: Engine) {

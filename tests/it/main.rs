@@ -12,7 +12,7 @@
 //! | several databases | `databases` |
 //! | handshake, authentication, names, end of a connection | `connection` |
 //! | CLIENT for operators: LIST, KILL, PAUSE, REPLY | `clients` |
-//! | COMMAND, CONFIG, INFO, TIME | `introspection` |
+//! | COMMAND, CONFIG, INFO, SLOWLOG, LATENCY, ACL, DEBUG, TIME | `introspection` |
 //! | MONITOR, and messages that no request asked for | `monitor` |
 //! | input that comes in pieces | `cut` |
 //! | many requests without waiting for replies | `pipelines` |

@@ -1,0 +1,120 @@
+//! ACL, as far as one user, `default`, goes.
+
+use super::introspection::{CATEGORIES, categories};
+use super::{Call, Command, Flags, Group, Table, is_word, reply_help};
+use crate::error::{self, Stop};
+
+pub const COMMANDS: &[Command] =
+    &[Command::container("acl", Group::Server, ACL).doc("6.0.0", "", "A container for Access List Control commands.")];
+
+const ACL: &[Command] = &[
+    row("whoami", 2, Flags::NONE, whoami).doc("6.0.0", "", "Returns the authenticated username."),
+    row("users", 2, Flags::ADMIN, users).doc("6.0.0", "", "Lists all ACL users: default."),
+    row("list", 2, Flags::ADMIN, list).doc("6.0.0", "", "Dumps the effective rules in ACL file format."),
+    row("getuser", 3, Flags::ADMIN, getuser).doc("6.0.0", "username", "Lists the ACL rules of a user."),
+    row("cat", -2, Flags::NONE, cat).doc(
+        "6.0.0",
+        "[category]",
+        "Lists the ACL categories, or the commands inside a category.",
+    ),
+    row("log", -2, Flags::ADMIN, log).doc("6.0.0", "[count | RESET]", "Lists recent security events: none are kept."),
+    row("setuser", -3, Flags::ADMIN, refuse).doc("6.0.0", "username", "Refused: there is one user."),
+    row("deluser", -3, Flags::ADMIN, refuse).doc("6.0.0", "username", "Refused: there is one user."),
+    row("load", 2, Flags::ADMIN, refuse).doc("6.0.0", "", "Refused: there is one user."),
+    row("save", 2, Flags::ADMIN, refuse).doc("6.0.0", "", "Refused: there is one user."),
+    row("help", 2, Flags::NONE, help).doc("6.0.0", "", "Returns helpful text about the different subcommands."),
+];
+
+const fn row(name: &'static str, arity: i32, flags: Flags, run: super::Run) -> Command {
+    Command::new(name, arity, Group::Server, run).flags(flags)
+}
+
+fn whoami(call: &mut Call) -> Result<(), Stop> {
+    call.reply.bulk(b"default");
+    Ok(())
+}
+
+fn users(call: &mut Call) -> Result<(), Stop> {
+    call.reply.array(1);
+    call.reply.bulk(b"default");
+    Ok(())
+}
+
+/// What describes the user beside its rights. Redis shows a hash of the password; here nothing of it is shown.
+fn flags(call: &Call) -> &'static [&'static str] {
+    if call.shared.settings.needs_password() {
+        &["on", "sanitize-payload"]
+    } else {
+        &["on", "nopass", "sanitize-payload"]
+    }
+}
+
+fn list(call: &mut Call) -> Result<(), Stop> {
+    let line = format!("user default {} ~* &* +@all", flags(call).join(" "));
+    call.reply.array(1);
+    call.reply.bulk(line.as_bytes());
+    Ok(())
+}
+
+fn getuser(call: &mut Call) -> Result<(), Stop> {
+    if call.arg(2) != b"default" {
+        call.reply.null_array();
+        return Ok(());
+    }
+    let flags = flags(call);
+    let reply = &mut *call.reply;
+    reply.map(6);
+    reply.bulk(b"flags");
+    reply.set(flags.len());
+    flags.iter().for_each(|flag| reply.simple(flag));
+    reply.bulk(b"passwords");
+    reply.array(0);
+    for (name, rule) in [("commands", "+@all"), ("keys", "~*"), ("channels", "&*")] {
+        reply.bulk(name.as_bytes());
+        reply.bulk(rule.as_bytes());
+    }
+    reply.bulk(b"selectors");
+    reply.array(0);
+    Ok(())
+}
+
+fn cat(call: &mut Call) -> Result<(), Stop> {
+    let table = Table::get();
+    let names: Vec<&str> = match call.args.len() {
+        2 => CATEGORIES.to_vec(),
+        3 => {
+            let wanted = call.arg(2);
+            if !CATEGORIES.iter().any(|name| is_word(wanted, name)) {
+                return Err(format!("ERR Unknown category '{}'", error::echo(wanted)).into());
+            }
+            let is_in = |place: &usize| categories(table.row(*place)).iter().any(|name| is_word(wanted, name));
+            (0..table.names().len()).filter(is_in).map(|place| table.names()[place].as_str()).collect()
+        }
+        _ => return Err(super::wrong_form(call.args)),
+    };
+    call.reply.array(names.len());
+    names.iter().for_each(|name| call.reply.bulk(name.as_bytes()));
+    Ok(())
+}
+
+fn log(call: &mut Call) -> Result<(), Stop> {
+    match call.args.len() {
+        3 if is_word(call.arg(2), "RESET") => call.reply.ok(),
+        2 => call.reply.array(0),
+        3 => {
+            call.integer(2)?;
+            call.reply.array(0);
+        }
+        _ => return Err(super::wrong_form(call.args)),
+    }
+    Ok(())
+}
+
+fn refuse(_: &mut Call) -> Result<(), Stop> {
+    Err("ERR kv-cache has one user, 'default'; CONFIG SET requirepass sets its password".into())
+}
+
+fn help(call: &mut Call) -> Result<(), Stop> {
+    reply_help(call.reply, "acl", ACL);
+    Ok(())
+}
