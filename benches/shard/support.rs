@@ -66,7 +66,7 @@ pub fn timed<T>(histogram: &mut Histogram<u64>, work: impl FnOnce() -> T) -> T {
     result
 }
 
-fn processor_time() -> Duration {
+pub fn processor_time() -> Duration {
     ClockId::CLOCK_THREAD_CPUTIME_ID.now().expect("a clock that every kernel has").into()
 }
 

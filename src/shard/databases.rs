@@ -19,8 +19,8 @@ pub struct Table(pub u8);
 
 struct Emptying {
     table: Table,
-    /// Tags below this one are done.
-    next_tag: u32,
+    /// Where to go on in the index.
+    next: u32,
 }
 
 pub struct Databases {
@@ -108,8 +108,8 @@ impl Databases {
     }
 
     /// The cell of this entry has moved.
-    pub fn relocate(&mut self, table: Table, tag: u32, place: Place, to: Loc) {
-        self.tables[table.0 as usize].relocate(tag, place, to);
+    pub fn relocate(&mut self, table: Table, place: Place, to: Loc) {
+        self.tables[table.0 as usize].relocate(place, to);
     }
 
     pub fn swap(&mut self, one: u8, other: u8) {
@@ -127,7 +127,7 @@ impl Databases {
         };
         let Some(fresh) = (0..TABLES as u8).map(Table).find(is_free) else { return false };
         self.current[database as usize] = fresh;
-        self.emptying.push(Emptying { table, next_tag: 0 });
+        self.emptying.push(Emptying { table, next: 0 });
         true
     }
 
@@ -139,12 +139,12 @@ impl Databases {
     /// Some items of emptied databases, for the caller to remove before it asks again; none when there are no more.
     pub fn doomed(&mut self, tag_of: impl Fn(Loc) -> u32) -> Vec<Loc> {
         let mut found = Vec::new();
-        while let Some(Emptying { table, next_tag }) = self.emptying.last_mut()
+        while let Some(Emptying { table, next: at }) = self.emptying.last_mut()
             && found.is_empty()
         {
             let index = &self.tables[table.0 as usize];
-            match index.scan(*next_tag, &tag_of, |loc| found.push(loc)) {
-                Some(next) => *next_tag = next,
+            match index.scan(*at, &tag_of, |loc| found.push(loc)) {
+                Some(next) => *at = next,
                 // The last of its items are removed before anybody can be given this table.
                 None => drop(self.emptying.pop()),
             }

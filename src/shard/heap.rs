@@ -6,28 +6,27 @@
 //! any class (the idea of memcached's slab rebalancer, with cells moved instead of dropped).
 
 use super::classes::{CLASS_COUNT, cell_units, cells_per_page};
-use super::extent::Extent;
 use super::prefetch::prefetch;
+use super::space::{BLOCK_BYTES, FIRST_HUGE_BLOCK, LINE_BYTES, Space};
 
 pub const UNIT_BYTES: usize = 4;
-const CACHE_LINE_BYTES: usize = 64;
 /// What moves between classes. Small, because each class in use may hold a page that is nearly empty.
 pub const PAGE_BYTES: usize = 64 * 1024;
 pub const PAGE_UNITS: u32 = (PAGE_BYTES / UNIT_BYTES) as u32;
-/// What is mapped at a time: large, so that the kernel's limit of 65,530 mappings per process never matters.
-pub const EXTENT_BYTES: usize = 64 * 1024 * 1024;
-const EXTENT_UNITS: u32 = (EXTENT_BYTES / UNIT_BYTES) as u32;
-const PAGES_PER_EXTENT: u32 = (EXTENT_BYTES / PAGE_BYTES) as u32;
-/// A location is 32 bits of 4-byte units: 16 GiB of cells per shard. The last extent is left out, so that the values
+const PAGES_PER_BLOCK: u32 = (BLOCK_BYTES / PAGE_BYTES) as u32;
+/// A location is 32 bits of 4-byte units: 16 GiB of cells per shard. The last 64 MiB are left out, so that the values
 /// above `MAX_LOC` are free for marks.
-const MAX_EXTENTS: usize = 255;
-pub const MAX_LOC: u32 = MAX_EXTENTS as u32 * EXTENT_UNITS;
+const RESERVED_BYTES: usize = 255 * 64 * 1024 * 1024;
+const MAX_BLOCKS: usize = RESERVED_BYTES / BLOCK_BYTES;
+pub const MAX_LOC: u32 = (RESERVED_BYTES / UNIT_BYTES) as u32;
 /// Stands in a free cell where an item keeps a link.
 const FREE_MARK: u32 = u32::MAX - 1;
 /// How many pages are looked at for the emptiest one.
 const VICTIM_SAMPLE: usize = 16;
 
-const _: () = assert!(EXTENT_UNITS as usize * MAX_EXTENTS < (u32::MAX - (1 << 16)) as usize);
+const _: () = assert!(MAX_LOC < u32::MAX - (1 << 16));
+// `Block` keeps one bit per page.
+const _: () = assert!(PAGES_PER_BLOCK == u32::BITS);
 
 /// Where a cell is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +40,10 @@ impl Loc {
     }
     fn page(self) -> u32 {
         self.0 / PAGE_UNITS
+    }
+    /// Where the cell starts in the space.
+    fn byte(self) -> usize {
+        self.0 as usize * UNIT_BYTES
     }
     fn offset(self) -> u16 {
         (self.0 % PAGE_UNITS) as u16
@@ -85,15 +88,17 @@ struct Evacuation {
 }
 
 pub struct Heap {
-    extents: Vec<Extent>,
-    pages: Vec<Box<[Page]>>,
+    space: Space,
+    pages: Vec<Page>,
+    /// Which pages of each block have no memory, as bits.
+    vacant: Vec<u32>,
+    /// All blocks before this one have no vacant page.
+    vacant_from: usize,
     classes: [Class; CLASS_COUNT],
     /// One bit per class that has a page's worth of holes.
     crowdable: u128,
     evacuation: Option<Evacuation>,
-    /// Pages never used; those given back to the kernel; those kept for the next class that asks.
-    fresh: u32,
-    vacant: Vec<u32>,
+    /// Pages for the next class that asks.
     idle: Vec<u32>,
     /// Pages that have memory: in classes or idle.
     resident: u32,
@@ -104,13 +109,13 @@ pub struct Heap {
 impl Heap {
     pub fn new() -> Heap {
         Heap {
-            extents: Vec::new(),
+            space: Space::empty(),
             pages: Vec::new(),
+            vacant: Vec::new(),
+            vacant_from: 0,
             classes: [Class { room: NO_PAGE, holes: 0 }; CLASS_COUNT],
             crowdable: 0,
             evacuation: None,
-            fresh: 0,
-            vacant: Vec::new(),
             idle: Vec::new(),
             resident: 0,
             live_bytes: 0,
@@ -119,8 +124,8 @@ impl Heap {
 
     /// Memory held: resident pages and their descriptions.
     pub fn resident_bytes(&self) -> u64 {
-        let described = self.pages.len() * PAGES_PER_EXTENT as usize * size_of::<Page>();
-        let listed = (self.vacant.capacity() + self.idle.capacity()) * size_of::<u32>();
+        let described = self.pages.len() * size_of::<Page>();
+        let listed = (self.vacant.len() + self.idle.capacity()) * size_of::<u32>();
         self.resident as u64 * PAGE_BYTES as u64 + (described + listed) as u64
     }
 
@@ -143,18 +148,31 @@ impl Heap {
         Some(self.take_cell(class))
     }
 
-    /// Makes another page resident. False when the process may not map more, or the shard's address space is used up.
-    pub fn grow(&mut self) -> bool {
-        let page = match self.vacant.pop() {
-            Some(page) => page,
-            None if self.fresh < self.pages.len() as u32 * PAGES_PER_EXTENT || self.map_extent() => {
-                self.fresh += 1;
-                self.fresh - 1
-            }
-            None => return false,
-        };
-        self.resident += 1;
-        self.idle.push(page);
+    /// Puts memory behind another page, or behind a whole block of them, but behind no more than `bytes`, at least a
+    /// page. False when the process may have no more, or the shard's address space is used up.
+    pub fn grow(&mut self, bytes: u64) -> bool {
+        let full = self.vacant[self.vacant_from..].iter().take_while(|&&vacant| vacant == 0).count();
+        self.vacant_from += full;
+        let block = self.vacant_from;
+        if block == self.vacant.len() && !self.open_block() {
+            return false;
+        }
+        let pages = block as u32 * PAGES_PER_BLOCK;
+        // A block of which a part has memory is filled bit by bit.
+        if block >= FIRST_HUGE_BLOCK
+            && self.vacant[block] == u32::MAX
+            && bytes >= BLOCK_BYTES as u64
+            && self.space.make_huge(block)
+        {
+            self.idle.extend((pages..pages + PAGES_PER_BLOCK).rev());
+            self.resident += PAGES_PER_BLOCK;
+            self.vacant[block] = 0;
+        } else {
+            let page = self.vacant[block].trailing_zeros();
+            self.idle.push(pages + page);
+            self.resident += 1;
+            self.vacant[block] &= !(1 << page);
+        }
         true
     }
 
@@ -204,6 +222,11 @@ impl Heap {
         self.classes[class as usize].room != NO_PAGE
     }
 
+    /// Pages that have memory.
+    pub fn resident_pages(&self) -> usize {
+        self.resident as usize
+    }
+
     pub fn idle_pages(&self) -> usize {
         self.idle.len()
     }
@@ -211,9 +234,14 @@ impl Heap {
     /// Gives the memory of one idle page back to the kernel. False when there is none.
     pub fn release_idle_page(&mut self) -> bool {
         let Some(id) = self.idle.pop() else { return false };
-        let start = (id % PAGES_PER_EXTENT) as usize * PAGE_BYTES;
-        self.extents[(id / PAGES_PER_EXTENT) as usize].discard(start..start + PAGE_BYTES);
-        self.vacant.push(id);
+        let start = id as usize * PAGE_BYTES;
+        if !self.space.discard(start..start + PAGE_BYTES) {
+            self.idle.push(id);
+            return false;
+        }
+        let block = (id / PAGES_PER_BLOCK) as usize;
+        self.vacant[block] |= 1 << (id % PAGES_PER_BLOCK);
+        self.vacant_from = self.vacant_from.min(block);
         self.resident -= 1;
         true
     }
@@ -247,65 +275,70 @@ impl Heap {
         }
     }
 
-    /// The memory alone, for giving it back piece by piece once nothing in it matters.
-    pub fn into_extents(self) -> Vec<Extent> {
-        self.extents
+    /// The memory alone, and how far it reaches, for giving it back piece by piece once nothing in it matters.
+    pub fn into_space(self) -> (Space, usize) {
+        (self.space, self.vacant.len() * BLOCK_BYTES)
     }
 
     #[inline]
     pub fn word(&self, loc: Loc, index: usize) -> u32 {
-        let words = self.extents[(loc.0 / EXTENT_UNITS) as usize].as_chunks::<UNIT_BYTES>().0;
-        u32::from_le_bytes(words[(loc.0 % EXTENT_UNITS) as usize + index])
+        u32::from_le_bytes(self.space.as_chunks::<UNIT_BYTES>().0[loc.0 as usize + index])
     }
 
     #[inline]
     pub fn set_word(&mut self, loc: Loc, index: usize, word: u32) {
-        let words = self.extents[(loc.0 / EXTENT_UNITS) as usize].as_chunks_mut::<UNIT_BYTES>().0;
-        words[(loc.0 % EXTENT_UNITS) as usize + index] = word.to_le_bytes();
+        self.space.as_chunks_mut::<UNIT_BYTES>().0[loc.0 as usize + index] = word.to_le_bytes();
+    }
+
+    /// The first words of the cell at `loc`, to be changed together.
+    #[inline]
+    pub fn words_mut<const COUNT: usize>(&mut self, loc: Loc) -> &mut [[u8; UNIT_BYTES]; COUNT] {
+        let at = loc.0 as usize;
+        let words = &mut self.space.as_chunks_mut::<UNIT_BYTES>().0[at..at + COUNT];
+        words.try_into().expect("as many as were asked for")
     }
 
     #[inline]
     pub fn bytes(&self, loc: Loc, start: usize, len: usize) -> &[u8] {
-        let at = (loc.0 % EXTENT_UNITS) as usize * UNIT_BYTES + start;
-        &self.extents[(loc.0 / EXTENT_UNITS) as usize][at..at + len]
+        let at = loc.byte() + start;
+        &self.space[at..at + len]
     }
 
     #[inline]
     pub fn bytes_mut(&mut self, loc: Loc, start: usize, len: usize) -> &mut [u8] {
-        let at = (loc.0 % EXTENT_UNITS) as usize * UNIT_BYTES + start;
-        &mut self.extents[(loc.0 / EXTENT_UNITS) as usize][at..at + len]
+        let at = loc.byte() + start;
+        &mut self.space[at..at + len]
     }
 
     /// Starts fetching the first `lines` cache lines of the cell at `loc`, if it is a cell.
     #[inline]
     pub fn prefetch(&self, loc: Loc, lines: usize) {
-        let at = (loc.0 % EXTENT_UNITS) as usize * UNIT_BYTES;
-        if let Some(extent) = self.extents.get((loc.0 / EXTENT_UNITS) as usize) {
-            extent[at..].iter().step_by(CACHE_LINE_BYTES).take(lines).for_each(prefetch);
+        for line in 0..lines {
+            if let Some(byte) = self.space.get(loc.byte() + line * LINE_BYTES) {
+                prefetch(byte);
+            }
         }
     }
 
     /// Copies the whole cell at `from` to `to`, a cell of the same class.
     pub fn copy_cell(&mut self, from: Loc, to: Loc) {
         let bytes = cell_units(self.class_at(from)) as usize * UNIT_BYTES;
-        let (source, target) = ((from.0 / EXTENT_UNITS) as usize, (to.0 / EXTENT_UNITS) as usize);
-        let at = (from.0 % EXTENT_UNITS) as usize * UNIT_BYTES;
-        let to_at = (to.0 % EXTENT_UNITS) as usize * UNIT_BYTES;
-        if source == target {
-            self.extents[source].copy_within(at..at + bytes, to_at);
-        } else {
-            let [source, target] = self.extents.get_disjoint_mut([source, target]).expect("two extents");
-            target[to_at..to_at + bytes].copy_from_slice(&source[at..at + bytes]);
-        }
+        self.space.copy_within(from.byte()..from.byte() + bytes, to.byte());
     }
 
-    fn map_extent(&mut self) -> bool {
-        if self.extents.len() == MAX_EXTENTS {
+    fn open_block(&mut self) -> bool {
+        if self.vacant.is_empty() {
+            self.space = Space::reserve(RESERVED_BYTES);
+            // All at once, and touched as they come into use: growing copies nothing.
+            self.pages = Vec::with_capacity(MAX_BLOCKS * PAGES_PER_BLOCK as usize);
+            self.vacant = Vec::with_capacity(MAX_BLOCKS);
+        }
+        let blocks = self.vacant.len() + 1;
+        if !self.space.open(blocks * BLOCK_BYTES) {
             return false;
         }
-        let Ok(extent) = Extent::new(EXTENT_BYTES) else { return false };
-        self.extents.push(extent);
-        self.pages.push(vec![UNUSED_PAGE; PAGES_PER_EXTENT as usize].into());
+        self.pages.resize(blocks * PAGES_PER_BLOCK as usize, UNUSED_PAGE);
+        self.vacant.push(u32::MAX);
         true
     }
 
@@ -395,11 +428,11 @@ impl Heap {
     }
 
     fn page(&self, id: u32) -> &Page {
-        &self.pages[(id / PAGES_PER_EXTENT) as usize][(id % PAGES_PER_EXTENT) as usize]
+        &self.pages[id as usize]
     }
 
     fn page_mut(&mut self, id: u32) -> &mut Page {
-        &mut self.pages[(id / PAGES_PER_EXTENT) as usize][(id % PAGES_PER_EXTENT) as usize]
+        &mut self.pages[id as usize]
     }
 }
 
@@ -417,7 +450,7 @@ mod tests {
         for stamp in 0..20_000 {
             let bytes = class_bytes[random.below(4) as usize];
             let class = class_of(bytes).unwrap();
-            assert!(heap.has_room(class) || heap.grow());
+            assert!(heap.has_room(class) || heap.grow(if stamp % 2 == 0 { u64::MAX } else { 0 }));
             let loc = heap.alloc(class).unwrap();
             heap.bytes_mut(loc, 0, bytes).fill(stamp as u8);
             cells.push((loc, bytes, stamp as u8));

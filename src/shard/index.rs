@@ -1,76 +1,61 @@
 //! From a key's hash to the cell of its item: a hash table that grows in small steps. It must not know what lies in a
 //! cell: whoever calls says which cell is meant, and reads the tags of cells for it.
 //!
-//! Of the hash the index uses its upper half, the *tag*. Read as a fraction of 2^32, a tag says where in the table its
-//! entry belongs, so the whole table is in the order of the tags. Equal stretches of that order are segments of their
-//! own. The table grows by splitting one segment after another, in order (linear hashing, Litwin 1980), and no step
-//! touches more than the few hundred entries of a segment. A scan walks the tags: neither growth nor shrinking can
-//! make it miss or repeat what stays.
+//! Of the hash the index uses its upper half, the *tag*. The table is one array of buckets, in memory of its own, and
+//! grows by linear hashing (Litwin 1980): when entries have become too many, a bucket is added at the end, and takes its
+//! share of the entries of the one bucket whose tags differ from its own in one bit. So no step touches more than a few
+//! dozen entries, and the array is never copied. An entry that finds its bucket full goes to the next that is not.
+//!
+//! A scan walks the tags in the order of their reversed bits: there each bucket is a stretch, and a split halves it.
+//! Neither growth nor shrinking can make it miss or repeat what stays.
 
 use super::heap::Loc;
 use super::prefetch::prefetch;
-use std::iter;
+use super::space::{BLOCK_BYTES, FIRST_HUGE_BLOCK, LINE_BYTES, Line, Space};
 
-/// Entries to a segment, on average, before the next one is split. Just before its split a segment holds twice this;
-/// with more, a split takes longer than the 100 us that an insert may take.
-const TARGET_ENTRIES: usize = 192;
-/// Below half of that, segments are joined.
-const JOIN_ENTRIES: usize = TARGET_ENTRIES / 2;
-/// Entries to a bucket: what fits into a cache line beside their fingerprints.
-const BUCKET_ENTRIES: usize = 12;
-/// A segment is rebuilt a third larger when it is fuller than 5/6 (10 entries to a bucket): beyond, too many buckets
-/// overflow.
-const FULL_ENTRIES: usize = 10;
-
-/// A cache line of entries. Those that find their bucket full go to the next one that is not.
-#[derive(Clone)]
-#[repr(align(64))]
-struct Bucket {
-    /// Eight bits of the tag, never 0; 0 where there is no entry.
-    fingerprints: [u8; BUCKET_ENTRIES],
-    /// Entries that passed by this bucket because it was full: unless it is 0, a search goes on with the next bucket.
-    passed: u32,
-    locs: [u32; BUCKET_ENTRIES],
-}
-
-const _: () = assert!(size_of::<Bucket>() == 64);
-
-const EMPTY_BUCKET: Bucket = Bucket { fingerprints: [0; BUCKET_ENTRIES], passed: 0, locs: [0; BUCKET_ENTRIES] };
-
-/// A stretch of the order of tags.
-#[derive(Default)]
-pub struct Segment {
-    buckets: Box<[Bucket]>,
-    len: u32,
-}
+/// A bucket is a cache line: fingerprints (eight bits of the tag, never 0; 0 where there is no entry) in words 0 to 2,
+/// then the count of entries that passed by because it was full (unless it is 0, a search goes on with the next bucket),
+/// then where the entries' cells are.
+type Bucket = Line;
+const PASSED: usize = 3;
+const LOCS: usize = 4;
+const SLOTS: usize = 12;
+/// Stands for a fingerprint where there is no entry.
+const NO_ENTRY: u8 = 0;
+/// Entries to a bucket, on average, above which one is added. Those that are to be split next hold up to twice as many.
+const SPLIT_ENTRIES: usize = 6;
+/// Entries to a bucket below which the last one is taken away.
+const JOIN_ENTRIES: usize = SPLIT_ENTRIES / 2;
+/// As many buckets as there can be cells for: see `heap`.
+const RESERVED_BYTES: usize = 10 * 1024 * 1024 * 1024;
+/// A small table's memory comes in kernel pages, a larger one's in huge ones.
+const SMALL_STEP_BYTES: usize = 4096;
+/// Tries to hit an entry at random before the next one will do. Most tables are a quarter full or more.
+const PICK_TRIES: u64 = 64;
 
 /// Where an entry is: valid until the next change.
 #[derive(Clone, Copy)]
 pub struct Place {
-    loc: Loc,
     bucket: u32,
     slot: u8,
 }
 
-impl Place {
-    pub fn loc(&self) -> Loc {
-        self.loc
-    }
-}
-
 pub struct Index {
-    /// Segments `0..split.len() / 2` of `whole` have been split into these, two for each.
-    split: Vec<Segment>,
-    /// 2^depth segments; those already split are empty.
-    whole: Vec<Segment>,
-    depth: u32,
+    space: Space,
+    /// Buckets in which entries belong; those behind take what passes by the last of them.
+    homes: u32,
+    /// Bits of a tag that tell the homes apart, for those whose number has all of them; the others have one bit less.
+    mask: u32,
+    /// Buckets that have memory.
+    backed: u32,
     len: usize,
-    segment_bytes: u64,
+    /// Entries on their way to another bucket: empty between calls.
+    moving: Vec<(u32, Loc)>,
 }
 
 impl Index {
     pub fn new() -> Index {
-        Index { split: Vec::new(), whole: vec![Segment::default()], depth: 0, len: 0, segment_bytes: 0 }
+        Index { space: Space::empty(), homes: 0, mask: 0, backed: 0, len: 0, moving: Vec::new() }
     }
 
     pub fn len(&self) -> usize {
@@ -79,104 +64,82 @@ impl Index {
 
     /// Memory held.
     pub fn bytes(&self) -> u64 {
-        self.segment_bytes + ((self.split.capacity() + self.whole.capacity()) * size_of::<Segment>()) as u64
+        self.backed as u64 * LINE_BYTES as u64
     }
 
-    /// The entry with this tag whose cell is the one meant.
+    /// The cell with this tag that is the one meant.
     #[inline]
-    pub fn find(&self, tag: u32, is_meant: impl Fn(Loc) -> bool) -> Option<Place> {
-        let (segment, depth) = self.segment(tag);
-        segment.find(home(tag, depth, segment.buckets.len()), fingerprint(tag), is_meant)
+    pub fn find(&self, tag: u32, is_meant: impl Fn(Loc) -> bool) -> Option<Loc> {
+        self.search(tag, is_meant).map(|(loc, _)| loc)
+    }
+
+    /// The entry of a cell with this tag.
+    pub fn place_of(&self, tag: u32, loc: Loc) -> Option<Place> {
+        self.search(tag, |found| found == loc).map(|(_, place)| place)
     }
 
     /// Adds an entry. `tag_of` reads the tags of cells whose entries must move.
     pub fn insert(&mut self, tag: u32, loc: Loc, tag_of: impl Fn(Loc) -> u32) {
-        if self.len >= TARGET_ENTRIES * self.segment_count() {
-            self.split_next(&tag_of);
+        if self.len >= SPLIT_ENTRIES * self.homes as usize {
+            self.split(tag_of);
         }
-        let (segment, depth) = self.segment_mut(tag);
-        let before = segment.bytes();
-        if segment.len as usize >= segment.buckets.len() * FULL_ENTRIES {
-            let entries: Vec<(u32, Loc)> = segment.locs().map(|loc| (tag_of(loc), loc)).collect();
-            *segment = Segment::build(entries.len() + entries.len() / 3, depth, entries.into_iter());
-        }
-        segment.insert(home(tag, depth, segment.buckets.len()), fingerprint(tag), loc);
-        let after = segment.bytes();
-        self.segment_bytes = self.segment_bytes - before + after;
+        self.put(tag, loc);
         self.len += 1;
     }
 
     pub fn remove(&mut self, tag: u32, place: Place, tag_of: impl Fn(Loc) -> u32) {
-        let (segment, depth) = self.segment_mut(tag);
-        segment.remove(home(tag, depth, segment.buckets.len()), place);
+        self.take_out(self.home(tag), place.bucket, place.slot as usize);
         self.len -= 1;
-        if self.len < JOIN_ENTRIES * self.segment_count() {
-            self.join_last(&tag_of);
+        if self.len < JOIN_ENTRIES * self.homes as usize {
+            self.join(tag_of);
         }
     }
 
     /// The cell of this entry has moved.
-    pub fn relocate(&mut self, tag: u32, place: Place, to: Loc) {
-        let (segment, _) = self.segment_mut(tag);
-        segment.buckets[place.bucket as usize].locs[place.slot as usize] = to.0;
+    pub fn relocate(&mut self, place: Place, to: Loc) {
+        self.bucket_mut(place.bucket)[LOCS + place.slot as usize] = to.0;
     }
 
-    /// Visits what belongs to one bucket, all of it with tags of at least `from`, and returns the tag from which to go
-    /// on; none at the end of the table.
+    /// Visits what belongs to one bucket, all of it at position `from` or behind, and returns the position from which to
+    /// go on; none at the end of the table. A position is a tag with its bits in reverse.
     pub fn scan(&self, from: u32, tag_of: impl Fn(Loc) -> u32, mut visit: impl FnMut(Loc)) -> Option<u32> {
-        let (segment, depth) = self.segment(from);
-        let buckets = segment.buckets.len();
-        if buckets == 0 {
-            return after_segment(from, depth);
+        if self.homes == 0 {
+            return None;
         }
-        let target = home(from, depth, buckets);
-        for at in iter::once(target).chain((1..buckets).map(|step| (target + step) % buckets)) {
-            let bucket = &segment.buckets[at];
-            for loc in bucket.entries() {
-                let tag = tag_of(loc);
-                if tag >= from && home(tag, depth, buckets) == target {
-                    visit(loc);
-                }
+        let home = self.home(from.reverse_bits());
+        self.each_from(home, |loc| {
+            let tag = tag_of(loc);
+            if self.home(tag) == home && tag.reverse_bits() >= from {
+                visit(loc);
             }
-            if bucket.passed == 0 {
-                break;
-            }
-        }
-        if target + 1 == buckets {
-            return after_segment(from, depth);
-        }
-        // The least tag whose place is in the next bucket: see `home`.
-        let fraction = (((target + 1) as u64) << 32).div_ceil(buckets as u64);
-        let base = from & !(u32::MAX.checked_shr(depth).unwrap_or(0));
-        Some(base + fraction.div_ceil(1 << depth) as u32)
+        });
+        // A home that has been split, or is the half of one, covers one bit more than the others.
+        let half = (self.mask >> 1) + 1;
+        let bits = half.ilog2() + u32::from(home >= half || home < self.homes - half);
+        let stretch = 1u64 << (u32::BITS - bits);
+        u32::try_from((from as u64 / stretch + 1) * stretch).ok()
     }
 
-    /// The first entry found from a random tag on.
+    /// An entry, each as likely as any other as long as the table is not nearly empty.
     pub fn pick(&self, random: u64) -> Option<Loc> {
         if self.len == 0 {
             return None;
         }
-        let mut segment = self.segment((random >> 32) as u32).0;
-        let mut at = (random >> 32) as usize;
-        while segment.len == 0 {
-            at += 1;
-            let count = self.whole.len() + self.split.len();
-            let number = at % count;
-            segment = self.whole.get(number).unwrap_or_else(|| &self.split[number - self.whole.len()]);
-        }
-        let buckets = segment.buckets.len();
-        let start = ((random as u32 as u64 * buckets as u64) >> 32) as usize;
-        let bucket =
-            (start..buckets).chain(0..start).map(|at| &segment.buckets[at]).find(|b| b.entries().next().is_some())?;
-        let choice = random as usize % bucket.entries().count();
-        bucket.entries().nth(choice)
+        let slots = self.homes as u64 * SLOTS as u64;
+        let draw = |n: u64| ((random ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * slots >> 32;
+        let tries = (0..PICK_TRIES).map(draw);
+        let rest = (0..self.backed as u64 * SLOTS as u64).map(|step| draw(0) + step);
+        tries.chain(rest).find_map(|number| {
+            let bucket = &self.space.lines()[(number / SLOTS as u64) as usize % self.backed as usize];
+            let slot = (number % SLOTS as u64) as usize;
+            (fingerprint_at(bucket, slot) != NO_ENTRY).then_some(Loc(bucket[LOCS + slot]))
+        })
     }
 
     /// Starts fetching the bucket in which a search for the tag begins.
     #[inline]
     pub fn prefetch(&self, tag: u32) {
-        let (segment, depth) = self.segment(tag);
-        if let Some(bucket) = segment.buckets.get(home(tag, depth, segment.buckets.len())) {
+        if let Some(bucket) = self.space.lines().get(self.home(tag) as usize) {
             prefetch(bucket);
         }
     }
@@ -184,175 +147,189 @@ impl Index {
     /// The cell that a search for the tag most likely ends at.
     #[inline]
     pub fn likely(&self, tag: u32) -> Option<Loc> {
-        let (segment, depth) = self.segment(tag);
-        let bucket = segment.buckets.get(home(tag, depth, segment.buckets.len()))?;
-        bucket.matches(fingerprint(tag)).next().map(|slot| Loc(bucket.locs[slot]))
+        let bucket = self.space.lines().get(self.home(tag) as usize)?;
+        matches(bucket, fingerprint(tag)).next().map(|slot| Loc(bucket[LOCS + slot]))
     }
 
-    /// The memory alone, for giving it back piece by piece once nothing in it matters.
-    pub fn into_segments(self) -> [Vec<Segment>; 2] {
-        [self.split, self.whole]
-    }
-
-    fn segment_count(&self) -> usize {
-        self.whole.len() + self.split.len() / 2
+    /// The memory alone, and how many bytes of it are held, for giving it back piece by piece.
+    pub fn into_space(self) -> (Space, usize) {
+        let bytes = self.bytes() as usize;
+        (self.space, bytes)
     }
 
     #[inline]
-    fn segment(&self, tag: u32) -> (&Segment, u32) {
-        let fine = prefix(tag, self.depth + 1);
-        match self.split.get(fine) {
-            Some(segment) => (segment, self.depth + 1),
-            None => (&self.whole[fine / 2], self.depth),
-        }
-    }
-
-    #[inline]
-    fn segment_mut(&mut self, tag: u32) -> (&mut Segment, u32) {
-        let fine = prefix(tag, self.depth + 1);
-        match self.split.get_mut(fine) {
-            Some(segment) => (segment, self.depth + 1),
-            None => (&mut self.whole[fine / 2], self.depth),
-        }
-    }
-
-    fn split_next(&mut self, tag_of: &impl Fn(Loc) -> u32) {
-        // Beyond, a segment's tags would no longer tell its buckets apart.
-        if self.depth >= 20 {
-            return;
-        }
-        if self.split.capacity() == 0 {
-            // All at once, but nothing is copied, now or later; the memory is touched as the segments are.
-            self.split.reserve_exact(2 * self.whole.len());
-        }
-        let next = self.split.len() / 2;
-        let segment = std::mem::take(&mut self.whole[next]);
-        let depth = self.depth + 1;
-        let entries: Vec<(u32, Loc)> = segment.locs().map(|loc| (tag_of(loc), loc)).collect();
-        self.segment_bytes -= segment.bytes();
-        for half in [2 * next, 2 * next + 1] {
-            let own = entries.iter().copied().filter(|&(tag, _)| prefix(tag, depth) == half);
-            let built = Segment::build(own.clone().count(), depth, own);
-            self.segment_bytes += built.bytes();
-            self.split.push(built);
-        }
-        if self.split.len() == 2 * self.whole.len() {
-            self.whole = std::mem::take(&mut self.split);
-            self.depth += 1;
-        }
-    }
-
-    fn join_last(&mut self, tag_of: &impl Fn(Loc) -> u32) {
-        if self.split.is_empty() {
-            if self.depth == 0 {
-                return;
-            }
-            self.depth -= 1;
-            let halves = self.whole.len() / 2;
-            self.split = std::mem::take(&mut self.whole);
-            self.whole.resize_with(halves, Segment::default);
-        }
-        let (second, first) = (self.split.pop(), self.split.pop());
-        let entries: Vec<(u32, Loc)> = [first, second]
-            .iter()
-            .flatten()
-            .inspect(|half| self.segment_bytes -= half.bytes())
-            .flat_map(|half| half.locs().map(|loc| (tag_of(loc), loc)))
-            .collect();
-        let joined = Segment::build(entries.len(), self.depth, entries.into_iter());
-        self.segment_bytes += joined.bytes();
-        self.whole[self.split.len() / 2] = joined;
-        if self.split.is_empty() {
-            self.split = Vec::new();
-        }
-    }
-}
-
-impl Segment {
-    /// A segment with room for `capacity` entries, and some of them in it.
-    fn build(capacity: usize, depth: u32, entries: impl Iterator<Item = (u32, Loc)>) -> Segment {
-        let buckets = capacity / FULL_ENTRIES + 1;
-        let mut segment = Segment { buckets: vec![EMPTY_BUCKET; buckets].into(), len: 0 };
-        for (tag, loc) in entries {
-            segment.insert(home(tag, depth, buckets), fingerprint(tag), loc);
-        }
-        segment
-    }
-
-    /// Memory held, with what the allocator loses to rounding and to holes between segments of many sizes: half as much
-    /// again, by the kernel's count of a process with millions of items (mimalloc; `cargo bench --bench shard -- cost`).
-    pub fn bytes(&self) -> u64 {
-        (self.buckets.len() * size_of::<Bucket>() * 3 / 2) as u64
-    }
-
-    fn locs(&self) -> impl Iterator<Item = Loc> {
-        self.buckets.iter().flat_map(Bucket::entries)
-    }
-
-    #[inline]
-    fn find(&self, home: usize, fingerprint: u8, is_meant: impl Fn(Loc) -> bool) -> Option<Place> {
-        let mut at = home;
-        for _ in 0..self.buckets.len() {
-            let bucket = &self.buckets[at];
-            for slot in bucket.matches(fingerprint) {
-                let loc = Loc(bucket.locs[slot]);
+    fn search(&self, tag: u32, is_meant: impl Fn(Loc) -> bool) -> Option<(Loc, Place)> {
+        let fingerprint = fingerprint(tag);
+        let buckets = self.space.lines();
+        let mut at = self.home(tag);
+        while let Some(bucket) = buckets.get(at as usize) {
+            for slot in matches(bucket, fingerprint) {
+                let loc = Loc(bucket[LOCS + slot]);
                 if is_meant(loc) {
-                    return Some(Place { loc, bucket: at as u32, slot: slot as u8 });
+                    return Some((loc, Place { bucket: at, slot: slot as u8 }));
                 }
             }
-            if bucket.passed == 0 {
+            if bucket[PASSED] == 0 {
                 return None;
             }
-            at = self.after(at);
+            at += 1;
         }
         None
     }
 
-    /// There is room: see `FULL_ENTRIES`.
-    fn insert(&mut self, home: usize, fingerprint: u8, loc: Loc) {
+    /// Where an entry with this tag belongs.
+    #[inline]
+    fn home(&self, tag: u32) -> u32 {
+        let home = tag & self.mask;
+        if home < self.homes { home } else { home & self.mask >> 1 }
+    }
+
+    fn set_homes(&mut self, homes: u32) {
+        self.homes = homes;
+        self.mask = (homes + 1).next_power_of_two() - 1;
+    }
+
+    /// Adds a home, with its share of the entries of another one. Nothing happens when there is no memory for it: the
+    /// buckets then fill up.
+    fn split(&mut self, tag_of: impl Fn(Loc) -> u32) {
+        if self.homes == 0 && self.backed == 0 {
+            self.space = Space::reserve(RESERVED_BYTES);
+        }
+        if self.homes == self.backed && !self.back_more() {
+            return;
+        }
+        if self.homes > 0 {
+            self.lift(self.homes & self.mask >> 1, tag_of);
+        }
+        self.set_homes(self.homes + 1);
+        self.put_back();
+    }
+
+    /// Takes the last home away.
+    fn join(&mut self, tag_of: impl Fn(Loc) -> u32) {
+        if self.homes > 1 {
+            self.lift(self.homes - 1, tag_of);
+            self.set_homes(self.homes - 1);
+            self.put_back();
+        }
+        self.give_back();
+    }
+
+    /// Takes all entries out that belong to this home.
+    fn lift(&mut self, home: u32, tag_of: impl Fn(Loc) -> u32) {
+        let mut moving = std::mem::take(&mut self.moving);
         let mut at = home;
         loop {
-            let bucket = &mut self.buckets[at];
-            if let Some(slot) = bucket.fingerprints.iter().position(|&f| f == 0) {
-                bucket.fingerprints[slot] = fingerprint;
-                bucket.locs[slot] = loc.0;
-                self.len += 1;
+            let bucket = self.space.lines()[at as usize];
+            for slot in (0..SLOTS).filter(|&slot| fingerprint_at(&bucket, slot) != NO_ENTRY) {
+                let loc = Loc(bucket[LOCS + slot]);
+                let tag = tag_of(loc);
+                if self.home(tag) == home {
+                    self.take_out(home, at, slot);
+                    moving.push((tag, loc));
+                }
+            }
+            // As it was before some of those that had passed by were taken.
+            if bucket[PASSED] == 0 {
+                break;
+            }
+            at += 1;
+        }
+        self.moving = moving;
+    }
+
+    fn put_back(&mut self) {
+        let mut moving = std::mem::take(&mut self.moving);
+        moving.drain(..).for_each(|(tag, loc)| self.put(tag, loc));
+        // Of many equal tags, which a seeded hash does not make, the memory is not kept.
+        moving.shrink_to(8 * SLOTS);
+        self.moving = moving;
+    }
+
+    fn put(&mut self, tag: u32, loc: Loc) {
+        let mut at = self.home(tag);
+        loop {
+            if at == self.backed {
+                assert!(self.back_more(), "no memory for the index");
+            }
+            let bucket = self.bucket_mut(at);
+            if let Some(slot) = matches(bucket, NO_ENTRY).next() {
+                set_fingerprint(bucket, slot, fingerprint(tag));
+                bucket[LOCS + slot] = loc.0;
                 return;
             }
-            bucket.passed += 1;
-            at = self.after(at);
+            bucket[PASSED] += 1;
+            at += 1;
         }
     }
 
-    fn remove(&mut self, home: usize, place: Place) {
-        let mut at = home;
-        while at != place.bucket as usize {
-            self.buckets[at].passed -= 1;
-            at = self.after(at);
-        }
-        self.buckets[at].fingerprints[place.slot as usize] = 0;
-        self.len -= 1;
+    fn take_out(&mut self, home: u32, bucket: u32, slot: usize) {
+        (home..bucket).for_each(|passed| self.bucket_mut(passed)[PASSED] -= 1);
+        set_fingerprint(self.bucket_mut(bucket), slot, NO_ENTRY);
     }
 
-    fn after(&self, bucket: usize) -> usize {
-        if bucket + 1 == self.buckets.len() { 0 } else { bucket + 1 }
+    fn bucket_mut(&mut self, at: u32) -> &mut Bucket {
+        &mut self.space.lines_mut()[at as usize]
+    }
+
+    /// Puts memory behind the next buckets. False when there is none.
+    fn back_more(&mut self) -> bool {
+        let bytes = self.bytes() as usize;
+        let is_small = bytes < FIRST_HUGE_BLOCK * BLOCK_BYTES;
+        let step = if is_small { SMALL_STEP_BYTES } else { BLOCK_BYTES };
+        if !self.space.open(bytes + step) {
+            return false;
+        }
+        if !is_small {
+            self.space.make_huge(bytes / BLOCK_BYTES);
+        }
+        self.backed += (step / LINE_BYTES) as u32;
+        true
+    }
+
+    /// Takes the memory of the last buckets away, if the homes end well before them and no entry lies there.
+    fn give_back(&mut self) {
+        let bytes = self.bytes() as usize;
+        let step = if bytes > FIRST_HUGE_BLOCK * BLOCK_BYTES { BLOCK_BYTES } else { SMALL_STEP_BYTES };
+        // Half a step more, so that a table that grows again does not ask for it at once.
+        if self.homes as usize + (step + step / 2) / LINE_BYTES > self.backed as usize {
+            return;
+        }
+        let start = bytes - step;
+        if self.space.lines()[start / LINE_BYTES - 1][PASSED] == 0 && self.space.discard(start..bytes) {
+            self.backed = (start / LINE_BYTES) as u32;
+        }
+    }
+
+    /// Visits the entries of a bucket and of those behind it that may hold more of its own.
+    fn each_from(&self, home: u32, mut visit: impl FnMut(Loc)) {
+        for bucket in &self.space.lines()[home as usize..] {
+            (0..SLOTS)
+                .filter(|&slot| fingerprint_at(bucket, slot) != NO_ENTRY)
+                .for_each(|slot| visit(Loc(bucket[LOCS + slot])));
+            if bucket[PASSED] == 0 {
+                break;
+            }
+        }
     }
 }
 
-impl Bucket {
-    fn entries(&self) -> impl Iterator<Item = Loc> {
-        iter::zip(self.fingerprints, self.locs).filter(|&(fingerprint, _)| fingerprint != 0).map(|(_, loc)| Loc(loc))
-    }
+/// The slots with this fingerprint.
+#[inline]
+fn matches(bucket: &Bucket, fingerprint: u8) -> Matches {
+    let first = equal_bytes(bucket[0] as u64 | (bucket[1] as u64) << 32, fingerprint);
+    let last = equal_bytes(bucket[2] as u64, fingerprint);
+    // There are no slots 12 to 15, although an empty one is asked for.
+    Matches(first | (last & u32::MAX as u64) >> 4)
+}
 
-    /// The slots with this fingerprint.
-    #[inline]
-    fn matches(&self, fingerprint: u8) -> Matches {
-        let first = self.fingerprints.first_chunk::<8>().expect("eight of twelve");
-        let last = self.fingerprints.last_chunk::<4>().expect("four of twelve");
-        let first = equal_bytes(u64::from_le_bytes(*first), fingerprint);
-        let last = equal_bytes(u32::from_le_bytes(*last) as u64, fingerprint);
-        Matches(first | last >> 4)
-    }
+fn fingerprint_at(bucket: &Bucket, slot: usize) -> u8 {
+    (bucket[slot / 4] >> (slot % 4 * 8)) as u8
+}
+
+fn set_fingerprint(bucket: &mut Bucket, slot: usize, fingerprint: u8) {
+    let shift = slot % 4 * 8;
+    bucket[slot / 4] = bucket[slot / 4] & !(0xff << shift) | (fingerprint as u32) << shift;
 }
 
 /// Slots, as bits: slot n of the first eight as bit 8n + 7, of the others as bit 8(n - 8) + 3.
@@ -372,7 +349,7 @@ impl Iterator for Matches {
     }
 }
 
-/// The bytes of `word` that equal `byte`, which is not 0, as their upper bits.
+/// The bytes of `word` that equal `byte`, as their upper bits.
 #[inline]
 fn equal_bytes(word: u64, byte: u8) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
@@ -384,26 +361,10 @@ fn equal_bytes(word: u64, byte: u8) -> u64 {
     !(((differing & LOW_BITS) + LOW_BITS) | differing | LOW_BITS)
 }
 
-/// The first `depth` bits of a tag.
-fn prefix(tag: u32, depth: u32) -> usize {
-    (tag as u64 >> (32 - depth)) as usize
-}
-
-/// The bucket in which a tag belongs: its fraction of the segment's stretch, so buckets are in the order of tags too.
-fn home(tag: u32, depth: u32, buckets: usize) -> usize {
-    let fraction = tag.checked_shl(depth).unwrap_or(0) as u64;
-    ((fraction * buckets as u64) >> 32) as usize
-}
-
-/// Of the lower bits, because the upper ones are much the same within a bucket.
+/// Of the upper bits: the lower ones are the same within a bucket.
+#[inline]
 fn fingerprint(tag: u32) -> u8 {
-    (tag as u8).max(1)
-}
-
-/// The first tag after the segment that `tag` lies in.
-fn after_segment(tag: u32, depth: u32) -> Option<u32> {
-    let next = (prefix(tag, depth) as u64 + 1) << (32 - depth);
-    u32::try_from(next).ok()
+    ((tag >> 24) as u8).max(1)
 }
 
 #[cfg(test)]
@@ -432,8 +393,8 @@ mod tests {
                         index.insert(tag, loc, tag_of);
                         map.insert(loc.0, ());
                     }
-                    Some(place) if step >= 30_000 || random.below(3) == 0 => {
-                        index.remove(tag, place, tag_of);
+                    Some(loc) if step >= 30_000 || random.below(3) == 0 => {
+                        index.remove(tag, index.place_of(tag, loc).unwrap(), tag_of);
                         map.remove(&loc.0);
                     }
                     _ => (),
@@ -453,9 +414,9 @@ mod tests {
         for number in 0..100_000 {
             index.insert(tag_of(Loc(number)), Loc(number), tag_of);
         }
-        assert!(index.bytes() < 100_000 * 13);
+        assert!(index.bytes() < 100_000 * 11);
         for number in 0..100_000 {
-            let place = index.find(tag_of(Loc(number)), |found| found.0 == number).unwrap();
+            let place = index.place_of(tag_of(Loc(number)), Loc(number)).unwrap();
             index.remove(tag_of(Loc(number)), place, tag_of);
         }
         assert!(index.bytes() < 16 * 1024, "{}", index.bytes());
@@ -463,14 +424,14 @@ mod tests {
 
     #[test]
     fn a_fingerprint_matches_its_slots_alone() {
-        let mut bucket = EMPTY_BUCKET;
+        let mut bucket = [0; 16];
         for (slot, fingerprint) in [(0, 1), (1, 2), (7, 1), (8, 0x81), (11, 1)] {
-            bucket.fingerprints[slot] = fingerprint;
+            set_fingerprint(&mut bucket, slot, fingerprint);
         }
-        for fingerprint in 1..=u8::MAX {
-            let mut matches: Vec<usize> = bucket.matches(fingerprint).collect();
+        for fingerprint in 0..=u8::MAX {
+            let mut matches: Vec<usize> = matches(&bucket, fingerprint).collect();
             matches.sort_unstable();
-            let expected = (0..BUCKET_ENTRIES).filter(|&slot| bucket.fingerprints[slot] == fingerprint);
+            let expected = (0..SLOTS).filter(|&slot| fingerprint_at(&bucket, slot) == fingerprint);
             assert_eq!(matches, expected.collect::<Vec<_>>());
         }
     }

@@ -68,6 +68,12 @@ impl Shape {
         self.0 & LARGE != 0
     }
 
+    /// True of an inline item with a key of this length.
+    #[inline]
+    pub fn has_inline_key(self, len: usize) -> bool {
+        (self.0 & (LARGE | LENGTH_MASK)) as usize == len
+    }
+
     pub fn key_len(self) -> usize {
         (self.0 & LENGTH_MASK) as usize
     }
@@ -108,6 +114,15 @@ impl Heap {
     }
     pub fn set_older(&mut self, loc: Loc, older: Loc) {
         self.set_word(loc, OLDER, older.0);
+    }
+    /// Sets both neighbours in the order of use, and returns what they were.
+    #[inline]
+    pub fn replace_links(&mut self, loc: Loc, newer: Loc, older: Loc) -> (Loc, Loc) {
+        let links = self.words_mut::<2>(loc);
+        let old = (Loc(u32::from_le_bytes(links[NEWER])), Loc(u32::from_le_bytes(links[OLDER])));
+        links[NEWER] = newer.0.to_le_bytes();
+        links[OLDER] = older.0.to_le_bytes();
+        old
     }
     pub fn tag(&self, loc: Loc) -> u32 {
         self.word(loc, TAG)
@@ -177,6 +192,10 @@ impl Heap {
         let body = self.bytes_mut(loc, shape.body_start(), key.len() + value.len());
         body[..key.len()].copy_from_slice(key);
         body[key.len()..].copy_from_slice(value);
+    }
+    /// Writes the value alone of an inline item, whose shape is set.
+    pub fn set_value(&mut self, loc: Loc, shape: Shape, value: &[u8]) {
+        self.bytes_mut(loc, shape.body_start() + shape.key_len(), value.len()).copy_from_slice(value);
     }
     /// Copies an item to a cell of another class, with a header of another shape. What is new in it is not set.
     pub fn copy_reshaped(&mut self, from: Loc, to: Loc, shape: Shape) {

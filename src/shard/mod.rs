@@ -7,7 +7,8 @@
 //! - `reclaim`: room for what comes, by eviction, by moving cells together, by giving memory back, in bounded steps;
 //! - `scan`: the commands on any key;
 //! - `databases`, `index`: from a key's hash to its cell;  `recency`: the order of use;  `wheel`: the order of expiry;
-//! - `item`: what lies in a cell;  `heap`, `classes`, `extent`: where cells lie;  `large`: what is too large for one;
+//! - `item`: what lies in a cell;  `heap`, `classes`: where cells lie;  `large`: what is too large for one;
+//! - `space`: the memory of cells and indexes;
 //! - `watch`: who is told when a key changes;
 //! - `types`: what goes in and comes out;
 //! - `graveyard`, `garbage`: what has been cleared or removed and is not given back yet.
@@ -15,12 +16,11 @@
 //! An item is one cell. Both orders are lists threaded through the cells, so an item costs its cell and an entry of
 //! the index, and whoever moves a cell mends the index and the neighbours (`Shard::move_item`).
 
-// Two exceptions, of one call each: `extent` (giving memory back) and `prefetch`.
+// Two exceptions: `space` (memory as the kernel gives it) and `prefetch` (one instruction).
 #![deny(unsafe_code)]
 
 mod classes;
 mod databases;
-mod extent;
 mod garbage;
 mod graveyard;
 mod heap;
@@ -31,6 +31,7 @@ mod prefetch;
 mod reclaim;
 mod recency;
 mod scan;
+mod space;
 #[cfg(test)]
 mod testing;
 mod types;
@@ -140,16 +141,17 @@ impl Shard {
         if let Some(loc) = old {
             // First, so that it is not what is evicted for its own successor.
             self.touch(loc, now);
-            if self.heap.class_at(loc) == class && !shape.is_large() && !self.heap.shape(loc).is_large() {
+            let old = self.heap.shape(loc);
+            if !shape.is_large() && !old.is_large() && class_of(old.cell_bytes()) == Some(class) {
                 self.overwrite(loc, shape, key, value.as_slice(), expires_at, now);
                 return self.settle(now);
             }
         }
         self.admit(class, outside, now)?;
         if old.is_some()
-            && let Some(place) = self.place(key)
+            && let Some(loc) = self.find(key)
         {
-            self.remove(place.loc());
+            self.remove(loc);
         }
         self.insert(class, shape, key, value, expires_at, now);
         Ok(())
@@ -330,7 +332,7 @@ impl Shard {
     }
 
     #[inline]
-    fn place(&self, key: Key) -> Option<Place> {
+    fn find(&self, key: Key) -> Option<Loc> {
         let index = self.databases.index(self.databases.table(key.db));
         index.find(key.tag(), |loc| self.has_key(loc, key.bytes))
     }
@@ -338,25 +340,30 @@ impl Shard {
     #[inline]
     fn has_key(&self, loc: Loc, key: &[u8]) -> bool {
         let shape = self.heap.shape(loc);
-        if shape.is_large() {
-            return *self.key_at(loc) == *key;
+        if shape.has_inline_key(key.len()) {
+            return self.heap.bytes(loc, shape.body_start(), key.len()) == key;
         }
-        shape.key_len() == key.len() && self.heap.bytes(loc, shape.body_start(), key.len()) == key
+        shape.is_large() && *self.key_at(loc) == *key
     }
 
     fn peek_live(&self, key: Key, now: UnixMillis) -> Option<Loc> {
-        self.place(key).map(|place| place.loc()).filter(|&loc| !self.heap.is_expired(loc, now))
+        self.find(key).filter(|&loc| !self.heap.is_expired(loc, now))
     }
 
     /// As `peek_live`, and removes what is past its time.
+    #[inline]
     fn find_live(&mut self, key: Key, now: UnixMillis) -> Option<Loc> {
-        let loc = self.place(key)?.loc();
+        let loc = self.find(key)?;
         if self.heap.is_expired(loc, now) {
-            self.remove(loc);
-            self.expired += 1;
+            self.remove_expired(loc);
             return None;
         }
         Some(loc)
+    }
+
+    fn remove_expired(&mut self, loc: Loc) {
+        self.remove(loc);
+        self.expired += 1;
     }
 
     #[inline]
@@ -410,7 +417,11 @@ impl Shard {
             self.stop_timer(loc);
         }
         self.heap.set_shape(loc, shape);
-        self.heap.set_key_and_value(loc, key.bytes, value);
+        if old.expires() == shape.expires() {
+            self.heap.set_value(loc, shape, value);
+        } else {
+            self.heap.set_key_and_value(loc, key.bytes, value);
+        }
         if let Some(at) = expires_at {
             self.start_timer(loc, at, now);
         }
@@ -452,7 +463,7 @@ impl Shard {
 
     fn place_of(&self, loc: Loc) -> Place {
         let index = self.databases.index(self.heap.table(loc));
-        index.find(self.heap.tag(loc), |found| found == loc).expect("every cell is in the index")
+        index.place_of(self.heap.tag(loc), loc).expect("every cell is in the index")
     }
 
     /// Moves an item to a cell with or without the fields of expiry, off the wheel, and returns the cell. None when no
@@ -461,7 +472,7 @@ impl Shard {
         let old = self.heap.shape(from);
         let shape = old.with_expires(expires);
         let class = class_of(shape.cell_bytes()).expect("inline items leave room for an expiry: see `shape_of`");
-        if !self.heap.has_room(class) && !self.heap.grow() {
+        if !self.heap.has_room(class) && !self.heap.grow(0) {
             self.remove(from);
             return None;
         }
@@ -490,7 +501,7 @@ impl Shard {
     fn follow(&mut self, from: Loc, to: Loc) {
         self.recency.follow(&mut self.heap, from, to);
         let place = self.place_of(from);
-        self.databases.relocate(self.heap.table(to), self.heap.tag(to), place, to);
+        self.databases.relocate(self.heap.table(to), place, to);
     }
 }
 

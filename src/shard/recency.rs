@@ -30,6 +30,7 @@ impl Recency {
     }
 
     /// Links an item that is on no list, as the most recently used.
+    #[inline]
     pub fn link(&mut self, heap: &mut Heap, loc: Loc) {
         self.evictable.push_newest(heap, loc);
     }
@@ -49,11 +50,23 @@ impl Recency {
     }
 
     /// Makes a linked item the most recently used.
+    #[inline]
     pub fn touch(&mut self, heap: &mut Heap, loc: Loc) {
-        if self.evictable.newest != loc {
-            self.unlink(heap, loc);
-            self.link(heap, loc);
+        let newest = self.evictable.newest;
+        if newest == loc {
+            return;
         }
+        let (newer, older) = heap.replace_links(loc, Loc::NONE, newest);
+        if newer.is_none() || older.is_none() || newest.is_none() {
+            // At an end of one of the lists, or parked.
+            heap.replace_links(loc, newer, older);
+            self.unlink(heap, loc);
+            return self.link(heap, loc);
+        }
+        heap.set_older(newer, older);
+        heap.set_newer(older, newer);
+        heap.set_newer(newest, loc);
+        self.evictable.newest = loc;
     }
 
     /// Puts a linked item among those that are spared.
@@ -98,6 +111,7 @@ impl Recency {
 }
 
 impl Ends {
+    #[inline]
     fn push_newest(&mut self, heap: &mut Heap, loc: Loc) {
         heap.set_newer(loc, Loc::NONE);
         heap.set_older(loc, self.newest);

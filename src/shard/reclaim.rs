@@ -1,6 +1,8 @@
 //! Room for what comes: eviction by policy, moving cells together, giving memory back. All of it is done in steps of a
 //! microsecond or a few, and whoever asks says how many. It must not know what a command wants the room for.
 
+use std::ops::RangeInclusive;
+
 use super::heap::PAGE_BYTES;
 use super::large::LargeItems;
 use super::wheel::Step;
@@ -17,8 +19,9 @@ const SETTLE_WORK: usize = 16;
 const PAGE_WORK: usize = 16;
 /// How long room that was begun for a waiting caller is kept from others when the caller does not come back.
 const RESERVATION_MILLIS: u64 = 1000;
-/// Pages kept for the next class that asks, instead of given back at once: 1 MiB.
-const IDLE_PAGES_KEPT: usize = 16;
+/// Pages kept for the next class that asks, instead of given back at once: a quarter of all, but 1 MiB at least, and 3 MiB
+/// at most.
+const IDLE_PAGES_KEPT: RangeInclusive<usize> = 16..=48;
 /// Cells are moved together in the background when more than one byte in this many is in holes.
 const TOLERATED_HOLES: u64 = 8;
 /// An eviction's weight in the mean of the eviction age is one over this.
@@ -100,7 +103,7 @@ impl Shard {
             if used <= self.limit_bytes && self.heap.idle_pages() > 0 {
                 break;
             }
-            if used + PAGE_BYTES as u64 <= self.limit_bytes && self.heap.grow() {
+            if used + PAGE_BYTES as u64 <= self.limit_bytes && self.heap.grow(self.limit_bytes - used) {
                 break;
             }
             match self.shrink_step(now) {
@@ -147,8 +150,7 @@ impl Shard {
     fn expire_step(&mut self, now: UnixMillis) -> Option<usize> {
         match self.wheel.step(&mut self.heap, now) {
             Step::Due(loc) => {
-                self.remove(loc);
-                self.expired += 1;
+                self.remove_expired(loc);
                 Some(1)
             }
             Step::Moved => Some(1),
@@ -156,12 +158,16 @@ impl Shard {
         }
     }
 
+    fn idle_pages_kept(&self) -> usize {
+        (self.heap.resident_pages() / 4).clamp(*IDLE_PAGES_KEPT.start(), *IDLE_PAGES_KEPT.end())
+    }
+
     /// Work that nobody waits for.
     fn background_step(&mut self, now: UnixMillis) -> Option<usize> {
         if self.used_bytes() + self.reserved(now) > self.limit_bytes {
             return self.shrink_step(now);
         }
-        let too_many_idle = self.heap.idle_pages() > IDLE_PAGES_KEPT;
+        let too_many_idle = self.heap.idle_pages() > self.idle_pages_kept();
         let too_many_holes = self.heap.hole_bytes() * TOLERATED_HOLES > self.heap.resident_bytes();
         self.exhume_step()
             .or_else(|| self.empty_step())

@@ -182,7 +182,7 @@ impl Shard {
     }
 
     fn has_tagged(&self, database: u8, tag: u32, key: &[u8]) -> bool {
-        self.place(Key { bytes: key, hash: (tag as u64) << 32, db: database }).is_some()
+        self.find(Key { bytes: key, hash: (tag as u64) << 32, db: database }).is_some()
     }
 }
 

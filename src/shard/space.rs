@@ -1,0 +1,320 @@
+//! Address space for an array that grows where it is: memory is put behind it and taken back piece by piece. It must not
+//! know what lies in it.
+//!
+//! The whole range is reserved at once, so that a place in the array is one addition away from its address, and opened
+//! for use as the array grows. Memory comes in small kernel pages, except where whoever uses the space has asked for a
+//! huge one: there the kernel may fill all of a block at the first write, or later, unasked. So a block is only made
+//! huge when all of it is counted as held, and is made small again before a part of it is given back.
+//!
+//! It is worth its `unsafe`: on huge pages a look-up among five million items takes half the time (`cargo bench --bench
+//! shard -- lookups`), and no safe interface changes the kind of pages under an array that is in use.
+
+use std::ops::{Deref, DerefMut, Range};
+
+/// What a huge page covers.
+pub const BLOCK_BYTES: usize = 2 * 1024 * 1024;
+/// Arrays up to here (8 MiB) are as small as what is in them: there, 2 MiB at once would be much.
+pub const FIRST_HUGE_BLOCK: usize = 4;
+/// What is opened for use at a time: few calls, and little that a kernel which refuses to overcommit must set aside.
+const OPEN_BYTES: usize = 64 * 1024 * 1024;
+/// What of a block of small pages is given back in one step: it costs about 4 us. A huge page costs no more.
+const SMALL_STEP_BYTES: usize = 64 * 1024;
+
+/// A cache line, for arrays of such.
+pub type Line = [u32; LINE_BYTES / 4];
+pub const LINE_BYTES: usize = 64;
+
+pub struct Space {
+    memory: kernel::Reserved,
+    open_bytes: usize,
+    /// One for each block that has been opened.
+    is_huge: Vec<bool>,
+}
+
+impl Space {
+    /// No space at all.
+    pub const fn empty() -> Space {
+        Space { memory: kernel::Reserved::EMPTY, open_bytes: 0, is_huge: Vec::new() }
+    }
+
+    /// Reserves `bytes`, or, where the process may not have as many addresses, as much of it as it may.
+    pub fn reserve(bytes: usize) -> Space {
+        let mut wanted = bytes;
+        while wanted >= OPEN_BYTES {
+            if let Some(memory) = kernel::Reserved::new(wanted) {
+                return Space { memory, open_bytes: 0, is_huge: Vec::with_capacity(wanted / BLOCK_BYTES) };
+            }
+            wanted = (wanted / 2).next_multiple_of(OPEN_BYTES);
+            if wanted == OPEN_BYTES {
+                break;
+            }
+        }
+        Space::empty()
+    }
+
+    /// Lets the first `bytes` be used; they read as zeroes. False when the space ends before, or the kernel refuses.
+    pub fn open(&mut self, bytes: usize) -> bool {
+        if bytes > self.open_bytes {
+            let wanted = bytes.next_multiple_of(OPEN_BYTES).min(self.memory.len());
+            if wanted < bytes || !self.memory.open(self.open_bytes..wanted) {
+                return false;
+            }
+            self.open_bytes = wanted;
+            self.is_huge.resize(wanted / BLOCK_BYTES, false);
+        }
+        true
+    }
+
+    /// Asks for a huge page behind this block. If that is granted, all of it counts as held from now on.
+    pub fn make_huge(&mut self, block: usize) -> bool {
+        self.is_huge[block] = self.memory.advise_huge(block * BLOCK_BYTES..(block + 1) * BLOCK_BYTES, true);
+        self.is_huge[block]
+    }
+
+    /// Gives the memory behind `range` (of whole kernel pages, in one block) back; it reads as zeroes afterwards. False
+    /// when the kernel refuses.
+    pub fn discard(&mut self, range: Range<usize>) -> bool {
+        let block = range.start / BLOCK_BYTES;
+        assert!(range.start < range.end && range.end <= (block + 1) * BLOCK_BYTES && range.end <= self.open_bytes);
+        if self.is_huge[block] && range.len() < BLOCK_BYTES {
+            // First, so that the kernel does not make the block whole again.
+            if !self.memory.advise_huge(block * BLOCK_BYTES..(block + 1) * BLOCK_BYTES, false) {
+                return false;
+            }
+            self.is_huge[block] = false;
+        }
+        self.memory.discard(range)
+    }
+
+    /// Gives back a piece of the first `bytes`, at their end, and returns how many are left.
+    pub fn discard_last(&mut self, bytes: usize) -> usize {
+        let block = (bytes - 1) / BLOCK_BYTES;
+        let step = if self.is_huge[block] { BLOCK_BYTES } else { SMALL_STEP_BYTES };
+        let start = (bytes - 1) / step * step;
+        self.discard(start..bytes);
+        start
+    }
+
+    #[inline]
+    #[allow(unsafe_code)]
+    pub fn lines(&self) -> &[Line] {
+        // SAFETY: the open bytes are readable, live as long as `self`, start at a page, and are zeroes or what was
+        // written through `self`; every bit pattern is a valid u32.
+        unsafe { std::slice::from_raw_parts(self.memory.start().cast(), self.open_bytes / LINE_BYTES) }
+    }
+
+    #[inline]
+    #[allow(unsafe_code)]
+    pub fn lines_mut(&mut self) -> &mut [Line] {
+        // SAFETY: as in `lines`; they are writable too, and `self` is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.start().cast(), self.open_bytes / LINE_BYTES) }
+    }
+}
+
+impl Deref for Space {
+    type Target = [u8];
+
+    #[inline]
+    #[allow(unsafe_code)]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: as in `lines`.
+        unsafe { std::slice::from_raw_parts(self.memory.start(), self.open_bytes) }
+    }
+}
+
+impl DerefMut for Space {
+    #[inline]
+    #[allow(unsafe_code)]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `lines_mut`.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.start(), self.open_bytes) }
+    }
+}
+
+/// What the kernel is asked for.
+#[cfg(not(miri))]
+mod kernel {
+    use super::BLOCK_BYTES;
+    use libc::{c_int, c_void};
+    use std::ops::Range;
+    use std::ptr::{self, NonNull};
+
+    /// A private mapping, of which a part starts at a huge page's boundary and is ours to use.
+    pub struct Reserved {
+        mapping: NonNull<u8>,
+        start: NonNull<u8>,
+        len: usize,
+    }
+
+    // SAFETY: the mapping belongs to this value alone.
+    #[allow(unsafe_code)]
+    unsafe impl Send for Reserved {}
+    // SAFETY: through a shared reference nothing but an address is to be had.
+    #[allow(unsafe_code)]
+    unsafe impl Sync for Reserved {}
+
+    impl Reserved {
+        pub const EMPTY: Reserved = Reserved { mapping: ALIGNED, start: ALIGNED, len: 0 };
+
+        #[allow(unsafe_code)]
+        pub fn new(len: usize) -> Option<Reserved> {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+            // SAFETY: a new mapping at an address of the kernel's choice disturbs no other.
+            let mapping = unsafe { libc::mmap(ptr::null_mut(), len + BLOCK_BYTES, libc::PROT_NONE, flags, -1, 0) };
+            if mapping == libc::MAP_FAILED {
+                return None;
+            }
+            let mapping = NonNull::new(mapping.cast::<u8>())?;
+            let offset = mapping.align_offset(BLOCK_BYTES);
+            // SAFETY: less than the block by which the mapping is longer.
+            let reserved = Reserved { mapping, start: unsafe { mapping.add(offset) }, len };
+            // A kernel without huge pages refuses, and need not be told.
+            reserved.advise_huge(0..len, false);
+            Some(reserved)
+        }
+
+        pub fn start(&self) -> *mut u8 {
+            self.start.as_ptr()
+        }
+
+        pub fn len(&self) -> usize {
+            self.len
+        }
+
+        #[allow(unsafe_code)]
+        pub fn open(&mut self, range: Range<usize>) -> bool {
+            let access = libc::PROT_READ | libc::PROT_WRITE;
+            // SAFETY: the range is ours; what was closed to everybody is opened.
+            unsafe { libc::mprotect(self.at(&range), range.len(), access) == 0 }
+        }
+
+        /// Allows or forbids huge pages.
+        pub fn advise_huge(&self, range: Range<usize>, allow: bool) -> bool {
+            self.advise(range, if allow { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE })
+        }
+
+        pub fn discard(&mut self, range: Range<usize>) -> bool {
+            self.advise(range, libc::MADV_DONTNEED)
+        }
+
+        #[allow(unsafe_code)]
+        fn advise(&self, range: Range<usize>, advice: c_int) -> bool {
+            // SAFETY: the range is ours. Of the three kinds of advice only DONTNEED changes bytes, to zeroes; then
+            // `self` is borrowed mutably, so nobody holds a reference to them.
+            unsafe { libc::madvise(self.at(&range), range.len(), advice) == 0 }
+        }
+
+        #[allow(unsafe_code)]
+        fn at(&self, range: &Range<usize>) -> *mut c_void {
+            assert!(range.start <= range.end && range.end <= self.len);
+            // SAFETY: within the mapping, as just asserted.
+            unsafe { self.start.add(range.start) }.as_ptr().cast()
+        }
+    }
+
+    impl Drop for Reserved {
+        #[allow(unsafe_code)]
+        fn drop(&mut self) {
+            if self.len > 0 {
+                // SAFETY: the mapping as it was made; nothing borrows from a value that is dropped.
+                unsafe { libc::munmap(self.mapping.as_ptr().cast(), self.len + BLOCK_BYTES) };
+            }
+        }
+    }
+
+    /// Where a space of no bytes is: no address that is used, but as good as any for a slice of nothing.
+    const ALIGNED: NonNull<u8> = NonNull::<super::Aligned>::dangling().cast();
+}
+
+/// Miri knows neither reserved addresses nor advice: plain memory, and little of it.
+#[cfg(miri)]
+mod kernel {
+    use super::{Aligned, OPEN_BYTES};
+    use std::ops::Range;
+    use std::ptr::NonNull;
+
+    pub struct Reserved {
+        lines: Vec<Aligned>,
+        start: NonNull<u8>,
+    }
+
+    // SAFETY: the memory belongs to this value alone.
+    #[allow(unsafe_code)]
+    unsafe impl Send for Reserved {}
+    // SAFETY: through a shared reference nothing but an address is to be had.
+    #[allow(unsafe_code)]
+    unsafe impl Sync for Reserved {}
+
+    impl Reserved {
+        pub const EMPTY: Reserved = Reserved { lines: Vec::new(), start: NonNull::<Aligned>::dangling().cast() };
+
+        pub fn new(_: usize) -> Option<Reserved> {
+            let mut lines = vec![Aligned([0; 64]); OPEN_BYTES / 64];
+            let start = NonNull::new(lines.as_mut_ptr())?.cast();
+            Some(Reserved { lines, start })
+        }
+
+        pub fn start(&self) -> *mut u8 {
+            self.start.as_ptr()
+        }
+
+        pub fn len(&self) -> usize {
+            self.lines.len() * 64
+        }
+
+        pub fn open(&mut self, _: Range<usize>) -> bool {
+            true
+        }
+
+        pub fn advise_huge(&self, _: Range<usize>, _: bool) -> bool {
+            true
+        }
+
+        pub fn discard(&mut self, range: Range<usize>) -> bool {
+            assert!(range.end <= self.len());
+            #[allow(unsafe_code)]
+            // SAFETY: within the memory, as just asserted, and borrowed mutably.
+            unsafe {
+                self.start.add(range.start).write_bytes(0, range.len())
+            };
+            true
+        }
+    }
+}
+
+/// As strictly aligned as anything that lies in a space.
+#[repr(align(64))]
+#[cfg_attr(miri, derive(Clone))]
+struct Aligned(#[cfg_attr(not(miri), allow(dead_code))] [u8; LINE_BYTES]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn discarded_bytes_read_as_zeroes_and_their_neighbours_stay_in_blocks_of_both_kinds() {
+        let mut space = Space::reserve(4 * OPEN_BYTES);
+        assert!(space.open(2 * BLOCK_BYTES));
+        space.make_huge(1);
+        space[..2 * BLOCK_BYTES].fill(7);
+        for start in [0, BLOCK_BYTES] {
+            let range = start + 65536..start + 131072;
+            assert!(space.discard(range.clone()));
+            assert!(space[range.clone()].iter().all(|&byte| byte == 0));
+            assert_eq!((space[range.start - 1], space[range.end]), (7, 7));
+        }
+        assert!(!space.is_huge[1], "before the kernel makes it whole again");
+    }
+
+    #[test]
+    fn a_space_ends_where_it_was_reserved_to_end() {
+        assert!(!Space::empty().open(1));
+        let mut space = Space::reserve(OPEN_BYTES);
+        assert!(space.is_empty() && space.open(OPEN_BYTES) && !space.open(OPEN_BYTES + 1));
+        space.lines_mut().last_mut().unwrap()[15] = 1;
+        assert_eq!(space.iter().rev().take(4).copied().collect::<Vec<_>>(), [0, 0, 0, 1]);
+        assert_eq!(space.discard_last(BLOCK_BYTES), BLOCK_BYTES - SMALL_STEP_BYTES);
+        space.make_huge(3);
+        assert_eq!(space.discard_last(4 * BLOCK_BYTES), 3 * BLOCK_BYTES);
+    }
+}
