@@ -15,6 +15,10 @@ const ROOM_WORK: usize = 512;
 const TICK_WORK: usize = 256;
 /// ... and this much in a command that finds the shard above its limit.
 const SETTLE_WORK: usize = 16;
+/// ... and, when the memory for its item is not at hand either, this much at most: about a millisecond. If that was not
+/// enough, because the limit has just fallen far, the item is taken in beyond it, and the next command goes on. That
+/// converges: so many evictions free more than the largest item takes.
+const SET_WORK: usize = 4096;
 /// What giving a page back to the kernel counts for: it takes some 12 us.
 const PAGE_WORK: usize = 16;
 /// How long room that was begun for a waiting caller is kept from others when the caller does not come back.
@@ -92,16 +96,20 @@ impl Shard {
     /// Makes room for a cell of the class and `outside` bytes beside it.
     pub(super) fn admit(&mut self, class: u8, outside: u64, now: UnixMillis) -> Result<(), SetError> {
         self.settle(now)?;
-        while outside > 0 && self.used_bytes() + outside + PAGE_BYTES as u64 > self.limit_bytes {
-            self.shrink_step(now).ok_or_else(|| self.refusal())?;
+        let mut work = 0;
+        while outside > 0 && work < SET_WORK && self.used_bytes() + outside + PAGE_BYTES as u64 > self.limit_bytes {
+            work += self.shrink_step(now).ok_or_else(|| self.refusal())?;
         }
         // Room that a waiting caller has reserved is not for small items: they evict for themselves, up to a point.
         let mut reserved = if outside > 0 { 0 } else { self.reserved(now) };
-        let mut work = 0;
         while !self.heap.has_hole(class) {
             let used = self.used_bytes() + reserved;
-            if used <= self.limit_bytes && self.heap.idle_pages() > 0 {
+            let is_near = used <= self.limit_bytes || work >= SET_WORK;
+            if is_near && self.heap.idle_pages() > 0 {
                 break;
+            }
+            if work >= SET_WORK {
+                return if self.heap.grow(0) { Ok(()) } else { Err(SetError::OutOfMemory) };
             }
             if used + PAGE_BYTES as u64 <= self.limit_bytes && self.heap.grow(self.limit_bytes - used) {
                 break;
@@ -370,6 +378,26 @@ mod tests {
             ticks += 1;
         }
         assert!(ticks > 10 && shard.used_bytes() <= 2 * MIB && !shard.is_empty());
+    }
+
+    #[test]
+    fn far_above_a_limit_that_has_fallen_a_set_does_bounded_work() {
+        let mut shard = Shard::new(64 * MIB, Policy::AllKeysLru);
+        let mut number = 0;
+        while shard.stats().evicted == 0 {
+            number += 1;
+            shard.put(number, 20, Expiry::Never).unwrap();
+        }
+        shard.set_limit(4 * MIB);
+        let mut sets = 0;
+        while shard.used_bytes() > 4 * MIB {
+            let evicted = shard.stats().evicted;
+            // Each of another size: none finds a cell of its own at hand.
+            sets += 1;
+            shard.put(number + sets, 100 + 900 * sets as usize % 16_000, Expiry::Never).unwrap();
+            assert!(shard.stats().evicted - evicted <= (SETTLE_WORK + SET_WORK) as u64);
+        }
+        assert!(sets > 10 && shard.has(number + sets), "{sets}");
     }
 
     #[test]
