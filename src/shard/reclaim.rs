@@ -158,6 +158,7 @@ impl Shard {
     fn expire_step(&mut self, now: UnixMillis) -> Option<usize> {
         match self.wheel.step(&mut self.heap, now) {
             Step::Due(loc) => {
+                self.prefetch_removal(self.heap.timer_next(loc));
                 self.remove_expired(loc);
                 Some(1)
             }
@@ -226,12 +227,20 @@ impl Shard {
             Policy::VolatileTtl => self.wheel.soonest(),
             Policy::NoEviction => None,
         }?;
+        self.prefetch_removal(self.heap.newer(loc));
         if self.policy == Policy::VolatileLru && !self.heap.shape(loc).expires() {
             self.recency.park(&mut self.heap, loc);
         } else {
             self.evict(loc, now);
         }
         Some(1)
+    }
+
+    /// Starts fetching the entry of an item that is likely the next to go; `loc` may be none.
+    fn prefetch_removal(&self, loc: Loc) {
+        if !loc.is_none() {
+            self.databases.index(self.heap.table(loc)).prefetch(self.heap.tag(loc));
+        }
     }
 
     fn evict(&mut self, loc: Loc, now: UnixMillis) {
