@@ -100,8 +100,16 @@ impl Random {
             99_900..99_930 => Command::Limit(mix.limit / (1 + self.below(3))),
             99_930..99_940 => Command::Scan(1 + self.below(1000) as u16),
             99_940 => Command::Clear,
-            _ => Command::Get(key),
+            99_941..99_961 => Command::Move(key, self.database()),
+            99_961..99_966 => Command::Swap(self.database(), self.database()),
+            99_966..99_970 => Command::ClearDatabase(self.database()),
+            _ => Command::Select(self.database()),
         }
+    }
+
+    /// Most commands are about the first.
+    fn database(&mut self) -> u8 {
+        self.below(5).saturating_sub(2) as u8
     }
 
     fn len(&mut self, mix: Mix) -> u32 {

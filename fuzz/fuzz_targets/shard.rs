@@ -31,6 +31,10 @@ enum Input {
     Limit(u8),
     Scan(u16),
     Clear,
+    Select(bool),
+    Move(u8),
+    Swap,
+    ClearDatabase(bool),
 }
 
 fuzz_target!(|input: (bool, Vec<Input>)| {
@@ -67,5 +71,15 @@ fn run(pair: &mut Pair, input: Input) {
         Input::Limit(mib) => pair.run(Command::Limit((1 + u64::from(mib % 4)) * 1024 * 1024)),
         Input::Scan(count) => pair.run(Command::Scan(count)),
         Input::Clear => pair.run(Command::Clear),
+        Input::Select(second) => pair.run(Command::Select(second.into())),
+        Input::Move(key) => {
+            // From either of the two databases to the other.
+            for (from, to) in [(0, 1), (1, 0)] {
+                pair.run(Command::Select(from));
+                pair.run(Command::Move(key.into(), to));
+            }
+        }
+        Input::Swap => pair.run(Command::Swap(0, 1)),
+        Input::ClearDatabase(second) => pair.run(Command::ClearDatabase(second.into())),
     }
 }

@@ -136,6 +136,11 @@ impl Databases {
         self.index(self.table(database)).len() == self.len
     }
 
+    /// True if the items of this table are those of an emptied database.
+    pub fn is_emptying(&self, table: Table) -> bool {
+        self.emptying.iter().any(|emptying| emptying.table == table)
+    }
+
     /// Some items of emptied databases, for the caller to remove before it asks again; none when there are no more.
     pub fn doomed(&mut self, tag_of: impl Fn(Loc) -> u32) -> Vec<Loc> {
         let mut found = Vec::new();

@@ -362,8 +362,9 @@ impl Shard {
     }
 
     fn remove_expired(&mut self, loc: Loc) {
+        // What an emptied database still holds has gone before its time came.
+        self.expired += u64::from(!self.databases.is_emptying(self.heap.table(loc)));
         self.remove(loc);
-        self.expired += 1;
     }
 
     #[inline]

@@ -3,7 +3,7 @@
 
 use ahash::RandomState;
 use bytes::Bytes;
-use kv_cache::shard::{Expiry, Key, NewValue, Policy, Room, SMALL_SET_BYTES, Shard};
+use kv_cache::shard::{DATABASES, Expiry, Key, NewValue, Policy, Room, SMALL_SET_BYTES, Shard};
 use lru::LruCache;
 
 /// The shard collects within this grain of time; the model's clock moves in whole grains.
@@ -24,6 +24,12 @@ pub enum Command {
     Limit(u64),
     Scan(u16),
     Clear,
+    /// The commands that follow are about this database.
+    Select(u8),
+    /// To another database.
+    Move(KeyNumber, u8),
+    Swap(u8, u8),
+    ClearDatabase(u8),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,12 +45,26 @@ struct Item {
     expires_at: Option<u64>,
 }
 
+/// A key in its database.
+type Name = (u8, Vec<u8>);
+
+struct Hasher {
+    state: RandomState,
+    /// Bits of the hash that are kept: with few of them keys collide.
+    mask: u64,
+}
+
+impl Hasher {
+    fn key<'a>(&self, name: &'a Name) -> Key<'a> {
+        Key { bytes: &name.1, hash: self.state.hash_one(&name.1) & self.mask, db: name.0 }
+    }
+}
+
 pub struct Pair {
     shard: Shard,
-    model: LruCache<Vec<u8>, Item>,
-    hasher: RandomState,
-    /// Bits of the hash that are kept: with few of them keys collide.
-    hash_mask: u64,
+    model: LruCache<Name, Item>,
+    hasher: Hasher,
+    database: u8,
     limit: u64,
     now: u64,
     commands: u64,
@@ -57,8 +77,8 @@ impl Pair {
         Pair {
             shard: Shard::new(limit, Policy::AllKeysLru),
             model: LruCache::unbounded(),
-            hasher: RandomState::with_seeds(1, 2, 3, 4),
-            hash_mask,
+            hasher: Hasher { state: RandomState::with_seeds(1, 2, 3, 4), mask: hash_mask },
+            database: 0,
             limit,
             now: 1_700_000_000 * 1000 / GRAIN_MILLIS * GRAIN_MILLIS,
             commands: 0,
@@ -86,31 +106,45 @@ impl Pair {
                 self.shard.clear();
                 self.model.clear();
             }
+            Command::Select(database) => self.database = database,
+            Command::Move(number, to) => self.move_to(number, to),
+            Command::Swap(one, other) => {
+                self.shard.swap_databases(one, other);
+                self.rename(|database, _| match database {
+                    _ if database == one => Some(other),
+                    _ if database == other => Some(one),
+                    _ => Some(database),
+                });
+            }
+            Command::ClearDatabase(cleared) => {
+                self.shard.clear_database(cleared);
+                self.rename(|database, _| (database != cleared).then_some(database));
+            }
         }
         self.compare();
     }
 
     /// Looks every item up in both.
     pub fn compare_all(&mut self) {
-        let keys: Vec<Vec<u8>> = self.model.iter().map(|(key, _)| key.clone()).collect();
+        let keys: Vec<Name> = self.model.iter().map(|(key, _)| key.clone()).collect();
         for key in keys {
             let item = self.model.peek(&key).filter(|item| item.expires_at.is_none_or(|at| at > self.now));
-            let entry = self.shard.peek(hashed(&self.hasher, self.hash_mask, &key), self.now);
+            let entry = self.shard.peek(self.hasher.key(&key), self.now);
             assert_eq!(entry.map(|e| e.value.as_slice()), item.map(|i| &i.value[..]));
         }
     }
 
     fn get(&mut self, number: KeyNumber) {
-        let key = key_bytes(number);
+        let key = self.name(number);
         self.expire_in_model(&key);
-        let entry = self.shard.get(hashed(&self.hasher, self.hash_mask, &key), self.now);
+        let entry = self.shard.get(self.hasher.key(&key), self.now);
         let item = self.model.get(&key);
         assert_eq!(entry.map(|e| (e.value.as_slice(), e.expires_at)), item.map(|i| (&i.value[..], i.expires_at)));
     }
 
     fn peek(&mut self, number: KeyNumber) {
-        let key = key_bytes(number);
-        let hashed = hashed(&self.hasher, self.hash_mask, &key);
+        let key = self.name(number);
+        let hashed = self.hasher.key(&key);
         let entry = self.shard.peek(hashed, self.now);
         let item = self.model.peek(&key).filter(|item| item.expires_at.is_none_or(|at| at > self.now));
         assert_eq!(entry.map(|e| (e.value.as_slice(), e.expires_at)), item.map(|i| (&i.value[..], i.expires_at)));
@@ -118,9 +152,9 @@ impl Pair {
     }
 
     fn set(&mut self, number: KeyNumber, len: usize, time: Time) {
-        let key = key_bytes(number);
+        let key = self.name(number);
         // Room for large ones first, as the server does it; what that evicts, it evicts before the set.
-        if len > SMALL_SET_BYTES && !self.make_room(key.len() + len) {
+        if len > SMALL_SET_BYTES && !self.make_room(key.1.len() + len) {
             return;
         }
         self.expire_in_model(&key);
@@ -137,7 +171,7 @@ impl Pair {
         };
         let new_value =
             if len.is_multiple_of(2) { NewValue::Copied(&value) } else { NewValue::Shared(Bytes::from(value.clone())) };
-        let result = self.shard.set(hashed(&self.hasher, self.hash_mask, &key), new_value, expiry, self.now);
+        let result = self.shard.set(self.hasher.key(&key), new_value, expiry, self.now);
         if expires_at.is_some_and(|at| at <= self.now) {
             self.model.pop(&key);
         } else if result.is_ok() {
@@ -162,17 +196,17 @@ impl Pair {
     }
 
     fn delete(&mut self, number: KeyNumber) {
-        let key = key_bytes(number);
+        let key = self.name(number);
         self.expire_in_model(&key);
-        let deleted = self.shard.delete(hashed(&self.hasher, self.hash_mask, &key), self.now);
+        let deleted = self.shard.delete(self.hasher.key(&key), self.now);
         assert_eq!(deleted, self.model.pop(&key).is_some());
     }
 
     fn set_expiry(&mut self, number: KeyNumber, grains: Option<u16>) {
-        let key = key_bytes(number);
+        let key = self.name(number);
         self.expire_in_model(&key);
         let at = grains.map(|grains| self.now + grains as u64 * GRAIN_MILLIS);
-        let found = self.shard.set_expiry(hashed(&self.hasher, self.hash_mask, &key), at, self.now);
+        let found = self.shard.set_expiry(self.hasher.key(&key), at, self.now);
         assert_eq!(found, self.model.contains(&key));
         if at.is_some_and(|at| at <= self.now) {
             self.model.pop(&key);
@@ -181,9 +215,38 @@ impl Pair {
         }
     }
 
+    fn move_to(&mut self, number: KeyNumber, to: u8) {
+        let (key, target) = (self.name(number), (to, key_bytes(number)));
+        self.expire_in_model(&target);
+        let is_free = !self.model.contains(&target);
+        if is_free {
+            self.expire_in_model(&key);
+        }
+        let moves = is_free && self.model.contains(&key);
+        assert_eq!(self.shard.move_to(self.hasher.key(&key), to, self.now), moves);
+        if moves {
+            self.rename(|database, bytes| Some(if (database, bytes) == (key.0, &key.1) { to } else { database }));
+        }
+    }
+
+    /// Puts items into other databases, or drops them; the order of use stays.
+    fn rename(&mut self, database_of: impl Fn(u8, &[u8]) -> Option<u8>) {
+        let mut renamed = LruCache::unbounded();
+        while let Some(((database, bytes), item)) = self.model.pop_lru() {
+            if let Some(database) = database_of(database, &bytes) {
+                renamed.put((database, bytes), item);
+            }
+        }
+        self.model = renamed;
+    }
+
+    fn name(&self, number: KeyNumber) -> Name {
+        (self.database, key_bytes(number))
+    }
+
     fn tick(&mut self) {
         while self.shard.tick(self.now).more {}
-        let expired: Vec<Vec<u8>> = self
+        let expired: Vec<Name> = self
             .model
             .iter()
             .filter(|(_, item)| item.expires_at.is_some_and(|at| at <= self.now))
@@ -201,15 +264,16 @@ impl Pair {
         let mut seen = Vec::new();
         let mut cursor = 0;
         loop {
-            cursor = self
-                .shard
-                .scan(0, cursor, count, self.now, |key, entry| seen.push((key.to_vec(), entry.value.as_slice().len())));
+            cursor = self.shard.scan(self.database, cursor, count, self.now, |key, entry| {
+                seen.push((key.to_vec(), entry.value.as_slice().len()))
+            });
             if cursor == 0 {
                 break;
             }
         }
         let live = self.model.iter().filter(|(_, item)| item.expires_at.is_none_or(|at| at > self.now));
-        let mut expected: Vec<_> = live.map(|(key, item)| (key.clone(), item.value.len())).collect();
+        let own = live.filter(|(name, _)| name.0 == self.database);
+        let mut expected: Vec<_> = own.map(|(name, item)| (name.1.clone(), item.value.len())).collect();
         seen.sort();
         expected.sort();
         assert_eq!(seen, expected);
@@ -217,20 +281,22 @@ impl Pair {
 
     /// What the shard no longer has must be what was used least recently.
     fn compare(&mut self) {
-        while self.model.len() > self.shard.len() {
+        // Without what was in a database that has been emptied and is not removed yet.
+        let len: usize = (0..DATABASES as u8).map(|database| self.shard.len_of(database).0).sum();
+        while self.model.len() > len {
             let (key, item) = self.model.pop_lru().unwrap();
-            assert!(self.shard.peek(hashed(&self.hasher, self.hash_mask, &key), self.now).is_none());
+            assert!(self.shard.peek(self.hasher.key(&key), self.now).is_none());
             match item.expires_at {
                 Some(at) if at <= self.now => self.expired += 1,
                 _ => self.evicted += 1,
             }
         }
         let stats = self.shard.stats();
-        assert_eq!(self.model.len(), self.shard.len());
+        assert_eq!(self.model.len(), len);
         assert_eq!((stats.evicted, stats.expired), (self.evicted, self.expired));
     }
 
-    fn expire_in_model(&mut self, key: &[u8]) {
+    fn expire_in_model(&mut self, key: &Name) {
         if self.model.peek(key).and_then(|item| item.expires_at).is_some_and(|at| at <= self.now) {
             self.model.pop(key);
             self.expired += 1;
@@ -244,8 +310,4 @@ fn key_bytes(number: KeyNumber) -> Vec<u8> {
     let mut key = number.to_le_bytes().to_vec();
     key.resize(len, b'k');
     key
-}
-
-fn hashed<'a>(hasher: &RandomState, mask: u64, key: &'a [u8]) -> Key<'a> {
-    Key { bytes: key, hash: hasher.hash_one(key) & mask, db: 0 }
 }
