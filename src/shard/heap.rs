@@ -172,6 +172,10 @@ impl Heap {
             self.idle.push(pages + page);
             self.resident += 1;
             self.vacant[block] &= !(1 << page);
+            if self.vacant[block] == 0 && block >= FIRST_HUGE_BLOCK {
+                // All of it is counted: the kernel may put its pieces together, when it finds the time.
+                self.space.make_huge(block);
+            }
         }
         true
     }
@@ -382,8 +386,10 @@ impl Heap {
         // Pages at the end of the ring have had room for longest.
         let mut page = self.page(self.classes[class].room).prev;
         let mut victim = page;
+        // Rather one of a block that is small already than break another huge one.
+        let order = |heap: &Heap, id: u32| (heap.space.is_huge((id / PAGES_PER_BLOCK) as usize), heap.page(id).live);
         for _ in 0..VICTIM_SAMPLE {
-            if self.page(page).live < self.page(victim).live {
+            if order(self, page) < order(self, victim) {
                 victim = page;
             }
             page = self.page(page).prev;

@@ -65,6 +65,10 @@ impl Space {
         true
     }
 
+    pub fn is_huge(&self, block: usize) -> bool {
+        self.is_huge[block]
+    }
+
     /// Asks for a huge page behind this block. If that is granted, all of it counts as held from now on.
     pub fn make_huge(&mut self, block: usize) -> bool {
         self.is_huge[block] = self.memory.advise_huge(block * BLOCK_BYTES..(block + 1) * BLOCK_BYTES, true);
@@ -303,7 +307,7 @@ mod tests {
             assert!(space[range.clone()].iter().all(|&byte| byte == 0));
             assert_eq!((space[range.start - 1], space[range.end]), (7, 7));
         }
-        assert!(!space.is_huge[1], "before the kernel makes it whole again");
+        assert!(!space.is_huge(1), "before the kernel makes it whole again");
     }
 
     #[test]
