@@ -36,7 +36,7 @@ const fn row(name: &'static str, arity: i32, flags: Flags, run: super::Run) -> C
 }
 
 fn select(call: &mut Call) -> Result<(), Stop> {
-    let database = call.database(1, error::NOT_AN_INTEGER)?;
+    let database = call.database(1)?;
     choose(call, database);
     call.reply.ok();
     Ok(())
@@ -49,19 +49,28 @@ pub fn choose(call: &mut Call, database: u8) {
 }
 
 impl Call<'_, '_> {
-    /// The number of a database that argument `index` gives; `no_number` is the error when it is none.
-    pub fn database(&self, index: usize, no_number: &'static str) -> Result<u8, Stop> {
-        match super::parse_integer(self.arg(index)) {
-            Some(number) if (0..DATABASES as i64).contains(&number) => Ok(number as u8),
-            Some(_) => Err("ERR DB index is out of range".into()),
-            None => Err(no_number.into()),
-        }
+    /// The database that argument `index` names.
+    pub fn database(&self, index: usize) -> Result<u8, Stop> {
+        let number = self.integer(index)?;
+        in_range(i32::try_from(number).map_err(|_| NOT_32_BITS)?)
     }
 }
 
+const NOT_32_BITS: &str = "ERR value is out of range, value must between -2147483648 and 2147483647";
+
+fn in_range(number: i32) -> Result<u8, Stop> {
+    let number = usize::try_from(number).ok().filter(|number| *number < DATABASES as usize);
+    number.map(|number| number as u8).ok_or("ERR DB index is out of range".into())
+}
+
 fn swapdb(call: &mut Call) -> Result<(), Stop> {
-    let one = call.database(1, "ERR invalid first DB index")?;
-    let other = call.database(2, "ERR invalid second DB index")?;
+    // Both are numbers before either is looked for.
+    let number = |index, error| {
+        let number = super::parse_integer(call.arg(index)).and_then(|number| i32::try_from(number).ok());
+        number.ok_or(Stop::from(error))
+    };
+    let (one, other) = (number(1, "ERR invalid first DB index")?, number(2, "ERR invalid second DB index")?);
+    let (one, other) = (in_range(one)?, in_range(other)?);
     call.held.all().each(|shard| shard.swap_databases(one, other));
     call.reply.ok();
     Ok(())
@@ -102,7 +111,7 @@ fn check_flush_mode(call: &Call) -> Result<(), Stop> {
 
 fn move_key(call: &mut Call) -> Result<(), Stop> {
     let key = call.key();
-    let database = call.database(2, error::NOT_AN_INTEGER)?;
+    let database = call.database(2)?;
     if database == key.db {
         return Err("ERR source and destination objects are the same".into());
     }

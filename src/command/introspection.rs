@@ -220,10 +220,9 @@ pub fn categories(row: &Command) -> Vec<&'static str> {
 
 fn list(call: &mut Call) -> Result<(), Stop> {
     let table = Table::get();
-    // With a filter, subcommands are listed as well.
     let all = (0..table.names().len()).map(|place| (table.names()[place].as_str(), table.row(place)));
     let names: Vec<&str> = match call.args.len() {
-        2 => table.rows().iter().map(|row| row.name).collect(),
+        2 => all.map(|(name, _)| name).collect(),
         5 if is_word(call.arg(2), "FILTERBY") => {
             let wanted = call.arg(4);
             if is_word(call.arg(3), "PATTERN") {

@@ -49,7 +49,7 @@ fn copy(call: &mut Call) -> Result<(), Stop> {
         if is_word(call.arg(index), "REPLACE") {
             replaces = true;
         } else if is_word(call.arg(index), "DB") && index + 1 < call.args.len() {
-            database = call.database(index + 1, error::NOT_AN_INTEGER)?;
+            database = call.database(index + 1)?;
             index += 1;
         } else {
             return Err(error::SYNTAX.into());

@@ -268,8 +268,8 @@ fn config_set(call: &mut Call) -> Result<(), Stop> {
     let mut undo = Vec::new();
     for index in (2..call.args.len()).step_by(2) {
         let failure = match set_parameter(call.shared, call.held, call.arg(index), call.arg(index + 1)) {
-            Ok((set, before)) => {
-                undo.push((set, before));
+            Ok(change) => {
+                undo.extend(change);
                 continue;
             }
             Err(failure) => failure,
@@ -284,15 +284,23 @@ fn config_set(call: &mut Call) -> Result<(), Stop> {
     Ok(())
 }
 
-fn set_parameter(shared: &Shared, held: &mut Held, name: &[u8], value: &[u8]) -> Result<(Setter, String), String> {
+/// What puts back the value of before, if it has changed. What cannot change may be set to what it is: scripts that switch
+/// persistence off need not know that there is none.
+fn set_parameter(
+    shared: &Shared,
+    held: &mut Held,
+    name: &[u8],
+    value: &[u8],
+) -> Result<Option<(Setter, String)>, String> {
     let shown = error::echo(name);
     let Some(parameter) = PARAMETERS.iter().find(|parameter| is_word(name, parameter.name)) else {
         return Err(format!("ERR Unknown option or number of arguments for CONFIG SET - '{shown}'"));
     };
     let before = (parameter.get)(shared);
     let result = match (parameter.set, std::str::from_utf8(value)) {
-        (Some(set), Ok(value)) => set(shared, held, value).map(|()| (set, before)),
+        (Some(set), Ok(value)) => set(shared, held, value).map(|()| Some((set, before))),
         (Some(_), Err(_)) => Err("argument is no text".to_owned()),
+        (None, Ok(value)) if value == before => Ok(None),
         (None, _) => Err("can't set immutable config".to_owned()),
     };
     result.map_err(|reason| format!("ERR CONFIG SET failed (possibly related to argument '{shown}') - {reason}"))

@@ -63,6 +63,8 @@ fn swapping_is_seen_by_everybody_at_once(engine: Engine) {
     other.check("SWAPDB 0 x", "-ERR invalid second DB index\r\n");
     other.check("SWAPDB x 0", "-ERR invalid first DB index\r\n");
     other.check("SWAPDB 0 16", "-ERR DB index is out of range\r\n");
+    other.check("SWAPDB 16 x", "-ERR invalid second DB index\r\n");
+    other.check("SWAPDB 4294967296 0", "-ERR invalid first DB index\r\n");
 }
 
 fn items_move_with_their_time_unless_the_key_is_taken(engine: Engine) {
@@ -75,6 +77,9 @@ fn items_move_with_their_time_unless_the_key_is_taken(engine: Engine) {
     client.check("MOVE k 9", ":0\r\n");
     client.check("MOVE k 0", "-ERR source and destination objects are the same\r\n");
     client.check("MOVE k 16", "-ERR DB index is out of range\r\n");
+    let beyond = "-ERR value is out of range, value must between -2147483648 and 2147483647\r\n";
+    client.check("MOVE k 4294967296", beyond);
+    client.check("SELECT -4294967296", beyond);
     client.check("MOVE k x", "-ERR value is not an integer or out of range\r\n");
     client.check("SELECT 9", "+OK\r\n");
     client.check("GET k", "$1\r\nv\r\n");
