@@ -59,7 +59,7 @@ impl Call<'_, '_> {
 const NOT_32_BITS: &str = "ERR value is out of range, value must between -2147483648 and 2147483647";
 
 fn in_range(number: i32) -> Result<u8, Stop> {
-    let number = usize::try_from(number).ok().filter(|number| *number < DATABASES as usize);
+    let number = usize::try_from(number).ok().filter(|number| *number < DATABASES);
     number.map(|number| number as u8).ok_or("ERR DB index is out of range".into())
 }
 

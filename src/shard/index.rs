@@ -126,7 +126,7 @@ impl Index {
             return None;
         }
         let slots = self.homes as u64 * SLOTS as u64;
-        let draw = |n: u64| ((random ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * slots >> 32;
+        let draw = |n: u64| (((random ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * slots) >> 32;
         let tries = (0..PICK_TRIES).map(draw);
         let rest = (0..self.backed as u64 * SLOTS as u64).map(|step| draw(0) + step);
         tries.chain(rest).find_map(|number| {
