@@ -2,32 +2,30 @@
 //! know how a setting takes effect.
 
 use crate::command;
-use crate::config::{self, Options, Request, Resolved, policy_name};
+use crate::config::{self, Options, Origin, Request, Resolved};
 use crate::error::StartError;
 use crate::shared::Shared;
 
-/// An option that can change: its name, CONFIG SET's name for it, and the value as CONFIG SET takes it.
-type Changeable = (&'static str, &'static str, fn(&Options, &Shared) -> String);
-
-const CHANGEABLE: [Changeable; 7] = [
-    ("maxmemory", "maxmemory", |options, shared| options.maxmemory.resolve(shared.granted_bytes).to_string()),
-    ("maxmemory-policy", "maxmemory-policy", |options, _| policy_name(options.maxmemory_policy).to_owned()),
-    ("maxclients", "maxclients", |options, _| options.maxclients.to_string()),
-    ("timeout", "timeout", |options, _| options.timeout.to_string()),
-    ("tcp-keepalive", "tcp-keepalive", |options, _| options.tcp_keepalive.to_string()),
-    ("max-value", "proto-max-bulk-len", |options, _| options.max_value.0.to_string()),
-    ("client-query-limit", "client-query-buffer-limit", |options, _| options.client_query_limit.0.to_string()),
-];
+/// What CONFIG SET calls an option, and its value as CONFIG SET takes it. Most are the same for both.
+fn parameter(name: &str, value: &str, options: &Options, shared: &Shared) -> (String, String) {
+    match name {
+        "maxmemory" => (name.to_owned(), options.maxmemory.resolve(shared.granted_bytes).to_string()),
+        "max-value" => ("proto-max-bulk-len".to_owned(), options.max_value.0.to_string()),
+        "client-query-limit" => ("client-query-buffer-limit".to_owned(), options.client_query_limit.0.to_string()),
+        _ => (name.to_owned(), value.to_owned()),
+    }
+}
 
 /// The options as they were last applied. What CONFIG SET has changed since stays, unless its option changes too.
 pub struct Applied {
-    resolved: Resolved,
+    listing: Vec<(String, String, Origin)>,
     password: Option<String>,
 }
 
 impl Applied {
     pub fn new(resolved: Resolved, shared: &Shared) -> Applied {
-        Applied { resolved, password: Some(shared.settings.password()).filter(|password| !password.is_empty()) }
+        let password = Some(shared.settings.password()).filter(|password| !password.is_empty());
+        Applied { listing: resolved.listing, password }
     }
 
     /// Reads the same command line, environment and file again. A mistake in the file changes nothing.
@@ -40,19 +38,19 @@ impl Applied {
 
     fn apply(&mut self, resolved: Resolved, password: Option<String>, shared: &Shared) {
         let mut changes = 0;
-        for (index, (name, value, _)) in resolved.listing.iter().enumerate() {
-            let before = &self.resolved.listing[index].1;
-            if before == value {
+        for (running, (name, value, origin)) in self.listing.iter_mut().zip(resolved.listing) {
+            let before = &running.1;
+            if *before == value || name.starts_with("requirepass") {
                 continue;
             }
             changes += 1;
-            let changeable = CHANGEABLE.iter().find(|(option, ..)| option == name);
-            match changeable
-                .map(|(_, parameter, text)| command::configure(shared, parameter, &text(&resolved.options, shared)))
-            {
-                Some(Ok(())) => tracing::info!("reloaded: {name} was {before}, is {value}"),
+            let (parameter, text) = parameter(&name, &value, &resolved.options, shared);
+            match command::configure(shared, &parameter, &text) {
+                Some(Ok(())) => {
+                    tracing::info!("reloaded: {name} was {before}, is {value}");
+                    *running = (name, value, origin);
+                }
                 Some(Err(reason)) => tracing::error!("not reloaded: {name} stays {before}: {reason}"),
-                None if name.starts_with("requirepass") => {}
                 None => tracing::warn!("not reloaded: {name} stays {before}; {value} takes a restart"),
             }
         }
@@ -60,11 +58,11 @@ impl Applied {
             changes += 1;
             shared.settings.set_password(password.as_deref().unwrap_or_default());
             tracing::info!("reloaded: the password; connections that are in stay in");
+            self.password = password;
         }
         if changes == 0 {
             tracing::info!("reloaded: nothing has changed");
         }
-        (self.resolved, self.password) = (resolved, password);
     }
 }
 

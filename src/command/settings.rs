@@ -231,11 +231,10 @@ fn set_maxmemory(shared: &Shared, held: &mut Held, text: &str) -> Result<(), Str
     Ok(())
 }
 
-/// What CONFIG SET does, for whoever else may change a setting.
-pub fn configure(shared: &Shared, name: &str, value: &str) -> Result<(), String> {
-    let parameter = PARAMETERS.iter().find(|parameter| parameter.name == name);
-    let set = parameter.and_then(|parameter| parameter.set).ok_or("it cannot change while the server runs")?;
-    set(shared, &mut shared.keyspace.hold(), value)
+/// What CONFIG SET does, for whoever else may change a setting; `None` if it cannot change while the server runs.
+pub fn configure(shared: &Shared, name: &str, value: &str) -> Option<Result<(), String>> {
+    let set = PARAMETERS.iter().find(|parameter| parameter.name == name)?.set?;
+    Some(set(shared, &mut shared.keyspace.hold(), value))
 }
 
 fn config_get(call: &mut Call) -> Result<(), Stop> {

@@ -112,6 +112,10 @@ fn sighup_applies_what_can_change_and_says_what_cannot() {
         assert_eq!(setting(name), value, "{name}: {}", server.stderr());
     }
 
+    // What could not change is told of again, by what runs.
+    server.signal(Signal::SIGHUP);
+    wait_until("the same again", || server.stderr().matches("tcp-backlog stays 100; 101 takes a restart").count() == 2);
+
     // A mistake in the file changes nothing; a value that cannot be is named.
     write("timeout = 13\nmaxmemory = \"lots\"\n");
     server.signal(Signal::SIGHUP);
