@@ -371,7 +371,7 @@ fn script_flush(call: &mut Call) -> Result<(), Stop> {
 fn check_flush(args: Arguments, container: &str) -> Result<(), Stop> {
     let is_fine = match args.len() {
         2 => true,
-        3 => is_word(args.get(2), "sync") || is_word(args.get(2), "async"),
+        3 => is_word(args.get(2), "SYNC") || is_word(args.get(2), "ASYNC"),
         _ => false,
     };
     if is_fine { Ok(()) } else { Err(format!("ERR {container} FLUSH only support SYNC|ASYNC option").into()) }

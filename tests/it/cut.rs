@@ -42,6 +42,7 @@ const SCRIPT: &[(&str, &str)] = &[
     ("FLUSHALL NOW", "-ERR syntax error\r\n"),
     ("FLUSHDB NOW", "-ERR syntax error\r\n"),
     ("SHUTDOWN ABORT", "-ERR No shutdown in progress.\r\n"),
+    ("LOLWUT", ""),
     ("MONITOR now", "-ERR wrong number of arguments for 'monitor' command\r\n"),
     ("SET k@ v", "+OK\r\n"),
     ("GET k@", "$1\r\nv\r\n"),
