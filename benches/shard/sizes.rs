@@ -5,8 +5,8 @@ use bytes::Bytes;
 use kv_cache::shard::{Expiry, NewValue, Policy, Room, SMALL_SET_BYTES, Shard};
 
 const LIMIT_BYTES: u64 = 512 * MIB;
-/// Each phase sets four times what the shard holds.
-const PHASE_BYTES: u64 = 4 * LIMIT_BYTES;
+/// Each phase sets twice what the shard holds.
+const PHASE_BYTES: u64 = 2 * LIMIT_BYTES;
 /// Numbers of keys: more than fit.
 const KEYS: u64 = 16_000_000;
 

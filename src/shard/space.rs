@@ -16,7 +16,7 @@ pub const BLOCK_BYTES: usize = 2 * 1024 * 1024;
 /// Arrays up to here (8 MiB) are as small as what is in them: there, 2 MiB at once would be much.
 pub const FIRST_HUGE_BLOCK: usize = 4;
 /// What is opened for use at a time: few calls, and little that a kernel which refuses to overcommit must set aside.
-const OPEN_BYTES: usize = 64 * 1024 * 1024;
+const OPEN_BYTES: usize = if cfg!(miri) { 8 } else { 64 } * 1024 * 1024;
 /// What of a block of small pages is given back in one step: it costs about 4 us. A huge page costs no more.
 const SMALL_STEP_BYTES: usize = 64 * 1024;
 
@@ -227,18 +227,18 @@ mod kernel {
     }
 
     /// Where a space of no bytes is: no address that is used, but as good as any for a slice of nothing.
-    const ALIGNED: NonNull<u8> = NonNull::<super::Aligned>::dangling().cast();
+    const ALIGNED: NonNull<u8> = NonNull::<super::Line>::dangling().cast();
 }
 
 /// Miri knows neither reserved addresses nor advice: plain memory, and little of it.
 #[cfg(miri)]
 mod kernel {
-    use super::{Aligned, OPEN_BYTES};
+    use super::{Line, OPEN_BYTES};
     use std::ops::Range;
     use std::ptr::NonNull;
 
     pub struct Reserved {
-        lines: Vec<Aligned>,
+        lines: Vec<Line>,
         start: NonNull<u8>,
     }
 
@@ -250,10 +250,10 @@ mod kernel {
     unsafe impl Sync for Reserved {}
 
     impl Reserved {
-        pub const EMPTY: Reserved = Reserved { lines: Vec::new(), start: NonNull::<Aligned>::dangling().cast() };
+        pub const EMPTY: Reserved = Reserved { lines: Vec::new(), start: NonNull::<Line>::dangling().cast() };
 
         pub fn new(_: usize) -> Option<Reserved> {
-            let mut lines = vec![Aligned([0; 64]); OPEN_BYTES / 64];
+            let mut lines: Vec<Line> = vec![[0; 16]; OPEN_BYTES / 64];
             let start = NonNull::new(lines.as_mut_ptr())?.cast();
             Some(Reserved { lines, start })
         }
@@ -285,11 +285,6 @@ mod kernel {
         }
     }
 }
-
-/// As strictly aligned as anything that lies in a space.
-#[repr(align(64))]
-#[cfg_attr(miri, derive(Clone))]
-struct Aligned(#[cfg_attr(not(miri), allow(dead_code))] [u8; LINE_BYTES]);
 
 #[cfg(test)]
 mod tests {
