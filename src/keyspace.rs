@@ -2,8 +2,9 @@
 //! totals are made atomic here, by taking the shards' locks in order. It must not know commands or protocol.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::clock::UnixMillis;
 use crate::shard::{DATABASES, Policy, Shard, ShardStats};
@@ -81,45 +82,37 @@ impl Keyspace {
     }
 
     fn lock(&self, shard: usize, actor: u64) -> Guard<'_> {
-        let mut guard = self.shards[shard].shard.lock().expect("a panicking core ends the process");
+        let mut guard = self.shards[shard].shard.lock();
         guard.act_for(actor);
         guard
     }
 
-    /// Waits while others pass through, but not for a script.
+    /// Waits while others pass through, but not for a script that goes on.
     fn try_lock(&self, shard: usize, actor: u64) -> Result<Guard<'_>, Busy> {
         let slot = &self.shards[shard];
-        for attempt in 0.. {
-            match slot.shard.try_lock() {
-                Ok(mut guard) => {
-                    guard.act_for(actor);
-                    return Ok(guard);
-                }
-                Err(TryLockError::WouldBlock) => slot.wait(attempt)?,
-                Err(TryLockError::Poisoned(_)) => break,
+        loop {
+            let is_with_script = slot.script_since.load(Relaxed) != 0;
+            let patience = if is_with_script { PATIENCE_WITH_SCRIPT } else { PATIENCE };
+            if let Some(mut guard) = slot.shard.try_lock_for(patience) {
+                guard.act_for(actor);
+                return Ok(guard);
+            }
+            match slot.script_since.load(Relaxed) {
+                0 => {}
+                since => return Err(Busy { since }),
             }
         }
-        panic!("a panicking core ends the process");
     }
 }
+
+/// After so long a core that waits for a shard looks whether a script has it.
+const PATIENCE: Duration = Duration::from_millis(1);
+/// For so long a core waits for a script: most are done by then.
+const PATIENCE_WITH_SCRIPT: Duration = Duration::from_micros(100);
 
 impl Slot {
     fn new(shard: Shard) -> Slot {
         Slot { shard: Mutex::new(shard), script_since: AtomicU64::new(0) }
-    }
-
-    /// Between two attempts at the lock: as short as can be at first, for most hold it for less than a microsecond. Most
-    /// scripts are done in the time of the first attempts, too.
-    fn wait(&self, attempt: u32) -> Result<(), Busy> {
-        match attempt {
-            ..100 => std::hint::spin_loop(),
-            ..150 => std::thread::yield_now(),
-            _ => match self.script_since.load(Relaxed) {
-                0 => std::thread::sleep(Duration::from_micros(20)),
-                since => return Err(Busy { since }),
-            },
-        }
-        Ok(())
     }
 }
 

@@ -72,7 +72,7 @@ pub fn library(lua: &Lua, settings: &Rc<Cell<Settings>>) -> mlua::Result<Table> 
     })?;
     add("decode", |lua, given, settings| {
         only_argument(given)?;
-        Ok(decode::decode(lua, &given.string(1)?.as_bytes(), &settings.get())?)
+        decode::decode(lua, &given.string(1)?.as_bytes(), &settings.get())
     })?;
     add("encode_max_depth", |_, given, settings| {
         integer_setting(given, 1, settings, |s| &mut s.encode_max_depth, 1, INT_MAX)

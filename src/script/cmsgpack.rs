@@ -79,11 +79,11 @@ fn pack_number(number: f64, packed: &mut Vec<u8>) {
 /// In the fewest bytes; what is not negative, unsigned.
 fn pack_integer(number: i64, packed: &mut Vec<u8>) {
     let (kind, bytes): (u8, usize) = match number {
-        0..=127 | -32..=-1 => return packed.push(number as u8),
+        -32..=127 => return packed.push(number as u8),
         128..=0xff => (0xcc, 1),
         0x100..=0xffff => (0xcd, 2),
         0x1_0000..=0xffff_ffff => (0xce, 4),
-        0.. => (0xcf, 8),
+        0x1_0000_0000.. => (0xcf, 8),
         -128..=-33 => (0xd0, 1),
         -32_768..=-129 => (0xd1, 2),
         -2_147_483_648..=-32_769 => (0xd2, 4),
