@@ -567,10 +567,12 @@ fn unknown(args: Arguments) -> Stop {
     }
     let mut shown = String::new();
     for arg in args.iter().skip(1) {
-        if shown.len() >= limits::ERROR_ECHO_MAX_BYTES {
+        // The bound is one for all of them.
+        let left = limits::ERROR_ECHO_MAX_BYTES.saturating_sub(shown.len());
+        if left == 0 {
             break;
         }
-        shown.push_str(&format!("'{}' ", error::echo(arg)));
+        shown.push_str(&format!("'{}' ", error::echo(&arg[..arg.len().min(left)])));
     }
     let reason = absent::reason(args.get(0)).map_or(String::new(), |reason| format!("({reason})"));
     format!("ERR unknown command '{name}', with args beginning with: {shown}{reason}").into()

@@ -27,7 +27,7 @@ class Suite:
     def parts(self):
         return ["RESP2", "RESP3"]
 
-    def run(self, part, engine, number, audit=False):
+    def run(self, part, engine, audit=False):
         outcome, protocol = Outcome(), part[-1]
         with servers.start(engine) as ours, servers.start("redis-server") as theirs:
             for index in range(self.sequences):

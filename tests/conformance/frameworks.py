@@ -49,7 +49,7 @@ class Suite:
     def parts(self):
         return sorted(path.name for path in self.language.folder.glob(self.language.pattern))
 
-    def run(self, part, engine, number, audit=False):
+    def run(self, part, engine, audit=False):
         with tempfile.TemporaryDirectory(prefix="conformance-") as work, servers.start(engine) as server:
             report = f"{work}/report.xml"
             settings = {"CACHE_URL": f"redis://127.0.0.1:{server.port}"}

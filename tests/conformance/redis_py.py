@@ -29,7 +29,7 @@ class Suite:
     def parts(self):
         return FILES
 
-    def run(self, part, engine, number, audit=False):
+    def run(self, part, engine, audit=False):
         reasons = skips.read("redis-py.txt", several_on_a_line=True).get(part, {})
         with tempfile.TemporaryDirectory(prefix="conformance-py-") as work, servers.start(engine) as server:
             plan, report = f"{work}/plan", f"{work}/report"

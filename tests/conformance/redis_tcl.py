@@ -1,6 +1,7 @@
 """Runs Redis's own test suite, unit by unit, each against a server of its own. Knows the suite's output, not its tests."""
 
 import os
+import random
 import re
 import shutil
 import signal
@@ -28,23 +29,26 @@ SECONDS_MAX = 240
 
 # What is changed in a unit before it runs, where no option of the suite reaches.
 EDITS = {
-    # The whole unit runs once with EVAL and once with functions, under the same names.
     # A second client is subscribed to redirected messages before the first test and in between.
     "unit/tracking": [
         ("$rd_redirection subscribe __redis__:invalidate", ""),
         ("$rd_redirection read ; # Consume the SUBSCRIBE reply.", ""),
     ],
+    # The whole unit runs once with EVAL and once with functions, under the same names.
     "unit/scripting": [("foreach is_eval {0 1} {", "foreach is_eval {1} {")],
 }
-# The suite's own helper listens somewhere from here on; each job has 32 ports to look for a free one in.
-FIRST_PORT = 24000
+
+# The suite's own helper listens on the first free one of as many ports before what it takes for its first server's. All of
+# them, and those 10,000 above, must be ports.
+HELPER_PORTS = 32
+HELPER_FIRST = range(20000, 30000)
 
 
 def parts():
     return UNITS
 
 
-def run(unit, engine, number, audit=False):
+def run(unit, engine, audit=False):
     """`audit` runs what the skip file names, and nothing else, to see what of it passes all the same."""
     reasons = skips.read("redis-tcl.txt").get(unit, {})
     work = tempfile.mkdtemp(prefix="conformance-tcl-")
@@ -56,7 +60,7 @@ def run(unit, engine, number, audit=False):
             file.write("\n".join(reasons))
         choice = [word for name in reasons for word in ("--only", name)] if audit else ["--skipfile", listed]
         with servers.start(engine) as server:
-            output = converse(work, server.port, unit, number, choice)
+            output = converse(work, server.port, unit, choice)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return read(unit, output, {} if audit else reasons)
@@ -72,10 +76,10 @@ def edit(path, changes):
         file.write(text)
 
 
-def converse(work, port, unit, number, choice):
+def converse(work, port, unit, choice):
     command = [*servers.WITH_US, "tclsh8.6", "tests/test_helper.tcl", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--single", unit, "--ignore-encoding", "--ignore-digest", "--durable", "--no-latency", "--tags", TAGS]
-    command += ["--baseport", str(FIRST_PORT + 32 * (number + 1)), *choice]
+    command += ["--baseport", str(random.choice(HELPER_FIRST) + HELPER_PORTS), *choice]
     process = subprocess.Popen(
         command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         text=True, errors="replace", start_new_session=True,

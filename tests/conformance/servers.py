@@ -94,9 +94,7 @@ class RealRedis(Server):
     """What the suites and the harness are held against, and the other side of the differential test."""
 
     def command(self):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.wanted = probe.getsockname()[1]
+        self.wanted = free_port()
         options = ["--save", "", "--appendonly", "no", "--enable-debug-command", "yes"]
         return ["redis-server", "--port", str(self.wanted), *options, *self.options]
 
@@ -106,6 +104,12 @@ class RealRedis(Server):
 
     def complaints(self):
         return []
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def start(engine, *options):

@@ -78,6 +78,8 @@ def first_difference(ours, theirs, protocol, steps):
             queue = queues[order[number]]
             if not same(words, our, their, queue):
                 return number, words, our, their
+            if our != their and any(known.ends_it for known in applying(words, our, their)):
+                return None
             if their == ("+", b"QUEUED"):
                 queue.append(words)
             elif words[0].upper() in (b"EXEC", b"DISCARD", b"RESET"):
@@ -95,7 +97,12 @@ def same(words, our, their, queue=()):
     name = words[0].upper().decode("latin-1")
     if name == "EXEC" and our[0] == their[0] == "*" and len(our[1]) == len(their[1]) == len(queue):
         return all(same(*pair) for pair in zip(queue, our[1], their[1]))
-    return any(known.applies(words) and known.same(our, their) for known in KNOWN)
+    return bool(applying(words, our, their))
+
+
+def applying(words, our, their):
+    """The known differences that explain these replies."""
+    return [known for known in KNOWN if known.applies(words) and known.same(our, their)]
 
 
 def shortened(ours, theirs, protocol, steps):

@@ -70,6 +70,8 @@ BITOP (AND|OR|XOR) key key+
 BITOP NOT key key
 LCS key key [LEN] [IDX] [MINMATCHLEN count] [WITHMATCHLEN]
 DUMP key
+RESTORE key (0|millis) payload [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ count]
+RESTORE key 0 payload REPLACE
 MULTI
 MULTI
 EXEC
@@ -170,6 +172,26 @@ TREES = [parsed(re.findall(r"[][()|]|[^][()|\s]+", line))[0] for line in COMMAND
 
 def as_bytes(made):
     return made if isinstance(made, bytes) else str(made).encode("latin-1")
+
+
+# What DUMP of a Redis 7.0 has answered: short, compressed, and integers of each width; then spoiled ones.
+PAYLOADS = [
+    bytes.fromhex(text)
+    for text in """
+    000573686f72740a00c47ccd5215235c12
+    00c3092d017878e020000178780a000d31e59dae771ef7
+    00c310425802616261e0ff01e0ff01e03a010161620a003897a9748ed12c00
+    00c0010a002678e7b6d10111fc
+    00c0800a009966326d2f0c5bd9
+    00c1e8030a0089d1478ebac4b764
+    00c2a08601000a00f12403506f2fa674
+    0013393232333337323033363835343737353830370a003a657e9481e85f22
+    00000a005d9b5c400f7fa2da
+    000573686f72740a00c47ccd5215235c00
+    0000
+    00c3092d0178e020000178780a000d31e59dae771ef7
+    """.split()
+]
 
 
 class Maker:
@@ -293,6 +315,9 @@ class Maker:
 
     def name(self):
         return self.random.choice(["worker", "", "with space", "new\nline"])
+
+    def payload(self):
+        return self.random.choice(PAYLOADS)
 
     def nothing(self):
         return "no-such-parameter"
