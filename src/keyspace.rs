@@ -76,9 +76,9 @@ impl Keyspace {
         more
     }
 
-    /// What the shards hold of memory, asked one after the other: nobody waits for more than one.
-    pub fn used_bytes(&self) -> u64 {
-        (0..self.shards.len()).map(|shard| self.lock(shard, 0).used_bytes()).sum()
+    /// What the shards hold of memory, asked one after the other: nobody waits for more than one, or for a script.
+    pub fn used_bytes(&self) -> Result<u64, Busy> {
+        (0..self.shards.len()).map(|shard| Ok(self.try_lock(shard, 0)?.used_bytes())).sum()
     }
 
     fn lock(&self, shard: usize, actor: u64) -> Guard<'_> {

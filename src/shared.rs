@@ -169,7 +169,10 @@ impl Shared {
             input_bytes: stats::total(&self.stats, |core| &core.net_input_bytes),
             output_bytes: stats::total(&self.stats, |core| &core.net_output_bytes),
         });
-        self.rates.peak(self.used_bytes(self.keyspace.used_bytes()));
+        // While a script has a shard, its core cannot tell.
+        if let Ok(shards) = self.keyspace.used_bytes() {
+            self.rates.peak(self.used_bytes(shards));
+        }
     }
 
     /// Where Unix clients come from, as CLIENT LIST shows it.

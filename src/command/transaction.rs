@@ -16,7 +16,11 @@ use crate::shard::{Key, Watcher};
 
 pub const COMMANDS: &[Command] = &[
     row("multi", 1, multi).doc("1.2.0", "", "Starts a transaction."),
-    row("exec", 1, exec).flags(Flags::UNQUEUED).doc("1.2.0", "", "Executes all commands in a transaction."),
+    row("exec", 1, exec).flags(Flags::UNQUEUED.and(Flags::NO_SCRIPT)).doc(
+        "1.2.0",
+        "",
+        "Executes all commands in a transaction.",
+    ),
     row("discard", 1, discard).doc("2.0.0", "", "Discards a transaction."),
     row("watch", -2, watch).keys(Keys::ALL).doc(
         "2.2.0",

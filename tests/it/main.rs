@@ -8,6 +8,7 @@
 //! | MULTI, EXEC, WATCH | `transactions` |
 //! | bits of values | `bits` |
 //! | DUMP and RESTORE | `dump` |
+//! | EVAL, SCRIPT, what a long script does to others | `scripting` |
 //! | SCAN, KEYS, RANDOMKEY | `scan` |
 //! | several databases | `databases` |
 //! | handshake, authentication, names, end of a connection | `connection` |
@@ -61,6 +62,7 @@ mod monitor;
 mod operations;
 mod options;
 mod pipelines;
+mod scripting;
 mod scan;
 mod strings;
 mod tracking;

@@ -1,0 +1,567 @@
+//! EVAL, EVALSHA and SCRIPT: what scripts may touch, that they are one step, and that a long one keeps nobody else.
+
+use std::thread;
+
+use crate::client::Client;
+use crate::harness::{Engine, Server, on_both_engines, wait_until};
+use crate::wire::Value;
+
+on_both_engines!(
+    scripts_are_run_loaded_and_forgotten,
+    errors_name_the_script_and_the_line,
+    keys_are_declared,
+    what_scripts_may_not_call,
+    first_lines_declare_flags,
+    both_protocols,
+    a_script_has_its_own_database,
+    scripts_in_transactions,
+    scripts_are_one_step,
+    large_values_in_scripts,
+    memory_is_bounded,
+    a_lock_is_released_and_extended_by_its_owner,
+    counters_that_expire,
+    rate_limits,
+    scripts_are_counted_and_bounded,
+    a_long_script_leaves_others_alone,
+    a_core_that_is_alone_can_be_freed,
+    a_script_that_has_written_is_not_killed,
+    shutdown_ends_a_script,
+);
+
+/// EVAL with keys and arguments.
+fn eval(client: &mut Client, source: &str, keys: &[&str], arguments: &[&str]) -> Value {
+    client.call(&words("EVAL", source, keys, arguments))
+}
+
+fn words(command: &str, script: &str, keys: &[&str], arguments: &[&str]) -> Vec<String> {
+    let head = [command.to_owned(), script.to_owned(), keys.len().to_string()];
+    head.into_iter().chain(keys.iter().chain(arguments).map(|word| word.to_string())).collect()
+}
+
+fn load(client: &mut Client, source: &str) -> String {
+    client.call(&["SCRIPT", "LOAD", source]).text()
+}
+
+fn evalsha(client: &mut Client, sha: &str, keys: &[&str], arguments: &[&str]) -> Value {
+    client.call(&words("EVALSHA", sha, keys, arguments))
+}
+
+#[track_caller]
+fn expect_error(value: Value, beginning: &str) {
+    match value {
+        Value::Error(text) if text.starts_with(beginning) => {}
+        other => panic!("{other:?} instead of the error {beginning:?}"),
+    }
+}
+
+const ONE: &str = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
+
+fn scripts_are_run_loaded_and_forgotten(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    let (mut here, mut there) = (server.client(), server.client());
+    assert_eq!(eval(&mut client, "return {KEYS[1], KEYS[2], ARGV[1]}", &["a", "b"], &["c"]).elements().len(), 3);
+    client.check(&format!("EVALSHA {ONE} 0"), "-NOSCRIPT No matching script. Please use EVAL.\r\n");
+    client.check("EVALSHA short 0", "-NOSCRIPT No matching script. Please use EVAL.\r\n");
+    assert_eq!(load(&mut client, "return 1"), ONE);
+    // Known on every core, in either case.
+    for client in [&mut here, &mut there] {
+        client.check(&format!("EVALSHA {ONE} 0"), ":1\r\n");
+        client.check(&format!("EVALSHA_RO {} 0", ONE.to_uppercase()), ":1\r\n");
+    }
+    client.check(&format!("SCRIPT EXISTS {ONE} {} x", ONE.replace('e', "f")), "*3\r\n:1\r\n:0\r\n:0\r\n");
+    for flush in ["SCRIPT FLUSH", "SCRIPT FLUSH ASYNC", "script flush sync"] {
+        client.check(flush, "+OK\r\n");
+        for client in [&mut here, &mut there] {
+            client.check_error(&format!("EVALSHA {ONE} 0"), "NOSCRIPT ");
+        }
+        assert_eq!(eval(&mut client, "return 1", &[], &[]), Value::Integer(1));
+        client.check(&format!("EVALSHA {ONE} 0"), ":1\r\n");
+    }
+    client.check("SCRIPT FLUSH LATER", "-ERR SCRIPT FLUSH only support SYNC|ASYNC option\r\n");
+    client.check("SCRIPT KILL", "-NOTBUSY No scripts in execution right now.\r\n");
+    client.check_error("SCRIPT NOSUCH", "ERR unknown subcommand 'NOSUCH'. Try SCRIPT HELP.");
+    client.check_error("SCRIPT LOAD", "ERR wrong number of arguments for 'script|load' command");
+    client.check("FUNCTION FLUSH", "+OK\r\n");
+    client.check("FUNCTION FLUSH SYNC", "+OK\r\n");
+    client.check_error("FUNCTION LOAD x", "ERR functions are not served");
+    client.check_error("EVAL x 2 a", "ERR Number of keys can't be greater than number of args");
+    client.check_error("EVAL x -1 a", "ERR Number of keys can't be negative");
+    client.check_error("EVAL x y", "ERR value is not an integer or out of range");
+    client.check("COMMAND GETKEYS EVAL x 2 a b c", "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+}
+
+fn errors_name_the_script_and_the_line(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    client.check("SET k text", "+OK\r\n");
+    let mut reply = |source| eval(&mut client, source, &["k"], &[]).text();
+    let sha = "6f5ade10a69975e903c6d07b10ea44c6382381a5";
+    assert_eq!(
+        reply("return redis.call('incr',KEYS[1])"),
+        format!("ERR value is not an integer or out of range script: {sha}, on @user_script:1.")
+    );
+    assert!(reply("\n\nerror('boom')").starts_with("ERR user_script:3: boom script: "));
+    assert!(
+        reply("return x").starts_with("ERR user_script:1: Script attempted to access nonexistent global variable 'x'")
+    );
+    assert!(reply("x = 1").starts_with("ERR user_script:1: Attempt to modify a readonly table script: "));
+    let compiling = "ERR Error compiling script (new function): user_script:1: unexpected symbol near '='";
+    assert_eq!(reply("return = 1"), compiling);
+    assert!(
+        reply("redis.call('incr', KEYS[1], 'x')")
+            .starts_with("ERR Wrong number of args calling Redis command from script")
+    );
+    expect_error(client.call(&["SCRIPT", "LOAD", "return = 1"]), compiling);
+    // What `redis.pcall` returns is a value like any other.
+    let caught = "local e = redis.pcall('incr', KEYS[1]) return {type(e), e.err}";
+    let caught = eval(&mut client, caught, &["k"], &[]);
+    assert_eq!(caught.elements()[1].text(), "ERR value is not an integer or out of range");
+    expect_error(eval(&mut client, "return redis.pcall('incr', KEYS[1])", &["k"], &[]), "ERR value is not an integer");
+}
+
+fn keys_are_declared(engine: Engine) {
+    let server = Server::with(engine, &["--threads=4"]);
+    let mut client = server.client();
+    let undeclared = "return redis.call('mget', KEYS[1], 'other')";
+    expect_error(
+        eval(&mut client, undeclared, &["k"], &[]),
+        "ERR Script uses the key 'other' without declaring it; pass it in KEYS",
+    );
+    // A script reads what it was given, on whatever shards that lies.
+    let keys: Vec<String> = (0..20).map(|n| format!("key:{n}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let source = "for i, key in ipairs(KEYS) do redis.call('set', key, i) end return redis.call('mget', unpack(KEYS))";
+    assert_eq!(eval(&mut client, source, &keys, &[]).elements().len(), 20);
+    // Commands on the keyspace as a whole are locked for by their name in the source.
+    assert_eq!(eval(&mut client, "return redis.call('dbsize')", &[], &[]), Value::Integer(20));
+    assert_eq!(eval(&mut client, "return #redis.call(\"KEYS\", '*')", &[], &[]), Value::Integer(20));
+    let delete_all = "for _, key in ipairs(redis.call('keys', ARGV[1])) do redis.call('del', key) end";
+    eval(&mut client, delete_all, &[], &["key:1*"]);
+    client.check("DBSIZE", ":9\r\n");
+    expect_error(
+        eval(&mut client, "return redis.call('DB' .. 'SIZE')", &[], &[]),
+        "ERR Script calls dbsize by a name that is put together; write 'dbsize'",
+    );
+    assert_eq!(eval(&mut client, "return redis.call('flushall')", &[], &[]), Value::Simple("OK".into()));
+    client.check("DBSIZE", ":0\r\n");
+}
+
+fn what_scripts_may_not_call(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    let refused = "ERR This Redis command is not allowed from script";
+    for call in [
+        "'eval', 'return 1', '0'",
+        "'script', 'flush'",
+        "'multi'",
+        "'exec'",
+        "'watch', 'k'",
+        "'auth', 'x'",
+        "'hello'",
+        "'quit'",
+        "'reset'",
+        "'client', 'id'",
+        "'config', 'get', '*'",
+        "'monitor'",
+        "'shutdown'",
+    ] {
+        expect_error(eval(&mut client, &format!("return redis.call({call})"), &["k"], &[]), refused);
+    }
+    expect_error(
+        eval(&mut client, "return redis.call('nosuch')", &[], &[]),
+        "ERR Unknown Redis command called from script",
+    );
+    expect_error(
+        eval(&mut client, "return redis.call('hget', KEYS[1], 'f')", &["k"], &[]),
+        "ERR Unknown Redis command called from script (kv-cache serves strings only: no hashes)",
+    );
+    let writes = client.call(&["EVAL_RO", "return redis.call('set', KEYS[1], 'x')", "1", "k"]);
+    expect_error(writes, "ERR Write commands are not allowed from read-only scripts.");
+    assert_eq!(client.call(&["EVAL_RO", "return redis.call('get', KEYS[1])", "1", "k"]), Value::Null);
+    for gone in ["io", "require", "dofile", "loadfile", "debug", "print"] {
+        expect_error(eval(&mut client, &format!("return {gone}"), &[], &[]), "ERR user_script:1: Script attempted");
+    }
+    client.check("PING", "+PONG\r\n");
+}
+
+fn first_lines_declare_flags(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    let mut reply = |source: &str| eval(&mut client, source, &["k"], &[]);
+    assert_eq!(
+        reply("#!lua flags=allow-oom,allow-stale,no-cluster,allow-cross-slot-keys\nreturn 1"),
+        Value::Integer(1)
+    );
+    expect_error(
+        reply("#!lua flags=no-writes\nreturn redis.call('set', KEYS[1], 'x')"),
+        "ERR Write commands are not allowed from read-only scripts.",
+    );
+    expect_error(reply("#!lua\nreturn zz"), "ERR user_script:2: Script attempted");
+    expect_error(reply("#!lua flags=bogus\nreturn 1"), "ERR Unexpected flag in script shebang: bogus");
+    expect_error(reply("#!lua name=x\nreturn 1"), "ERR Unknown lua shebang option: name=x");
+    expect_error(reply("#!js\nreturn 1"), "ERR Unexpected engine in script shebang: #!js");
+    expect_error(reply("#!lua"), "ERR Invalid script shebang");
+    expect_error(
+        client.call(&["EVAL_RO", "#!lua\nreturn 1", "0"]),
+        "ERR Can not execute a script with write flag using *_ro command.",
+    );
+}
+
+fn both_protocols(engine: Engine) {
+    let server = Server::start(engine);
+    let (mut two, mut three) = (server.client(), server.resp3_client());
+    let mut check = |source: &str, resp2: &str, resp3: &str| {
+        for (client, expect) in [(&mut two, resp2), (&mut three, resp3)] {
+            client.send(crate::client::request(&words("EVAL", source, &["k"], &[])));
+            assert_eq!(String::from_utf8_lossy(&client.raw_reply()), expect, "{source}");
+        }
+    };
+    check("return redis.call('get', KEYS[1])", "$-1\r\n", "_\r\n");
+    check("redis.setresp(3) return redis.call('get', KEYS[1])", "$-1\r\n", "_\r\n");
+    check("redis.setresp(3) return redis.call('get', KEYS[1]) == nil and 1 or 0", ":1\r\n", ":1\r\n");
+    check("return redis.call('get', KEYS[1]) == false", ":1\r\n", ":1\r\n");
+    check("return {double = 3.5}", "$3\r\n3.5\r\n", ",3.5\r\n");
+    check("return {map = {a = 1}}", "*2\r\n$1\r\na\r\n:1\r\n", "%1\r\n$1\r\na\r\n:1\r\n");
+    check(
+        "return {1, 2.9, 'x', {ok = 'fine'}, false}",
+        "*5\r\n:1\r\n:2\r\n$1\r\nx\r\n+fine\r\n$-1\r\n",
+        "*5\r\n:1\r\n:2\r\n$1\r\nx\r\n+fine\r\n_\r\n",
+    );
+    check("return {err = 'MY words\\r\\n+OK'}", "-MY words  +OK\r\n", "-MY words  +OK\r\n");
+    check("return redis.call('set', KEYS[1], 'v')", "+OK\r\n", "+OK\r\n");
+}
+
+fn a_script_has_its_own_database(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    let source = "redis.call('set', KEYS[1], 'here') redis.call('select', 5) redis.call('set', KEYS[1], 'there') \
+                  return redis.call('get', KEYS[1])";
+    assert_eq!(eval(&mut client, source, &["k"], &[]).text(), "there");
+    client.check("GET k", "$4\r\nhere\r\n");
+    client.check("SELECT 5", "+OK\r\n");
+    assert_eq!(eval(&mut client, "return redis.call('get', KEYS[1])", &["k"], &[]).text(), "there");
+}
+
+fn scripts_in_transactions(engine: Engine) {
+    let server = Server::with(engine, &["--threads=4"]);
+    let mut client = server.client();
+    client.check("MULTI", "+OK\r\n");
+    client.check("SET a 1", "+QUEUED\r\n");
+    for _ in 0..2 {
+        client.send(crate::client::request(&words(
+            "EVAL",
+            "return redis.call('incrby', KEYS[1], ARGV[1])",
+            &["a"],
+            &["5"],
+        )));
+        client.expect("+QUEUED\r\n");
+    }
+    client.send(crate::client::request(&words("EVAL", "return redis.call('dbsize')", &[], &[])));
+    client.expect("+QUEUED\r\n");
+    client.check("EXEC", "*4\r\n+OK\r\n:6\r\n:11\r\n:1\r\n");
+    // What a script writes is seen by those who watch.
+    let mut other = server.client();
+    client.check("WATCH a", "+OK\r\n");
+    eval(&mut other, "redis.call('incr', KEYS[1])", &["a"], &[]);
+    client.check("MULTI", "+OK\r\n");
+    client.check("GET a", "+QUEUED\r\n");
+    client.check("EXEC", "*-1\r\n");
+}
+
+fn scripts_are_one_step(engine: Engine) {
+    let server = Server::with(engine, &["--threads=4"]);
+    let transfer = "redis.call('decrby', KEYS[1], 3) local sum = 0 for i = 1, 200 do sum = sum + i end \
+                    redis.call('incrby', KEYS[2], 3)";
+    thread::scope(|scope| {
+        for writer in 0..3 {
+            let mut client = server.client();
+            scope.spawn(move || {
+                for turn in 0..200 {
+                    let (from, to) = if (turn + writer) % 2 == 0 { ("one", "two") } else { ("two", "one") };
+                    assert_eq!(eval(&mut client, transfer, &[from, to], &[]), Value::Null);
+                }
+            });
+        }
+        let mut reader = server.client();
+        scope.spawn(move || {
+            for _ in 0..200 {
+                let sums = reader.call(&["MGET", "one", "two"]);
+                let sum: i64 = sums
+                    .elements()
+                    .iter()
+                    .map(|value| match value {
+                        Value::Null => 0,
+                        value => value.text().parse().unwrap(),
+                    })
+                    .sum();
+                assert_eq!(sum, 0);
+            }
+        });
+    });
+}
+
+fn large_values_in_scripts(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    let value = "v".repeat(1 << 20);
+    let source = "redis.call('set', KEYS[1], ARGV[1] .. 'x') return redis.call('get', KEYS[1])";
+    assert_eq!(eval(&mut client, source, &["k"], &[&value]).text().len(), value.len() + 1);
+    client.check("STRLEN k", ":1048577\r\n");
+    let copies = "local t = {} for i = 1, 4 do t[i] = redis.call('get', KEYS[1]) end return t";
+    assert_eq!(eval(&mut client, copies, &["k"], &[]).elements().len(), 4);
+}
+
+fn memory_is_bounded(engine: Engine) {
+    let server = Server::with(engine, &["--maxmemory=64mb"]);
+    let mut client = server.client();
+    for source in [
+        "return string.rep('x', 1000000000)",
+        "local t = {} for i = 1, 1e9 do t[i] = {i} end",
+        "local s = 'x' while true do s = s .. s end",
+    ] {
+        expect_error(eval(&mut client, source, &["k"], &[]), "OOM the script needs more than");
+        assert_eq!(eval(&mut client, "return redis.call('set', KEYS[1], 'v')", &["k"], &[]).text(), "OK");
+    }
+    assert!(server.resident_bytes() < 128 << 20);
+}
+
+/// As redis-py's `Lock`, Redlock and Laravel's locks do it: compare the token, then act.
+fn a_lock_is_released_and_extended_by_its_owner(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    let release = "local token = redis.call('get', KEYS[1])\n\
+                   if not token or token ~= ARGV[1] then return 0 end\n\
+                   redis.call('del', KEYS[1])\nreturn 1";
+    let extend = "local token = redis.call('get', KEYS[1])\n\
+                  if not token or token ~= ARGV[1] then return 0 end\n\
+                  local left = redis.call('pttl', KEYS[1])\n\
+                  if not left then left = 0 end\n\
+                  if left < 0 then return 0 end\n\
+                  local wanted = ARGV[2]\n\
+                  if ARGV[3] == '0' then wanted = ARGV[2] + left end\n\
+                  redis.call('pexpire', KEYS[1], wanted)\nreturn 1";
+    let (release, extend) = (load(&mut client, release), load(&mut client, extend));
+    client.check("SET lock mine NX PX 60000", "+OK\r\n");
+    assert_eq!(evalsha(&mut client, &extend, &["lock"], &["theirs", "1000", "0"]), Value::Integer(0));
+    assert_eq!(evalsha(&mut client, &extend, &["lock"], &["mine", "100000", "0"]), Value::Integer(1));
+    let left = client.call(&["PTTL", "lock"]).integer();
+    assert!((100_000..=160_000).contains(&left), "{left}");
+    assert_eq!(evalsha(&mut client, &extend, &["lock"], &["mine", "5000000", "1"]), Value::Integer(1));
+    assert!(client.call(&["PTTL", "lock"]).integer() > 4_000_000);
+    assert_eq!(evalsha(&mut client, &release, &["lock"], &["theirs"]), Value::Integer(0));
+    assert_eq!(evalsha(&mut client, &release, &["lock"], &["mine"]), Value::Integer(1));
+    assert_eq!(evalsha(&mut client, &release, &["lock"], &["mine"]), Value::Integer(0));
+    // Several resources at once, all or none.
+    let acquire = "for i, key in ipairs(KEYS) do if redis.call('exists', key) == 1 then return 0 end end\n\
+                   for i, key in ipairs(KEYS) do redis.call('set', key, ARGV[1], 'PX', ARGV[2]) end return #KEYS";
+    assert_eq!(eval(&mut client, acquire, &["r1", "r2", "r3"], &["me", "5000"]), Value::Integer(3));
+    assert_eq!(eval(&mut client, acquire, &["r3", "r4"], &["me", "5000"]), Value::Integer(0));
+}
+
+/// As django-redis, Laravel's `add` and session stores do it.
+fn counters_that_expire(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    let add = "return redis.call('exists', KEYS[1]) < 1 and redis.call('setex', KEYS[1], ARGV[2], ARGV[1])";
+    assert_eq!(eval(&mut client, add, &["k"], &["1", "100"]).text(), "OK");
+    assert_eq!(eval(&mut client, add, &["k"], &["2", "100"]), Value::Null);
+    let increment = "local left = redis.call('pttl', KEYS[1])\n\
+                     local value = redis.call('get', KEYS[1])\n\
+                     if not value then return false end\n\
+                     local sum = redis.call('incrby', KEYS[1], ARGV[1])\n\
+                     if left > 0 then redis.call('pexpire', KEYS[1], left) end\nreturn sum";
+    assert_eq!(eval(&mut client, increment, &["k"], &["41"]), Value::Integer(42));
+    assert!(client.call(&["TTL", "k"]).integer() > 90);
+    assert_eq!(eval(&mut client, increment, &["none"], &["1"]), Value::Null);
+    let session = "local old = redis.call('get', KEYS[1])\n\
+                   if old == ARGV[1] then redis.call('set', KEYS[1], ARGV[2], 'EX', ARGV[3]) return cjson.encode({ok = true}) end\n\
+                   return cjson.encode({ok = false, old = old})";
+    assert_eq!(eval(&mut client, session, &["k"], &["41", "x", "9"]).text(), r#"{"ok":false,"old":"42"}"#);
+    assert_eq!(eval(&mut client, session, &["k"], &["42", "x", "9"]).text(), r#"{"ok":true}"#);
+}
+
+/// As rate-limit-redis, rate-limiter-flexible and redis_rate do it.
+fn rate_limits(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    // A window that begins with the first hit.
+    let window = load(
+        &mut client,
+        "local hits = redis.call('INCR', KEYS[1])\n\
+         local left = redis.call('PTTL', KEYS[1])\n\
+         if left <= 0 or ARGV[1] == '1' then redis.call('PEXPIRE', KEYS[1], tonumber(ARGV[2])) left = tonumber(ARGV[2]) end\n\
+         return {hits, left}",
+    );
+    for hits in 1..=3 {
+        let reply = evalsha(&mut client, &window, &["w"], &["0", "60000"]);
+        assert_eq!(reply.elements()[0], Value::Integer(hits));
+        assert!((50_000..=60_000).contains(&reply.elements()[1].integer()));
+    }
+    // Points that are consumed.
+    let points = "redis.call('set', KEYS[1], 0, 'EX', ARGV[2], 'NX') \
+                  local consumed = redis.call('incrby', KEYS[1], ARGV[1]) \
+                  local left = redis.call('pttl', KEYS[1]) \
+                  if left == -1 then redis.call('expire', KEYS[1], ARGV[2]) left = 1000 * ARGV[2] end \
+                  return {consumed, left}";
+    assert_eq!(eval(&mut client, points, &["p"], &["3", "10"]).elements()[0], Value::Integer(3));
+    assert_eq!(eval(&mut client, points, &["p"], &["3", "10"]).elements()[0], Value::Integer(6));
+    // A leaky bucket with fractions of seconds: the time of the next arrival is kept.
+    let bucket = "redis.replicate_commands()\n\
+                  local burst, rate, period, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])\n\
+                  local interval = period / rate\n\
+                  local now = redis.call('TIME')\n\
+                  now = (now[1] - 1483228800) + (now[2] / 1000000)\n\
+                  local arrival = redis.call('GET', KEYS[1])\n\
+                  if not arrival then arrival = now else arrival = tonumber(arrival) end\n\
+                  arrival = math.max(arrival, now)\n\
+                  local after = arrival + interval * cost\n\
+                  local left = (now - (after - interval * burst)) / interval\n\
+                  if left < 0 then return {0, 0, tostring(arrival - now), tostring(after - now)} end\n\
+                  redis.call('SET', KEYS[1], after, 'EX', math.ceil(after - now))\n\
+                  return {cost, left, tostring(-1), tostring(after - now)}";
+    let mut taken = 0;
+    for _ in 0..8 {
+        taken += eval(&mut client, bucket, &["b"], &["5", "1", "3600", "1"]).elements()[0].integer();
+    }
+    assert_eq!(taken, 5);
+}
+
+fn scripts_are_counted_and_bounded(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    load(&mut client, "return 'kept'");
+    for n in 0..600 {
+        assert_eq!(eval(&mut client, &format!("return {n}"), &[], &[]), Value::Integer(n));
+    }
+    assert_eq!(server.info_number("number_of_cached_scripts"), 501);
+    assert_eq!(server.info_number("evicted_scripts"), 100);
+    assert!(server.info_number("used_memory_scripts") > 0);
+    assert!(server.info_number("used_memory_lua") > 0);
+    let large = format!("return 1 --{}", "x".repeat(3 << 20));
+    for n in 0..5 {
+        let _ = client.call(&["SCRIPT", "LOAD", &format!("{large}{n}")]);
+    }
+    expect_error(client.call(&["SCRIPT", "LOAD", &format!("{large}!")]), "OOM the scripts that are kept have");
+    assert!(server.info_number("used_memory_scripts") < 9 << 20);
+    client.check("SCRIPT FLUSH", "+OK\r\n");
+    assert_eq!(server.info_number("number_of_cached_scripts"), 0);
+}
+
+const FOREVER: &str = "while true do end";
+
+/// A connection on another core than `client`.
+fn elsewhere(server: &Server, client: &mut Client) -> Client {
+    let core = |client: &mut Client| {
+        let line = client.call(&["CLIENT", "INFO"]).text();
+        line.split(' ').find(|field| field.starts_with("core=")).expect("CLIENT INFO names the core").trim().to_owned()
+    };
+    let own = core(client);
+    let mut here = Vec::new();
+    loop {
+        let mut other = server.client();
+        if core(&mut other) != own {
+            return other;
+        }
+        here.push(other);
+    }
+}
+
+fn start(client: &mut Client, source: &str, key: &str) {
+    client.send(crate::client::request(&words("EVAL", source, &[key], &[])));
+}
+
+/// Starts a script that never ends and waits until it has the processor: a connection that comes before it would wait
+/// with its core.
+fn start_and_wait(server: &Server, client: &mut Client, source: &str) {
+    let ticks = || -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).expect("the server runs");
+        stat.rsplit(')').next().unwrap().split_whitespace().nth(11).unwrap().parse().unwrap()
+    };
+    let before = ticks();
+    start(client, source, "k");
+    wait_until("the script runs", || ticks() > before + 5);
+}
+
+fn is_busy(value: &Value) -> bool {
+    matches!(value, Value::Error(text) if text == "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")
+}
+
+fn a_long_script_leaves_others_alone(engine: Engine) {
+    let server = Server::with(engine, &["--busy-reply-threshold=50"]);
+    let mut client = server.client();
+    let mut other = elsewhere(&server, &mut client);
+    for source in [FOREVER, "while true do pcall(function() while true do redis.call('get', KEYS[1]) end end) end"] {
+        start(&mut client, source, "k");
+        wait_until("the key is busy", || is_busy(&other.call(&["GET", "k"])));
+        // A batch that needs it in its middle, a transaction, another script: all are told.
+        let keys: Vec<String> = (0..64).map(|n| format!("key:{n}")).collect();
+        let outcomes: Vec<Value> = keys.iter().map(|key| other.call(&["SET", key, "v"])).collect();
+        let (busy, fine): (Vec<_>, Vec<_>) = outcomes.iter().partition(|value| is_busy(value));
+        assert!(!busy.is_empty() && !fine.is_empty(), "{} busy, {} fine", busy.len(), fine.len());
+        assert!(fine.iter().all(|value| **value == Value::Simple("OK".into())));
+        assert!(is_busy(&other.call(&["MGET", "k", "key:1", "key:2"])));
+        assert!(is_busy(&other.call(&["DBSIZE"])));
+        assert!(is_busy(&eval(&mut other, "return 1", &["k"], &[])));
+        other.check("MULTI", "+OK\r\n");
+        other.check("GET k", "+QUEUED\r\n");
+        assert!(is_busy(&other.call(&["EXEC"])));
+        other.check("DISCARD", "+OK\r\n");
+        other.check("PING", "+PONG\r\n");
+        // Whoever comes now comes to a core that is free.
+        let mut newcomers: Vec<Client> = (0..8).map(|_| server.client()).collect();
+        newcomers.iter_mut().for_each(|newcomer| newcomer.check("PING", "+PONG\r\n"));
+        other.check("SCRIPT KILL", "+OK\r\n");
+        expect_error(client.value(), "ERR Script killed by user with SCRIPT KILL... script: ");
+        other.check("SET k v", "+OK\r\n");
+        client.check("GET k", "$1\r\nv\r\n");
+        other.check("SCRIPT KILL", "-NOTBUSY No scripts in execution right now.\r\n");
+    }
+}
+
+fn a_core_that_is_alone_can_be_freed(engine: Engine) {
+    let server = Server::with(engine, &["--threads=1"]);
+    let mut client = server.client();
+    client.check("CONFIG SET lua-time-limit 20", "+OK\r\n");
+    client.check("CONFIG GET busy-reply-threshold", "*2\r\n$20\r\nbusy-reply-threshold\r\n$2\r\n20\r\n");
+    start_and_wait(&server, &mut client, FOREVER);
+    let mut other = server.client();
+    assert!(is_busy(&other.call(&["PING"])));
+    assert!(other.call(&["HELLO", "3"]).field("proto") == Value::Integer(3));
+    assert!(is_busy(&other.call(&["SCRIPT", "LOAD", "return 1"])));
+    let mut third = server.client();
+    assert!(is_busy(&third.call(&["GET", "k"])));
+    third.check("SCRIPT KILL", "+OK\r\n");
+    expect_error(client.value(), "ERR Script killed by user with SCRIPT KILL... script: ");
+    // They go on as they are.
+    other.check("GET k", "_\r\n");
+    third.check("GET k", "$-1\r\n");
+    third.check("SET k v", "+OK\r\n");
+    client.check("GET k", "$1\r\nv\r\n");
+}
+
+fn a_script_that_has_written_is_not_killed(engine: Engine) {
+    let server = Server::with(engine, &["--busy-reply-threshold=20"]);
+    let mut client = server.client();
+    let mut other = elsewhere(&server, &mut client);
+    let write_and_wait = "redis.call('set', KEYS[1], 'v') \
+                          local start = redis.call('time') \
+                          while redis.call('time')[1] - start[1] < 3 do end return 'done'";
+    start(&mut client, write_and_wait, "k");
+    wait_until("the key is busy", || is_busy(&other.call(&["GET", "k"])));
+    other
+        .check_error("SCRIPT KILL", "UNKILLABLE Sorry the script already executed write commands against the dataset.");
+    assert_eq!(client.value().text(), "done");
+    other.check("GET k", "$1\r\nv\r\n");
+}
+
+fn shutdown_ends_a_script(engine: Engine) {
+    let mut server = Server::with(engine, &["--threads=1", "--busy-reply-threshold=20"]);
+    let mut client = server.client();
+    start_and_wait(&server, &mut client, "redis.call('set', KEYS[1], 'v') while true do end");
+    let mut other = server.client();
+    assert!(is_busy(&other.call(&["PING"])));
+    other.check_error("SCRIPT KILL", "UNKILLABLE");
+    other.send(crate::client::request(&["SHUTDOWN", "NOSAVE"]));
+    assert!(server.wait().success());
+}
