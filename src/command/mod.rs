@@ -48,7 +48,7 @@ use bytes::Bytes;
 
 use crate::clock::UnixMillis;
 use crate::error::{self, Stop};
-use crate::keyspace::{Busy, Held};
+use crate::keyspace::Held;
 use crate::limits;
 use crate::resp::parser::Arguments;
 use crate::resp::reply::Reply;
@@ -355,32 +355,6 @@ impl<'c> Call<'c, '_> {
             monitor::show(self, row);
         }
         outcome
-    }
-
-    /// Locks what the row says that the command touches, or sees that no script has it.
-    #[inline]
-    fn enter(&mut self, row: &Command) -> Result<(), Stop> {
-        if self.held.is_sealed() {
-            return Ok(());
-        }
-        let entered = match row.keys {
-            _ if row.group == Group::Scripting => return Ok(()),
-            Keys::NONE if row.is_about_all_keys() => self.held.check_scripts(),
-            Keys::NONE => return Ok(()),
-            Keys { first, last, .. } if first == last => self.held.enter(self.hash),
-            keys => {
-                let keyspace = self.held.keyspace();
-                self.held.enter_together(keys.positions(self.args).map(|key| keyspace.hash(self.args.get(key))))
-            }
-        };
-        entered.map_err(|busy| self.busy(busy))
-    }
-
-    /// What becomes of a request that would have to wait for a script.
-    #[cold]
-    fn busy(&self, busy: Busy) -> Stop {
-        let threshold = self.shared.settings.busy_reply_threshold_ms.load(Relaxed);
-        if threshold != 0 && self.now.saturating_sub(busy.since) >= threshold { error::BUSY.into() } else { Stop::Busy }
     }
 
     /// The error for a name that is in no table.
