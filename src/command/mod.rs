@@ -350,7 +350,9 @@ impl<'c> Call<'c, '_> {
         }
         let counts = &self.stats.calls[place];
         counts.calls.add(1);
-        counts.failed.add(outcome.is_err() as u64);
+        if outcome.is_err() {
+            counts.failed.add(1);
+        }
         if self.shared.clients.monitors.any() {
             monitor::show(self, row);
         }
