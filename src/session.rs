@@ -452,6 +452,7 @@ impl Session {
     }
 
     /// Runs one request. `Err` if it must run again, after this.
+    #[inline]
     fn run_request(&mut self, run: &mut Run, at: usize) -> Result<Option<Next>, Next> {
         let Run { shared, stats, batch, reply, now, scripts, .. } = run;
         let Request { from, to, found, hash, .. } = batch.requests[at];
