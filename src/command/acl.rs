@@ -26,7 +26,7 @@ const ACL: &[Command] = &[
 ];
 
 const fn row(name: &'static str, arity: i32, flags: Flags, run: super::Run) -> Command {
-    Command::new(name, arity, Group::Server, run).flags(flags)
+    Command::new(name, arity, Group::Server, run).flags(flags.and(Flags::NO_SCRIPT))
 }
 
 fn whoami(call: &mut Call) -> Result<(), Stop> {

@@ -7,11 +7,12 @@ use crate::clients::Peer;
 use crate::config::DebugCommand;
 use crate::error::Stop;
 
-pub const COMMANDS: &[Command] = &[Command::new("debug", -2, Group::Server, debug).flags(Flags::ADMIN).doc(
-    "1.0.0",
-    "<SLEEP seconds | SET-ACTIVE-EXPIRE flag | LOG message>",
-    "Holds a core up, for tests; refused unless --enable-debug-command allows it.",
-)];
+pub const COMMANDS: &[Command] =
+    &[Command::new("debug", -2, Group::Server, debug).flags(Flags::ADMIN.and(Flags::NO_SCRIPT)).doc(
+        "1.0.0",
+        "<SLEEP seconds | SET-ACTIVE-EXPIRE flag | LOG message>",
+        "Holds a core up, for tests; refused unless --enable-debug-command allows it.",
+    )];
 
 fn debug(call: &mut Call) -> Result<(), Stop> {
     let is_local = match call.standing.client.peer {

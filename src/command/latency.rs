@@ -26,7 +26,7 @@ const LATENCY: &[Command] = &[
 ];
 
 const fn row(name: &'static str, arity: i32, run: super::Run) -> Command {
-    Command::new(name, arity, Group::Server, run).flags(Flags::ADMIN)
+    Command::new(name, arity, Group::Server, run).flags(Flags::ADMIN.and(Flags::NO_SCRIPT))
 }
 
 fn latest(call: &mut Call) -> Result<(), Stop> {

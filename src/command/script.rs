@@ -213,7 +213,7 @@ fn new_script(sha: Sha, source: &[u8]) -> Result<Script, Stop> {
 /// Whether a source names, in quotes, a command that reads or writes the keyspace as a whole.
 fn is_wide(source: &[u8]) -> bool {
     let source = source.to_ascii_lowercase();
-    let rows = Table::get().rows().iter().filter(|row| row.is_about_all_keys());
+    let rows = Table::get().rows().iter().filter(|row| needs_all_shards(row));
     let mut names = rows.map(|row| row.name.as_bytes());
     names.any(|name| {
         memchr::memmem::find_iter(&source, name).any(|at| {
@@ -222,6 +222,12 @@ fn is_wide(source: &[u8]) -> bool {
             before == after && matches!(after, Some(b'\'' | b'"'))
         })
     })
+}
+
+/// A command without keys may look at any shard, unless we know better.
+fn needs_all_shards(row: &Command) -> bool {
+    let knows_no_shard = matches!(row.group, Group::Connection | Group::Scripting | Group::Transactions);
+    row.keys == Keys::NONE && !knows_no_shard && row.name != "time"
 }
 
 fn runner_of<'r>(call: &'r mut Call) -> &'r mut Runner {
@@ -322,7 +328,7 @@ impl Declared<'_> {
         if self.everything {
             return Ok(());
         }
-        if row.is_about_all_keys() {
+        if needs_all_shards(row) {
             return Err(format!(
                 "ERR Script calls {0} by a name that is put together; write '{0}' so that all shards are locked for it",
                 row.name

@@ -20,7 +20,7 @@ pub const COMMANDS: &[Command] = &[
         "numreplicas timeout",
         "Returns the number of replicas that have what was written: none.",
     ),
-    row("cluster", -2, Flags::NONE, no_cluster).doc("3.0.0", "[arg [arg ...]]", "Refused: this is no cluster."),
+    row("cluster", -2, Flags::NO_SCRIPT, no_cluster).doc("3.0.0", "[arg [arg ...]]", "Refused: this is no cluster."),
     row("readonly", 1, Flags::FAST, no_cluster).doc("3.0.0", "", "Refused: this is no cluster."),
     row("readwrite", 1, Flags::FAST, no_cluster).doc("3.0.0", "", "Refused: this is no cluster."),
     Command::container("module", Group::Server, MODULE).doc("4.0.0", "", "A container for module commands."),

@@ -11,6 +11,7 @@ on_both_engines!(
     errors_name_the_script_and_the_line,
     keys_are_declared,
     what_scripts_may_not_call,
+    every_command_from_a_script,
     first_lines_declare_flags,
     both_protocols,
     a_script_has_its_own_database,
@@ -181,6 +182,28 @@ fn what_scripts_may_not_call(engine: Engine) {
     assert_eq!(client.call(&["EVAL_RO", "return redis.call('get', KEYS[1])", "1", "k"]), Value::Null);
     for gone in ["io", "require", "dofile", "loadfile", "debug", "print"] {
         expect_error(eval(&mut client, &format!("return {gone}"), &[], &[]), "ERR user_script:1: Script attempted");
+    }
+    client.check("PING", "+PONG\r\n");
+}
+
+/// Whatever a script calls, and however it spells it, the server goes on.
+fn every_command_from_a_script(engine: Engine) {
+    let server = Server::with(engine, &["--threads=4"]);
+    let mut client = server.client();
+    let mut names: Vec<Vec<String>> = Vec::new();
+    for name in client.call(&["COMMAND", "LIST"]).elements() {
+        names.push(name.text().split('|').map(str::to_owned).collect());
+    }
+    for row in client.call(&["COMMAND", "INFO"]).elements() {
+        let subcommands = row.elements().get(9).map_or(&[][..], |subcommands| subcommands.elements());
+        names.extend(subcommands.iter().map(|sub| sub.elements()[0].text().split('|').map(str::to_owned).collect()));
+    }
+    let call = load(&mut client, "return redis.pcall(unpack(ARGV))");
+    for name in &names {
+        for more in [&[][..], &["k"], &["k", "1"], &["1", "k", "k"], &["k", "1", "1"], &["k", "x", "EX", "5"]] {
+            let words: Vec<&str> = name.iter().map(String::as_str).chain(more.iter().copied()).collect();
+            evalsha(&mut client, &call, &["k"], &words);
+        }
     }
     client.check("PING", "+PONG\r\n");
 }
