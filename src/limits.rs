@@ -219,10 +219,9 @@ pub const SCRIPTS_MAX_BYTES: usize = 8 * MIB;
 /// What the process itself may hold outside the cap: code, stacks, rings, tables of connections.
 pub const PROCESS_MEMORY_BYTES: usize = 32 * MIB;
 
-/// Address space that the process takes beside the cap, and for each core: code, stacks, arenas, rings, pools. Measured
-/// 280 MiB with two cores.
-pub const ADDRESS_SPACE_BYTES: usize = 256 * MIB;
-pub const ADDRESS_SPACE_PER_CORE_BYTES: usize = 64 * MIB;
+/// Address space that a core may reserve: 16 GiB for cells and 10 GiB for an index, of which only what is used is memory,
+/// and both again while what FLUSHALL has emptied is given back.
+pub const ADDRESS_SPACE_PER_CORE_BYTES: usize = 64 * 1024 * MIB;
 
 /// The least memory cap that leaves room for pools and a useful shard.
 pub const MEMORY_CAP_MIN_BYTES: usize = 8 * MIB;

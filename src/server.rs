@@ -115,7 +115,7 @@ fn plan(options: Options, choice: &Choice, cores: usize, tcp_port: u16) -> Resul
         );
         max_memory_bytes = lowered;
     }
-    check_address_space(max_memory_bytes, cores)?;
+    check_address_space(cores)?;
     let open_files = system::raise_open_files() as usize;
     let descriptors = open_files.saturating_sub(limits::DESCRIPTORS_RESERVED + 8 * cores).max(1);
     let mut maxclients = options.maxclients as usize;
@@ -139,16 +139,14 @@ fn plan(options: Options, choice: &Choice, cores: usize, tcp_port: u16) -> Resul
     })
 }
 
-/// Without this the first allocation beyond the limit would end the process, at any time and without a reason.
-fn check_address_space(max_memory_bytes: usize, cores: usize) -> Result<(), StartError> {
-    let beside = limits::ADDRESS_SPACE_BYTES + cores * limits::ADDRESS_SPACE_PER_CORE_BYTES;
-    let needed = (max_memory_bytes + beside) as u64;
+/// Without this a reservation or an allocation would fail at any time, without a reason that anybody sees.
+fn check_address_space(cores: usize) -> Result<(), StartError> {
+    let needed = (cores * limits::ADDRESS_SPACE_PER_CORE_BYTES) as u64;
     match system::address_space_limit() {
         Some(limit) if limit < needed => Err(StartError::host(format!(
-            "the address space is limited to {} and --maxmemory {} needs {}: raise the limit (ulimit -v, LimitAS) or \
-             lower --maxmemory",
+            "the address space is limited to {} and {cores} cores reserve up to {}, most of which is never memory: take \
+             the limit away (ulimit -v unlimited, LimitAS=infinity); --maxmemory is what bounds memory",
             human(limit),
-            human(max_memory_bytes as u64),
             human(needed)
         ))),
         _ => Ok(()),
