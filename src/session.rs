@@ -461,7 +461,7 @@ impl Session {
         }
         let args = batch.args.view(run.input, from, to);
         if let (Some(paused), Some((_, row))) = (shared.clients.pause.at(*now), found)
-            && (paused == Paused::All || row.may_write())
+            && (paused == Paused::All || self.standing.may_write(row))
             && !shared.draining.load(Relaxed)
         {
             self.standing.client.paused.store(true, Relaxed);

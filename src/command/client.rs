@@ -154,9 +154,12 @@ fn list(call: &mut Call) -> Result<(), Stop> {
         }
         _ => return Err(error::SYNTAX.into()),
     }
-    let wanted = |client: &Arc<Client>| normal && ids.as_ref().is_none_or(|ids| ids.contains(&(client.id as i64)));
+    // One that CLIENT KILL has ended is gone for everybody, though its core may not have closed it yet.
+    let chosen = |client: &Arc<Client>| {
+        !client.is_killed() && normal && ids.as_ref().is_none_or(|ids| ids.contains(&(client.id as i64)))
+    };
     let text: String =
-        call.shared.clients.all().iter().filter(|client| wanted(client)).map(|client| describe(call, client)).collect();
+        call.shared.clients.all().iter().filter(|client| chosen(client)).map(|client| describe(call, client)).collect();
     call.reply.text(&text);
     Ok(())
 }

@@ -10,8 +10,8 @@ use crate::error::Stop;
 pub const COMMANDS: &[Command] =
     &[Command::new("debug", -2, Group::Server, debug).flags(Flags::ADMIN.and(Flags::NO_SCRIPT)).doc(
         "1.0.0",
-        "<SLEEP seconds | SET-ACTIVE-EXPIRE flag | LOG message>",
-        "Holds a core up, for tests; refused unless --enable-debug-command allows it.",
+        "<SLEEP seconds | ERROR message | SET-ACTIVE-EXPIRE flag | LOG message>",
+        "Holds a core up or answers with an error, for tests; refused unless --enable-debug-command allows it.",
     )];
 
 fn debug(call: &mut Call) -> Result<(), Stop> {
@@ -38,6 +38,8 @@ fn debug(call: &mut Call) -> Result<(), Stop> {
         // No shard is held up by it.
         call.held.release();
         std::thread::sleep(length.ok_or("ERR value is not a valid float")?);
+    } else if is_word(what, "ERROR") {
+        return Err(crate::error::echo(call.arg(2)).into());
     } else if is_word(what, "LOG") {
         tracing::info!("DEBUG LOG: {}", crate::error::echo(call.arg(2)));
     } else if !is_word(what, "SET-ACTIVE-EXPIRE") {

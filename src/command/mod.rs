@@ -127,6 +127,10 @@ impl<'c> Call<'c, '_> {
             return Err(self.refuse(error::NO_AUTH.into()));
         }
         if self.standing.transaction.is_some() && !row.flags.has(Flags::UNQUEUED) {
+            if row.flags.has(Flags::NO_MULTI) {
+                self.stats.calls[place].rejected.add(1);
+                return Err(self.refuse("ERR Command not allowed inside a transaction".into()));
+            }
             return transaction::queue(self, found);
         }
         self.execute(found)

@@ -47,8 +47,10 @@ impl Flags {
     pub const NO_SCRIPT: Flags = Flags(128);
     /// It looks at all shards, though its row has no keys and it neither reads nor writes data.
     pub const WHOLE: Flags = Flags(256);
+    /// No part of a transaction.
+    pub const NO_MULTI: Flags = Flags(512);
 
-    const NAMES: [(Flags, &'static str); 7] = [
+    const NAMES: [(Flags, &'static str); 8] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
         (Flags::DENYOOM, "denyoom"),
@@ -56,6 +58,7 @@ impl Flags {
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
         (Flags::NO_SCRIPT, "noscript"),
+        (Flags::NO_MULTI, "no_multi"),
     ];
 
     pub const fn and(self, other: Flags) -> Flags {
@@ -194,7 +197,7 @@ impl Command {
 
     /// Changes keys, or may do so by what it runs.
     pub fn may_write(&self) -> bool {
-        self.flags.has(Flags::WRITE) || ["eval", "evalsha", "fcall", "exec"].contains(&self.name)
+        self.flags.has(Flags::WRITE) || ["eval", "evalsha", "fcall"].contains(&self.name)
     }
 
     /// Takes microseconds at most, whatever the keyspace holds: it is not worth two clock readings of its own.

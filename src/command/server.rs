@@ -9,7 +9,7 @@ use crate::error::{self, Stop};
 
 pub const COMMANDS: &[Command] = &[
     row("time", 1, Flags::FAST, time).doc("2.6.0", "", "Returns the server time."),
-    row("shutdown", -1, Flags::ADMIN.and(Flags::NO_SCRIPT), shutdown).doc(
+    row("shutdown", -1, Flags::ADMIN.and(Flags::NO_SCRIPT).and(Flags::NO_MULTI), shutdown).doc(
         "1.0.0",
         "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
         "Answers what was accepted and shuts the server down.",

@@ -35,11 +35,13 @@ struct Tracker {
     client: Weak<Client>,
     id: u64,
     no_loop: AtomicBool,
+    /// CLIENT TRACKING OFF: what the shards still remember is told to nobody.
+    stopped: AtomicBool,
 }
 
 impl Watcher for Tracker {
     fn changed(&self, key: &[u8], actor: u64) {
-        if self.no_loop.load(Relaxed) && actor == self.id {
+        if self.stopped.load(Relaxed) || self.no_loop.load(Relaxed) && actor == self.id {
             return;
         }
         if let Some(client) = self.client.upgrade() {
@@ -122,6 +124,7 @@ impl Standing {
     pub fn stop_tracking(&mut self, held: &mut Held) {
         let Some(tracking) = self.tracking.take() else { return };
         self.client.set_tracks(false);
+        tracking.tracker.stopped.store(true, Relaxed);
         if tracking.broadcast {
             let watcher: Arc<dyn Watcher> = tracking.tracker;
             held.all().each(|shard| shard.unwatch_prefixes(&watcher));
@@ -228,7 +231,8 @@ fn turn_on(call: &mut Call, options: Options) {
     let client = &call.standing.client;
     client.set_tracks(true);
     let tracking = call.standing.tracking.get_or_insert_with(|| {
-        let tracker = Tracker { client: Arc::downgrade(client), id: client.id, no_loop: AtomicBool::new(false) };
+        let (no_loop, stopped) = Default::default();
+        let tracker = Tracker { client: Arc::downgrade(client), id: client.id, no_loop, stopped };
         Box::new(Tracking {
             tracker: Arc::new(tracker),
             broadcast: options.broadcast,

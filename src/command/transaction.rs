@@ -107,6 +107,14 @@ impl Watching {
 }
 
 impl Standing {
+    /// Whether a command may change keys; EXEC does if what is queued may.
+    pub fn may_write(&self, row: &Command) -> bool {
+        match &self.transaction {
+            Some(transaction) if row.name == "exec" => transaction.rows.iter().any(|(_, queued)| queued.may_write()),
+            _ => row.may_write(),
+        }
+    }
+
     /// Leaves the transaction and its watched keys, if there are any.
     pub fn leave_transaction(&mut self, held: &mut Held) {
         self.transaction = None;

@@ -16,9 +16,10 @@ def pytest_collection_modifyitems(config, items):
     unseen = dict(PLAN["reasons"])
     chosen = []
     for item in items:
-        # The skip file may leave out the class's name and the parameter's value; * stands for any text.
-        name = item.nodeid.split("::", 1)[1]
-        names = [name, name.split("::")[-1], name.split("[")[0], name.split("::")[-1].split("[")[0]]
+        # The skip file may leave out the file, the class and the parameter; * stands for any text.
+        whole = item.nodeid.removeprefix("tests/")
+        names = [whole, whole.split("::", 1)[1], whole.split("::")[-1]]
+        names += [name.split("[")[0] for name in names]
         patterns = [p for p in PLAN["reasons"] if any(n == p or fnmatch.fnmatchcase(n, p) for n in names)]
         for pattern in patterns:
             unseen.pop(pattern, None)

@@ -43,7 +43,8 @@ class Server:
         return self
 
     def command(self):
-        return [binary, "--port", "0", "--engine", self.engine, "--maxmemory", "512mb", *self.options]
+        options = ["--maxmemory", "512mb", "--enable-debug-command", "local"]
+        return [binary, "--port", "0", "--engine", self.engine, *options, *self.options]
 
     def announced_port(self):
         found = re.search(r"listening on +127\.0\.0\.1:(\d+)", self.text(self.out))

@@ -60,6 +60,7 @@ fn kill_by_filter(engine: Engine) {
     let mut others: Vec<Client> = (0..8).map(|_| server.client()).collect();
     let ids: Vec<String> = others.iter_mut().map(id).collect();
     client.check(&format!("CLIENT KILL ID {}", ids[0]), ":1\r\n");
+    client.check(&format!("CLIENT LIST ID {}", ids[0]), "$0\r\n\r\n");
     others.remove(0).expect_closed();
     client.check(&format!("CLIENT KILL ID {}", ids[0]), ":0\r\n");
     let laddr = server.address().to_string();
@@ -97,6 +98,9 @@ fn pause_writes(engine: Engine) {
     writer.expect("$-1\r\n");
     server.wait_for_info("blocked_clients", |blocked| blocked == 1);
     reader.check("GET k", "$-1\r\n");
+    // A transaction waits if something in it writes.
+    reader.send("MULTI\r\nGET k\r\nEXEC\r\n");
+    reader.expect("+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n");
     // A shorter and milder pause changes nothing.
     client.check("CLIENT PAUSE 1 WRITE", "+OK\r\n");
     assert!(client.call(&["CLIENT", "LIST"]).text().contains(" flags=b "));

@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::client::request;
 use crate::harness::{Engine, Server, on_both_engines, wait_until};
 use crate::wire::Value;
 
@@ -411,6 +412,8 @@ fn debug_is_off(engine: Engine) {
     let server = Server::with(engine, &["--enable-debug-command=yes"]);
     let mut client = server.client();
     client.check("DEBUG SET-ACTIVE-EXPIRE 0", "+OK\r\n");
+    client.send(request(&["DEBUG", "ERROR", "LOADING nothing\r\nat all"]));
+    client.expect("-LOADING nothing  at all\r\n");
     client.check_error("DEBUG SLEEP x", "ERR value is not a valid float");
     client.check_error("DEBUG WHAT x", "ERR unknown subcommand or wrong number of arguments for 'WHAT'");
 }

@@ -206,6 +206,14 @@ fn what_has_ended_is_not_told(engine: Engine) {
     reader.check("CLIENT TRACKING OFF", "+OK\r\n");
     observer.check("SET k v", "+OK\r\n");
     reader.check("PING", "+PONG\r\n");
+    // Nor once it tracks in another way.
+    reader.check("CLIENT TRACKING ON", "+OK\r\n");
+    reader.check("GET k", "$1\r\nv\r\n");
+    reader.check("CLIENT TRACKING OFF", "+OK\r\n");
+    reader.check("CLIENT TRACKING ON BCAST PREFIX none", "+OK\r\n");
+    observer.check("SET k v", "+OK\r\n");
+    reader.check("PING", "+PONG\r\n");
+    reader.check("CLIENT TRACKING OFF", "+OK\r\n");
     for options in ["", "BCAST"] {
         let mut gone = tracking(&server, options);
         gone.call(&["GET", "k"]);

@@ -49,7 +49,7 @@ fn a_transaction_is_queued_and_run(engine: Engine) {
 fn what_is_refused_in_the_queue_discards_all(engine: Engine) {
     let server = Server::start(engine);
     let mut client = server.client();
-    for refused in ["NOSUCH x", "SET k", "GET"] {
+    for refused in ["NOSUCH x", "SET k", "GET", "SHUTDOWN NOSAVE"] {
         client.check("MULTI", "+OK\r\n");
         client.check("SET k v", "+QUEUED\r\n");
         client.check_error(refused, "ERR ");

@@ -36,10 +36,6 @@ def refused(*errors):
     return lambda our, their: our[0] == "-" and our[1].decode() in errors and their[0] != "-"
 
 
-def either(*values):
-    return lambda our, their: our[1] in values and their[1] in values
-
-
 def both_dumped(our, their):
     """Redis compresses what has more than 20 bytes."""
     return our[0] == their[0] == "$" and len(our[1]) > 20 + 10 and their[1][:2] == b"\x00\xc3"
@@ -71,7 +67,7 @@ KNOWN = [
     Known("SCAN", "a negative cursor is refused since Redis 7.2", refused("ERR invalid cursor")),
     Known("BITCOUNT", "arguments are read before the key since Redis 7.2", refused("ERR syntax error", NOT_AN_INTEGER)),
     Known("BITPOS", "arguments are read before the key since Redis 7.2", refused("ERR syntax error", NOT_AN_INTEGER)),
-    Known("OBJECT ENCODING", "told by the value: no item remembers that it was put together", either(b"embstr", b"raw")),
+    Known("OBJECT ENCODING", "told by the value: no item remembers that it was put together", alike),
     Known("OBJECT REFCOUNT", "Redis shares the objects of small integers", alike),
     Known("DUMP", "values are not compressed", both_dumped),
     Known("SETBIT", "a value may have an eighth of the cap", refused(TOO_LARGE), ends_it=True),
