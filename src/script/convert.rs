@@ -11,6 +11,7 @@ use crate::resp::reply::{Protocol, Reply};
 pub struct Names {
     pub err: LuaString,
     pub ok: LuaString,
+    pub call: LuaString,
     double: LuaString,
     big_number: LuaString,
     verbatim_string: LuaString,
@@ -25,6 +26,7 @@ impl Names {
         Ok(Names {
             err: lua.create_string("err")?,
             ok: lua.create_string("ok")?,
+            call: lua.create_string("call")?,
             double: lua.create_string("double")?,
             big_number: lua.create_string("big_number")?,
             verbatim_string: lua.create_string("verbatim_string")?,

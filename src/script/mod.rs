@@ -35,7 +35,7 @@ use crate::resp::parser::Arguments;
 use crate::resp::reply::Reply;
 use convert::Names;
 use fault::{Fault, Raised};
-use sandbox::{Failure, State};
+use sandbox::{Failure, Mood, State};
 
 /// The server, as a script sees it.
 pub trait Host {
@@ -159,29 +159,19 @@ impl Interpreter {
     ) -> Result<(), Failure> {
         let host = RefCell::new(host);
         let outcome = self.lua.scope(|scope| {
+            // One function, for each costs as much as a small script; `pcall` and the others call it in another mood.
             let call = scope.create_function(|lua, values: MultiValue| {
-                let value = self.command(lua, values, &host).map_err(|fault| fault::raise(lua, "call", fault))?;
-                match &value {
-                    Value::Table(table) => match table.raw_get::<Value>(&self.names.err)? {
-                        Value::String(text) => {
-                            let text = Cow::Owned(text.to_string_lossy());
-                            Err(fault::raise(lua, "call", Fault::Reply(text)))
-                        }
-                        _ => Ok(value),
+                let outcome = match self.state.mood.take() {
+                    Mood::Raise => self.command(lua, values, &host).and_then(|value| self.raise_error(value)),
+                    Mood::Return => match self.command(lua, values, &host) {
+                        Err(Fault::Reply(text)) => Ok(self.error_table(&text)?),
+                        outcome => outcome,
                     },
-                    _ => Ok(value),
-                }
+                    Mood::Ask => self.allows(values, &host).map(Value::Boolean),
+                };
+                outcome.map_err(|fault| fault::raise(lua, "call", fault))
             })?;
-            let pcall = scope.create_function(|lua, values: MultiValue| match self.command(lua, values, &host) {
-                Err(Fault::Reply(text)) => self.error_table(&text),
-                outcome => outcome.map_err(|fault| fault::raise(lua, "pcall", fault)),
-            })?;
-            let allows = scope.create_function(|lua, values: MultiValue| {
-                self.allows(values, &host).map_err(|fault| fault::raise(lua, "acl_check_cmd", fault))
-            })?;
-            self.redis.raw_set("call", call)?;
-            self.redis.raw_set("pcall", pcall)?;
-            self.redis.raw_set("acl_check_cmd", allows)?;
+            self.redis.raw_set(&self.names.call, call)?;
             let keys = self.array(keys)?;
             let arguments = self.array(arguments)?;
             self.bounded(true);
@@ -244,6 +234,16 @@ impl Interpreter {
         put_together(&mut scratch.request, &values)?;
         let allowed = host.borrow().allows(scratch.request.get(0));
         allowed.ok_or(Fault::reply("ERR Invalid command passed to redis.acl_check_cmd()"))
+    }
+
+    /// An error reply raises, as `redis.call` does.
+    fn raise_error(&self, value: Value) -> Result<Value, Fault> {
+        if let Value::Table(table) = &value
+            && let Value::String(text) = table.raw_get::<Value>(&self.names.err)?
+        {
+            return Err(Fault::reply(text.to_string_lossy()));
+        }
+        Ok(value)
     }
 
     fn error_table(&self, text: &str) -> mlua::Result<Value> {

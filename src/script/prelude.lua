@@ -137,9 +137,20 @@ function string.gsub(text, pattern, replacement, most)
   return lua_gsub(text, pattern, replacement, most)
 end
 
--- The library `redis`: what needs the server is added when a script starts.
+-- The library `redis`: `redis.call` is set when a script starts, and serves what else needs the server.
 
 local redis = libraries.redis
+local returning, asking = native.returning, native.asking
+
+function redis.pcall(...)
+  returning()
+  return redis.call(...)
+end
+
+function redis.acl_check_cmd(...)
+  asking()
+  return redis.call(...)
+end
 
 function redis.error_reply(...)
   local text = ...

@@ -18,11 +18,25 @@ pub struct State {
     /// What the script has set the protocol of its replies to.
     pub resp3: Cell<bool>,
     pub random: Random,
+    /// How the next call of a command is meant.
+    pub mood: Cell<Mood>,
     pub cjson: Rc<Cell<cjson::Settings>>,
     /// The reply to a script that must end before its own end.
     pub ended: RefCell<Option<Cow<'static, str>>>,
     /// The last error that nobody caught.
     pub failure: RefCell<Option<Failure>>,
+}
+
+/// What a call of a command does with an error.
+#[derive(Clone, Copy, Default)]
+pub enum Mood {
+    /// `redis.call`
+    #[default]
+    Raise,
+    /// `redis.pcall`
+    Return,
+    /// `redis.acl_check_cmd`: the command is not run.
+    Ask,
 }
 
 /// How a script ended.
@@ -38,6 +52,7 @@ impl State {
         self.resp3.set(false);
         self.random.seeded.set(None);
         self.cjson.set(cjson::Settings::default());
+        self.mood.take();
         self.failure.take();
         self.ended.take();
     }
@@ -141,6 +156,14 @@ fn natives(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
         Ok(Value::Table(table))
     })?;
     table.raw_set("plain", plain)?;
+    for (name, mood) in [("returning", Mood::Return), ("asking", Mood::Ask)] {
+        let shared = state.clone();
+        let set = lua.create_function(move |_, ()| {
+            shared.mood.set(mood);
+            Ok(())
+        })?;
+        table.raw_set(name, set)?;
+    }
     let shared = state.clone();
     table.raw_set("is_ended", lua.create_function(move |_, ()| Ok(shared.ended.borrow().is_some()))?)?;
     let shared = state.clone();
