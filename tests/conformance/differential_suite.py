@@ -1,4 +1,4 @@
-"""Random sequences of commands against the server and a real redis-server, reply for reply: differential/ has the parts."""
+"""Random sequences of commands against the server and a real redis-server, reply for reply. differential/ has the parts."""
 
 import pathlib
 import random

@@ -1,4 +1,4 @@
-"""Brings the suites of others here, from the package registries, into target/conformance. Knows nothing of running them."""
+"""Brings the suites of others from the package registries into target/conformance. Knows nothing of running them."""
 
 import fcntl
 import hashlib

@@ -54,8 +54,9 @@ class Suite:
             report = f"{work}/report.xml"
             settings = {"CACHE_URL": f"redis://127.0.0.1:{server.port}"}
             done = subprocess.run(
-                [*servers.WITH_US, *self.language.command(part, report, work)], env=os.environ | settings, stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SECONDS_MAX,
+                [*servers.WITH_US, *self.language.command(part, report, work)], env=os.environ | settings,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                timeout=SECONDS_MAX,
             )
             return read(part, done, report)
 
@@ -71,7 +72,8 @@ def read(part, done, report):
         wrong = [child for child in case if child.tag in ("failure", "error")]
         left_out = [child for child in case if child.tag == "skipped"]
         if wrong:
-            outcome.fail(f"{part}: {case.get('name')}", "\n".join(child.text or child.get("message") for child in wrong))
+            context = "\n".join(child.text or child.get("message") for child in wrong)
+            outcome.fail(f"{part}: {case.get('name')}", context)
         elif left_out:
             outcome.skipped[left_out[0].get("message")] += 1
         else:

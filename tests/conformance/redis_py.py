@@ -1,4 +1,4 @@
-"""Runs redis-py's own tests, file by file, each against a server of its own. Knows the plugin's report, not the tests."""
+"""Runs redis-py's own tests, file by file, each against a server of its own. Knows the report, not the tests."""
 
 import json
 import os
@@ -10,8 +10,8 @@ import servers
 import skips
 from outcome import Outcome
 
-# The files of which some test speaks to a server about strings, keys, connections, transactions or scripts, each with its
-# twin for asyncio. The others test the client alone, or are about clusters, sentinels, modules and TLS.
+# The files of which some test speaks to a server about strings, keys, connections, transactions or scripts, each with
+# its twin for asyncio. The others test the client alone, or are about clusters, sentinels, modules and TLS.
 FILES = """
     test_commands test_connection test_connection_pool test_pipeline test_encoding test_retry test_lock test_scripting
     test_monitor test_cache test_client test_multiprocessing

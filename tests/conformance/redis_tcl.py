@@ -1,4 +1,4 @@
-"""Runs Redis's own test suite, unit by unit, each against a server of its own. Knows the suite's output, not its tests."""
+"""Runs Redis's own test suite, unit by unit, each against a server of its own. Knows its output, not its tests."""
 
 import os
 import random
@@ -40,8 +40,8 @@ EDITS = {
     "unit/scripting": [("foreach is_eval {0 1} {", "foreach is_eval {1} {")],
 }
 
-# The suite's own helper listens on the first free one of as many ports before what it takes for its first server's. All of
-# them, and those 10,000 above, must be ports.
+# The suite's own helper listens on the first free one of as many ports before what it takes for its first server's.
+# All of them, and those 10,000 above, must be ports.
 HELPER_PORTS = 32
 HELPER_FIRST = range(20000, 30000)
 

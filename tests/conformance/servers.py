@@ -34,7 +34,8 @@ class Server:
         self.port = None
         try:
             self.process = subprocess.Popen(
-                [*WITH_US, *self.command()], cwd=self.scratch, stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.log
+                [*WITH_US, *self.command()],
+                cwd=self.scratch, stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.log,
             )
             self.wait_until_it_listens()
         except BaseException:

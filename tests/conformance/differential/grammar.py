@@ -1,7 +1,7 @@
 """Makes random commands: every command that both servers have, with arguments at the edges. Knows no server.
 
-Small words stand for values of a kind, capitals for themselves; `[a]` may be left out, `(a|b)` is one of them, `a+` comes
-once or more often.
+Small words stand for values of a kind, capitals for themselves; `[a]` may be left out, `(a|b)` is one of them, `a+`
+comes once or more often.
 """
 
 import hashlib
@@ -70,7 +70,7 @@ BITOP (AND|OR|XOR) key key+
 BITOP NOT key key
 LCS key key [LEN] [IDX] [MINMATCHLEN count] [WITHMATCHLEN]
 DUMP key
-RESTORE key (0|millis) payload [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ count]
+RESTORE key (0|remaining) payload [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ count]
 RESTORE key 0 payload REPLACE
 MULTI
 MULTI
@@ -112,6 +112,12 @@ FLOATS = """
     0 1.5 -1.5 3.0 0.1 1e5 1e-5 5.0e3 10.50 -0.0 1e308 -1e308 1e400 inf -inf nan 0x1p3 1. .5 abc 17179869184
     3.141592653589793238 123456789.123456789 0.000000000000000000001
 """.split() + ["", " 1.5", "1.5 "]
+# Of KEYS and SCAN.
+PATTERNS = [
+    "*", "a", "a*", "?", "[a-c]", "[^a]", "*}*", "\\*",
+    "e\\*", "{tag}*", "", "[", "k*k", "\xff",
+]
+
 # Of scripts: what they return, what they call, how they go wrong. Texts of errors that Lua makes are its own.
 SCRIPTS = """
 return redis.call('GET', KEYS[1])
@@ -283,7 +289,7 @@ class Maker:
         return self.random.choice([0, 0, 0, 0, "abc", "-1", "18446744073709551616", ""])
 
     def pattern(self):
-        return self.random.choice(["*", "a", "a*", "?", "[a-c]", "[^a]", "*}*", "\\*", "e\\*", "{tag}*", "", "[", "k*k", "\xff"])
+        return self.random.choice(PATTERNS)
 
     def type(self):
         return self.random.choice(["string", "list", "STRING", "zset"])
@@ -294,6 +300,10 @@ class Maker:
     def lifetime(self, unit):
         """Far off or long ago: nothing expires while a sequence runs."""
         return self.random.choice([100 * unit, 5000 * unit, 86400 * unit, -1, 0, 9223372036854775807, "abc", "1.5", ""])
+
+    def remaining(self):
+        # Nothing that overflows with the time added to it: Redis then has the key expired.
+        return self.random.choice([100_000, 86_400_000, -1, "abc", "1.5", ""])
 
     def seconds(self):
         return self.lifetime(1)

@@ -20,7 +20,11 @@ class Known:
 
 def apart(most):
     """Both tell a time to live, and were asked at most so far from each other."""
-    return lambda our, their: our[0] == their[0] == ":" and min(our[1], their[1]) >= 0 and abs(our[1] - their[1]) <= most
+
+    def same(our, their):
+        return our[0] == their[0] == ":" and min(our[1], their[1]) >= 0 and abs(our[1] - their[1]) <= most
+
+    return same
 
 
 def as_sets(our, their):

@@ -48,6 +48,6 @@ def as_bytes(word):
 
 def shown(value):
     """A command or a reply for people, long values cut."""
-    text = b" ".join(value).decode("latin-1") if isinstance(value, list) and value and isinstance(value[0], bytes) else repr(value)
+    text = b" ".join(value).decode("latin-1") if isinstance(value, list) else repr(value)
     text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
     return text if len(text) < 300 else f"{text[:280]}... ({len(text)} characters)"

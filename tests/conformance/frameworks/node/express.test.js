@@ -71,7 +71,8 @@ for (const [name, connect] of [
     test(`limits by rate-limiter-flexible over ${name}`, async () => {
         const storeClient = await connect();
         const useRedisPackage = name === 'node-redis';
-        const limiter = new RateLimiterRedis({ storeClient, useRedisPackage, points: 3, duration: 60, blockDuration: 30 });
+        const store = { storeClient, useRedisPackage, duration: 60 };
+        const limiter = new RateLimiterRedis({ ...store, points: 3, blockDuration: 30 });
         for (let left = 2; left >= 0; left--) assert.equal((await limiter.consume('somebody')).remainingPoints, left);
         await assert.rejects(limiter.consume('somebody'), { remainingPoints: 0, consumedPoints: 4 });
         assert.equal((await limiter.get('somebody')).consumedPoints, 4);
@@ -83,8 +84,8 @@ for (const [name, connect] of [
         await limiter.block('third', 60);
         await assert.rejects(limiter.consume('third'));
 
-        const slow = new RateLimiterRedis({ storeClient, useRedisPackage, points: 1, duration: 60, keyPrefix: 'slow' });
-        const burst = new RateLimiterRedis({ storeClient, useRedisPackage, points: 2, duration: 60, keyPrefix: 'burst' });
+        const slow = new RateLimiterRedis({ ...store, points: 1, keyPrefix: 'slow' });
+        const burst = new RateLimiterRedis({ ...store, points: 2, keyPrefix: 'burst' });
         const both = new BurstyRateLimiter(slow, burst);
         for (let n = 0; n < 3; n++) await both.consume('somebody');
         await assert.rejects(both.consume('somebody'));

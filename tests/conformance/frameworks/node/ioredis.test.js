@@ -1,4 +1,4 @@
-// ioredis as an application uses it: its ready check, pipelines, transactions, commands made of scripts, streams of keys.
+// ioredis as an application uses it: its ready check, pipelines, transactions, scripts, streams of keys, redlock.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Redis } from 'ioredis';
@@ -25,11 +25,13 @@ test('strings and keys', () => connected(async client => {
 }));
 
 test('pipelines and transactions', () => connected(async client => {
-    assert.deepEqual(await client.pipeline().set('a', 1).incr('a').get('a').exec(), [[null, 'OK'], [null, 2], [null, '2']]);
+    const replies = await client.pipeline().set('a', 1).incr('a').get('a').exec();
+    assert.deepEqual(replies, [[null, 'OK'], [null, 2], [null, '2']]);
     assert.deepEqual(await client.multi().incr('a').pttl('a').exec(), [[null, 3], [null, -1]]);
     const [[error]] = await client.pipeline().incr('text').set('text', 'x').exec();
     assert.equal(error, null);
-    assert.equal((await client.multi().incr('text').exec())[0][0].message, 'ERR value is not an integer or out of range');
+    const [[failure]] = await client.multi().incr('text').exec();
+    assert.equal(failure.message, 'ERR value is not an integer or out of range');
 }));
 
 test('commands made of scripts', () => connected(async client => {

@@ -53,7 +53,9 @@ for (const RESP of [2, 3]) {
     test(`iteration and names, RESP${RESP}`, () => connected(async client => {
         await Promise.all(Array.from({ length: 500 }, (_, n) => client.set(`item:${n}`, 'v')));
         const found = new Set();
-        for await (const keys of client.scanIterator({ MATCH: 'item:*', COUNT: 50 })) keys.forEach(key => found.add(key));
+        for await (const keys of client.scanIterator({ MATCH: 'item:*', COUNT: 50 })) {
+            keys.forEach(key => found.add(key));
+        }
         assert.equal(found.size, 500);
         assert.equal((await client.clientInfo()).db, 0);
     }));
@@ -75,7 +77,8 @@ test('a pool', async () => {
 });
 
 test('its own cache follows what others write', async () => {
-    const caching = await createClient({ url, RESP: 3, clientSideCache: { ttl: 0, maxEntries: 0, evictPolicy: 'LRU' } }).connect();
+    const clientSideCache = { ttl: 0, maxEntries: 0, evictPolicy: 'LRU' };
+    const caching = await createClient({ url, RESP: 3, clientSideCache }).connect();
     const writing = await createClient({ url }).connect();
     await writing.set('key', 'old');
     assert.equal(await caching.get('key'), 'old');

@@ -46,7 +46,8 @@ def test_a_script_from_a_file(cli, tmp_path):
 
 
 def test_pipe(cli):
-    commands = b"".join(b"*3\r\n$3\r\nSET\r\n$%d\r\nkey:%d\r\n$1\r\nv\r\n" % (4 + len(b"%d" % n), n) for n in range(10000))
+    keys = [b"key:%d" % n for n in range(10000)]
+    commands = b"".join(b"*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$1\r\nv\r\n" % (len(key), key) for key in keys)
     # The end of the conversation is redis-cli's own ECHO.
     assert "errors: 0, replies: 10000" in cli("--pipe", text=commands)
     assert cli("dbsize") == "10000\n"
