@@ -219,7 +219,7 @@ impl Connection<'_> {
         self.waiting = Some(match buffer {
             Some(buffer) => {
                 self.watch.armed.set(true);
-                Waiting::Armed(ring::receive(self.client.clone(), buffer, self.is_dry && self.uring.has_poll_first))
+                Waiting::Armed(ring::receive(self.client.clone(), buffer, self.is_dry, self.uring.has_poll_first))
             }
             None => Waiting::Polled(ring::readable(self.client.clone())),
         });

@@ -38,6 +38,9 @@ impl<D: 'static> OneshotOutputTransform for GiveBack<D> {
     }
 }
 
+/// What poll waits for: input, or the end of it.
+const INPUT: u32 = (libc::POLLIN | libc::POLLRDHUP) as u32;
+
 fn submit<D: Unpin + 'static>(data: D, entry: squeue::Entry) -> Operation<D> {
     UnsubmittedOneshot::new(data, GiveBack(std::marker::PhantomData), entry).submit()
 }
@@ -48,18 +51,32 @@ fn descriptor(client: &Client) -> Fd {
 
 pub type Receive = Operation<(Arc<Client>, Buffer)>;
 
-/// Waits for input and receives into `buffer`. `later`: none is expected to be there already.
-pub fn receive(client: Arc<Client>, mut buffer: Buffer, later: bool) -> Receive {
+/// Waits for input and receives into `buffer`. `later`: none is expected to be there already, so trying first would be
+/// in vain.
+pub fn receive(client: Arc<Client>, mut buffer: Buffer, later: bool, has_poll_first: bool) -> Receive {
     let (socket, start, len) = (descriptor(&client), buffer.as_mut_ptr(), buffer.len() as u32);
     let entry = match &buffer {
-        Buffer::Registered(fixed) => opcode::ReadFixed::new(socket, start, len, fixed.buf_index()).build(),
-        Buffer::Ordinary(_) if later => poll_first(opcode::Recv::new(socket, start, len).build()),
+        Buffer::Registered(fixed) => {
+            if later {
+                wait_before_next(socket);
+            }
+            opcode::ReadFixed::new(socket, start, len, fixed.buf_index()).build()
+        }
+        Buffer::Ordinary(_) if later && has_poll_first => poll_first(opcode::Recv::new(socket, start, len).build()),
         Buffer::Ordinary(_) => opcode::Recv::new(socket, start, len).build(),
     };
     submit((client, buffer), entry)
 }
 
-/// Has a receive wait at once instead of trying first, which would be in vain. Linux 5.19.
+/// Has the operation that is put on the ring next begin when there is input. If this one fails or is called back, the
+/// next is called back too; if the queue is handed over between the two, the next waits by itself.
+fn wait_before_next(socket: Fd) {
+    let entry = opcode::PollAdd::new(socket, INPUT).build().flags(squeue::Flags::IO_LINK);
+    // Nobody waits for it: the next one tells.
+    drop(submit((), entry));
+}
+
+/// Has a receive wait at once instead of trying first. Linux 5.19.
 fn poll_first(mut entry: squeue::Entry) -> squeue::Entry {
     const IORING_RECVSEND_POLL_FIRST: u16 = 1;
     // SAFETY: an entry is the kernel's `io_uring_sqe`, which begins with two single bytes, opcode and flags, and then
@@ -70,8 +87,7 @@ fn poll_first(mut entry: squeue::Entry) -> squeue::Entry {
 
 /// Waits for input without a buffer.
 pub fn readable(client: Arc<Client>) -> Operation<Arc<Client>> {
-    let events = (libc::POLLIN | libc::POLLRDHUP) as u32;
-    let entry = opcode::PollAdd::new(descriptor(&client), events).build();
+    let entry = opcode::PollAdd::new(descriptor(&client), INPUT).build();
     submit(client, entry)
 }
 
