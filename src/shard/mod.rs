@@ -64,9 +64,6 @@ pub const SMALL_SET_BYTES: usize = MAX_CELL_BYTES;
 /// The cache lines of an item that are fetched ahead: links, key, and a value of about a hundred bytes.
 const ITEM_LINES: usize = 3;
 
-/// Items that are fetched ahead at a time: a processor has no more misses under way than some dozens.
-const AHEAD_MAX: usize = 64;
-
 pub struct Shard {
     heap: Heap,
     large: LargeItems,
@@ -318,16 +315,8 @@ impl Shard {
         let index = self.databases.index(self.databases.table(database));
         let tags = hashes.map(|hash| (hash >> 32) as u32);
         tags.clone().for_each(|tag| index.prefetch(tag));
-        let (mut cells, mut count) = ([Loc::NONE; AHEAD_MAX], 0);
-        for (cell, loc) in cells.iter_mut().zip(tags.filter_map(|tag| index.likely(tag))) {
+        for loc in tags.filter_map(|tag| index.likely(tag)) {
             self.heap.prefetch(loc, ITEM_LINES);
-            (*cell, count) = (loc, count + 1);
-        }
-        for &loc in &cells[..count] {
-            for neighbour in [self.heap.newer(loc), self.heap.older(loc)] {
-                // Its links alone are written.
-                self.heap.prefetch(neighbour, 1);
-            }
         }
     }
 

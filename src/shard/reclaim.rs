@@ -222,7 +222,7 @@ impl Shard {
     /// Evicts one item, or parks one that the policy spares; none when the policy allows no more.
     fn evict_step(&mut self, now: UnixMillis) -> Option<usize> {
         let loc = match self.policy {
-            Policy::AllKeysLru | Policy::VolatileLru => self.recency.oldest(),
+            Policy::AllKeysLru | Policy::VolatileLru => self.recency.oldest(&mut self.heap),
             Policy::AllKeysRandom => self.pick_random(),
             Policy::VolatileTtl => self.wheel.soonest(),
             Policy::NoEviction => None,
