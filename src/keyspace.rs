@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::clock::UnixMillis;
-use crate::shard::{DATABASES, Policy, Shard, ShardStats};
+use crate::shard::{DATABASES, Key, Policy, Shard, ShardStats};
 
 /// One shard per core, each on cache lines of its own.
 #[repr(align(128))]
@@ -109,6 +109,9 @@ impl Keyspace {
 const PATIENCE: Duration = Duration::from_millis(1);
 /// For so long a core waits for a script: most are done by then.
 const PATIENCE_WITH_SCRIPT: Duration = Duration::from_micros(100);
+
+/// Keys of one command whose memory is fetched ahead at a time.
+const KEYS_AHEAD: usize = 16;
 
 impl Slot {
     fn new(shard: Shard) -> Slot {
@@ -404,6 +407,26 @@ impl Several<'_, '_> {
         self.held.shard(hash)
     }
 
+    /// Does something with each item in its key's shard, in order. The memory of some is fetched ahead at a time, so that
+    /// their cache misses overlap.
+    pub fn with_keys<T, E>(
+        &mut self,
+        items: Vec<T>,
+        key_of: impl Fn(&T) -> Key + Copy,
+        mut act: impl FnMut(&mut Shard, T) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut items = items.into_iter();
+        while let Some(first) = items.as_slice().first() {
+            let database = key_of(first).db;
+            let ahead = items.as_slice().iter().take(KEYS_AHEAD);
+            self.held.prefetch(database, ahead.map(|item| key_of(item).hash));
+            for item in items.by_ref().take(KEYS_AHEAD) {
+                act(self.held.shard(key_of(&item).hash), item)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Visits the shards that are locked, in order.
     pub fn each(&mut self, mut visit: impl FnMut(&mut Shard)) {
         self.held.last.iter_mut().for_each(|(_, shard)| visit(shard));
@@ -422,7 +445,7 @@ impl Drop for Several<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::{Expiry, Key, NewValue};
+    use crate::shard::{Expiry, NewValue};
 
     #[test]
     fn several_shards_are_locked_together() {

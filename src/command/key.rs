@@ -54,7 +54,16 @@ fn count(
     } else {
         let keys = call.all_keys(1);
         let mut shards = call.held.shards(keys.iter().map(|key| key.hash));
-        keys.iter().filter(|key| act(shards.shard(key.hash), **key, call.now)).count() as i64
+        let (mut total, now) = (0, call.now);
+        shards.with_keys(
+            keys,
+            |key| *key,
+            |shard, key| {
+                total += act(shard, key, now) as i64;
+                Ok::<_, Stop>(())
+            },
+        )?;
+        total
     };
     call.reply.integer(total);
     Ok(())

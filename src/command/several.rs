@@ -46,15 +46,19 @@ fn mget(call: &mut Call) -> Result<(), Stop> {
         }
     }
     call.reply.array(keys.len());
-    for key in keys {
-        let found = shards.shard(key.hash).get(key, call.now);
-        super::count_lookup(call.stats, found.is_some());
-        match found {
-            Some(entry) => write_value(call.reply, entry.value),
-            None => call.reply.null(),
-        }
-    }
-    Ok(())
+    shards.with_keys(
+        keys,
+        |key| *key,
+        |shard, key| {
+            let found = shard.get(key, call.now);
+            super::count_lookup(call.stats, found.is_some());
+            match found {
+                Some(entry) => write_value(call.reply, entry.value),
+                None => call.reply.null(),
+            }
+            Ok(())
+        },
+    )
 }
 
 fn mset(call: &mut Call) -> Result<(), Stop> {
@@ -141,9 +145,11 @@ fn write_all(
             room(shards.shard(key.hash).make_room(bytes, call.now))?;
         }
     }
-    for (key, value) in pairs {
-        shards.shard(key.hash).set(key, value, expiry, call.now).map_err(super::set_error)?;
-    }
+    shards.with_keys(
+        pairs,
+        |(key, _)| *key,
+        |shard, (key, value)| shard.set(key, value, expiry, call.now).map_err(super::set_error),
+    )?;
     Ok(true)
 }
 
