@@ -12,9 +12,14 @@ mod support;
 
 use std::env;
 
-/// As in the server.
+/// As in the server, and with its options.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+// SAFETY: no other symbol has this name: the prefix is that of the crate's jemalloc.
+#[allow(non_upper_case_globals)]
+#[unsafe(export_name = "_rjem_malloc_conf")]
+pub static malloc_conf: &[u8] = b"dirty_decay_ms:0,muzzy_decay_ms:0\0";
 
 const TABLES: [(&str, fn()); 7] = [
     ("cost", cost::run),

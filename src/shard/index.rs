@@ -2,7 +2,7 @@
 //! cell: whoever calls says which cell is meant, and reads the tags of cells for it.
 //!
 //! Of the hash the index uses its upper half, the *tag*. The table is one array of buckets, in memory of its own, and
-//! grows by linear hashing (Litwin 1980): when entries have become too many, a bucket is added at the end, and takes its
+//! grows by linear hashing (Litwin 1980): as entries become more, buckets are added at the end, and each takes its
 //! share of the entries of the one bucket whose tags differ from its own in one bit. So no step touches more than a few
 //! dozen entries, and the array is never copied. An entry that finds its bucket full goes to the next that is not.
 //!
@@ -14,18 +14,24 @@ use super::prefetch::prefetch;
 use super::space::{BLOCK_BYTES, FIRST_HUGE_BLOCK, LINE_BYTES, Line, Space};
 
 /// A bucket is a cache line: fingerprints (eight bits of the tag, never 0; 0 where there is no entry) in words 0 to 2,
-/// then the count of entries that passed by because it was full (unless it is 0, a search goes on with the next bucket),
-/// then where the entries' cells are.
+/// then what passed by: the count of entries that found it full (unless it is 0, a search goes on with the next bucket),
+/// and one bit for each slot whose entry has passed by another bucket; then where the entries' cells are.
 type Bucket = Line;
 const PASSED: usize = 3;
 const LOCS: usize = 4;
 const SLOTS: usize = 12;
+const PASSED_BITS: u32 = u32::BITS - SLOTS as u32;
+/// The largest count stays as it is: only a hash that puts a million entries into one bucket gets there.
+const PASSED_MAX: u32 = (1 << PASSED_BITS) - 1;
 /// Stands for a fingerprint where there is no entry.
 const NO_ENTRY: u8 = 0;
-/// Entries to a bucket, on average, above which one is added. Those that are to be split next hold up to twice as many.
-const SPLIT_ENTRIES: usize = 6;
-/// Entries to a bucket below which the last one is taken away.
-const JOIN_ENTRIES: usize = SPLIT_ENTRIES / 2;
+/// A round of splits, which doubles the table, begins when there are so many entries to a bucket, twice ...
+const ROUND_BEGINS: usize = 15;
+/// ... and ends when the buckets that are not split yet hold so many, twice. Were it 24, the last ones of a round would all
+/// be full, and what they have no room for would pass by hundreds of buckets.
+const ROUND_ENDS: usize = 22;
+/// Entries to a bucket below which the last one is taken away: less than half of what there are after a round.
+const JOIN_ENTRIES: usize = ROUND_ENDS / 8;
 /// As many buckets as there can be cells for: see `heap`.
 const RESERVED_BYTES: usize = 10 * 1024 * 1024 * 1024;
 /// A small table's memory comes in kernel pages, a larger one's in huge ones.
@@ -80,7 +86,7 @@ impl Index {
 
     /// Adds an entry. `tag_of` reads the tags of cells whose entries must move.
     pub fn insert(&mut self, tag: u32, loc: Loc, tag_of: impl Fn(Loc) -> u32) {
-        if self.len >= SPLIT_ENTRIES * self.homes as usize {
+        if self.is_split_due() {
             self.split(tag_of);
         }
         self.put(tag, loc);
@@ -169,7 +175,7 @@ impl Index {
                     return Some((loc, Place { bucket: at, slot: slot as u8 }));
                 }
             }
-            if bucket[PASSED] == 0 {
+            if passed(bucket) == 0 {
                 return None;
             }
             at += 1;
@@ -187,6 +193,14 @@ impl Index {
     fn set_homes(&mut self, homes: u32) {
         self.homes = homes;
         self.mask = (homes + 1).next_power_of_two() - 1;
+    }
+
+    /// Splits are spread evenly over the inserts of a round.
+    #[inline]
+    fn is_split_due(&self) -> bool {
+        let begun = (self.mask >> 1) as usize + 1;
+        self.homes == 0
+            || 2 * self.len > ROUND_BEGINS * begun + (ROUND_ENDS - ROUND_BEGINS) * (self.homes as usize - begun)
     }
 
     /// Adds a home, with its share of the entries of another one. Nothing happens when there is no memory for it: the
@@ -221,7 +235,7 @@ impl Index {
         let mut at = home;
         loop {
             let bucket = self.space.lines()[at as usize];
-            for slot in (0..SLOTS).filter(|&slot| fingerprint_at(&bucket, slot) != NO_ENTRY) {
+            for slot in slots_of_home(&bucket, at == home) {
                 let loc = Loc(bucket[LOCS + slot]);
                 let tag = tag_of(loc);
                 if self.home(tag) == home {
@@ -230,7 +244,7 @@ impl Index {
                 }
             }
             // As it was before some of those that had passed by were taken.
-            if bucket[PASSED] == 0 {
+            if passed(&bucket) == 0 {
                 break;
             }
             at += 1;
@@ -247,7 +261,8 @@ impl Index {
     }
 
     fn put(&mut self, tag: u32, loc: Loc) {
-        let mut at = self.home(tag);
+        let home = self.home(tag);
+        let mut at = home;
         loop {
             if at == self.backed {
                 assert!(self.back_more(), "no memory for the index");
@@ -255,17 +270,23 @@ impl Index {
             let bucket = self.bucket_mut(at);
             if let Some(slot) = matches(bucket, NO_ENTRY).next() {
                 set_fingerprint(bucket, slot, fingerprint(tag));
+                bucket[PASSED] |= u32::from(at != home) << (PASSED_BITS + slot as u32);
                 bucket[LOCS + slot] = loc.0;
                 return;
             }
-            bucket[PASSED] += 1;
+            bucket[PASSED] += u32::from(passed(bucket) < PASSED_MAX);
             at += 1;
         }
     }
 
     fn take_out(&mut self, home: u32, bucket: u32, slot: usize) {
-        (home..bucket).for_each(|passed| self.bucket_mut(passed)[PASSED] -= 1);
-        set_fingerprint(self.bucket_mut(bucket), slot, NO_ENTRY);
+        for at in home..bucket {
+            let bucket = self.bucket_mut(at);
+            bucket[PASSED] -= u32::from(passed(bucket) < PASSED_MAX);
+        }
+        let bucket = self.bucket_mut(bucket);
+        set_fingerprint(bucket, slot, NO_ENTRY);
+        bucket[PASSED] &= !(1 << (PASSED_BITS + slot as u32));
     }
 
     fn bucket_mut(&mut self, at: u32) -> &mut Bucket {
@@ -296,22 +317,32 @@ impl Index {
             return;
         }
         let start = bytes - step;
-        if self.space.lines()[start / LINE_BYTES - 1][PASSED] == 0 && self.space.discard(start..bytes) {
+        if passed(&self.space.lines()[start / LINE_BYTES - 1]) == 0 && self.space.discard(start..bytes) {
             self.backed = (start / LINE_BYTES) as u32;
         }
     }
 
     /// Visits the entries of a bucket and of those behind it that may hold more of its own.
     fn each_from(&self, home: u32, mut visit: impl FnMut(Loc)) {
-        for bucket in &self.space.lines()[home as usize..] {
-            (0..SLOTS)
-                .filter(|&slot| fingerprint_at(bucket, slot) != NO_ENTRY)
-                .for_each(|slot| visit(Loc(bucket[LOCS + slot])));
-            if bucket[PASSED] == 0 {
+        for (step, bucket) in self.space.lines()[home as usize..].iter().enumerate() {
+            slots_of_home(bucket, step == 0).for_each(|slot| visit(Loc(bucket[LOCS + slot])));
+            if passed(bucket) == 0 {
                 break;
             }
         }
     }
+}
+
+/// How many entries found the bucket full.
+#[inline]
+fn passed(bucket: &Bucket) -> u32 {
+    bucket[PASSED] & PASSED_MAX
+}
+
+/// The slots with entries that belong in this bucket; or, if it is not their `home`, may belong in one before it.
+fn slots_of_home(bucket: &Bucket, is_home: bool) -> impl Iterator<Item = usize> {
+    let has_passed = move |slot: usize| bucket[PASSED] >> (PASSED_BITS + slot as u32) & 1 != 0;
+    (0..SLOTS).filter(move |&slot| fingerprint_at(bucket, slot) != NO_ENTRY && has_passed(slot) != is_home)
 }
 
 /// The slots with this fingerprint.
