@@ -1,7 +1,8 @@
 //! The time, read once for each turn of work and passed down as an argument; beside it, moments for measuring how long
 //! something takes. Neither is read anywhere else.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::cell::Cell;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the Unix epoch.
 pub type UnixMillis = u64;
@@ -21,7 +22,48 @@ pub fn tick() -> Instant {
     Instant::now()
 }
 
-fn since_epoch() -> std::time::Duration {
+/// When a turn of work began.
+#[derive(Clone, Copy)]
+pub struct Turn {
+    pub now: UnixMillis,
+    pub begun: Instant,
+}
+
+impl Turn {
+    /// The same without a `Clock`.
+    pub fn begin() -> Turn {
+        Turn { now: now(), begun: tick() }
+    }
+}
+
+/// One core's clock: a single reading tells both the time of day and the moment. Where the day's time is changed by
+/// somebody, it follows when it is set.
+pub struct Clock {
+    set_at: Cell<Instant>,
+    /// The time of day then.
+    since_epoch: Cell<Duration>,
+}
+
+impl Clock {
+    pub fn start() -> Clock {
+        Clock { set_at: Cell::new(tick()), since_epoch: Cell::new(since_epoch()) }
+    }
+
+    /// To be called every now and then.
+    pub fn set(&self) {
+        self.set_at.set(tick());
+        self.since_epoch.set(since_epoch());
+    }
+
+    #[inline]
+    pub fn turn(&self) -> Turn {
+        let begun = tick();
+        let now = self.since_epoch.get() + begun.duration_since(self.set_at.get());
+        Turn { now: now.as_millis() as UnixMillis, begun }
+    }
+}
+
+fn since_epoch() -> Duration {
     // A clock before 1970 counts as 1970: nothing that has a time of expiry outlives it then.
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

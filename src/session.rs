@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use crate::clients::{Charge, Client, Paused};
-use crate::clock::UnixMillis;
+use crate::clock::{self, UnixMillis};
 use crate::command::tracking::Tracking;
 use crate::command::transaction::{Transaction, Watching};
 use crate::command::{self, Call, Found, Table};
@@ -45,6 +46,8 @@ pub struct Core {
     pub index: usize,
     batch: Batch,
     scripts: Option<Runner>,
+    /// When the turn began, or its last batch ended.
+    begun: Instant,
     /// A script keeps the core busy: whatever cannot help that is refused.
     only_urgent: bool,
 }
@@ -57,12 +60,12 @@ impl Core {
     /// `attend` is called now and then while a script runs that keeps this core from everything else.
     pub fn attended(shared: Arc<Shared>, index: usize, attend: Box<dyn Fn()>) -> Core {
         let scripts = Some(command::script::runner(shared.clone(), index, attend));
-        Core { shared, index, batch: Batch::default(), scripts, only_urgent: false }
+        Core { shared, index, batch: Batch::default(), scripts, begun: clock::tick(), only_urgent: false }
     }
 
     /// For those who come while a script keeps the core busy.
     pub fn urgent(shared: Arc<Shared>, index: usize) -> Core {
-        Core { shared, index, batch: Batch::default(), scripts: None, only_urgent: true }
+        Core { shared, index, batch: Batch::default(), scripts: None, begun: clock::tick(), only_urgent: true }
     }
 
     pub fn stats(&self) -> &CoreStats {
@@ -179,10 +182,12 @@ impl Session {
         &mut self,
         input: &[u8],
         core: &mut Core,
-        now: UnixMillis,
+        turn: clock::Turn,
         queued: usize,
         reply: &mut Reply,
     ) -> Next {
+        let now = turn.now;
+        core.begun = turn.begun;
         self.queued = queued;
         self.reply_room = queued.max(limits::IO_BUFFER_BYTES);
         reply.protocol = self.standing.protocol;
@@ -400,14 +405,14 @@ impl Session {
         now: UnixMillis,
         reply: &mut Reply,
     ) -> Option<Next> {
-        let Core { shared, index, batch, scripts, only_urgent } = core;
+        let Core { shared, index, batch, scripts, begun, only_urgent } = core;
         let stats = &shared.stats[*index];
         let mut held = shared.keyspace.hold_for(self.standing.client.id);
         look_ahead(input, batch, self.standing.db, &mut held);
         if self.standing.client.paused.load(Relaxed) {
             self.standing.client.paused.store(false, Relaxed);
         }
-        let mut timing = Timing::start(shared, stats);
+        let mut timing = Timing::start(shared, stats, *begun);
         let is_exact = timing.is_exact();
         let mut lap = |this: &Session, upto: usize| {
             let place = |at: usize| batch.requests[at].found.map(|(place, _)| place);
@@ -448,6 +453,7 @@ impl Session {
             }
         };
         lap(self, at);
+        *begun = timing.ended();
         ended
     }
 

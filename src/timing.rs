@@ -1,5 +1,5 @@
-//! How long commands take, measured at two clock readings per batch of requests: a reading costs as much as a tenth of
-//! a GET in a pipeline. It must not know commands.
+//! How long commands take, measured at one clock reading per batch of requests beside the turn's own: a reading costs as
+//! much as a tenth of a GET in a pipeline. It must not know commands.
 //!
 //! What may be slow (`Command::is_quick` says no) is timed by itself, and so is a request that comes alone. A stretch
 //! of quick commands is timed as a whole, and each counts with the mean. When a stretch as a whole was slow, for the
@@ -31,11 +31,12 @@ pub struct Slow {
 }
 
 impl<'t> Timing<'t> {
-    pub fn start(shared: &Shared, stats: &'t CoreStats) -> Timing<'t> {
+    /// `begun`: when the turn began or, later in it, when its last batch ended. Parsing a batch is a part of its time.
+    pub fn start(shared: &Shared, stats: &'t CoreStats, begun: Instant) -> Timing<'t> {
         Timing {
             stats,
             from: 0,
-            begun: clock::tick(),
+            begun,
             slow_nanos: shared.slowlog.threshold_nanos().min(shared.latency.threshold_nanos()),
             spread: shared.latency.is_tracking(),
         }
@@ -44,6 +45,11 @@ impl<'t> Timing<'t> {
     /// Quick commands, too, are to be timed each by itself.
     pub fn is_exact(&self) -> bool {
         self.slow_nanos < limits::TIMED_TOGETHER_MIN_NANOS
+    }
+
+    /// When the last stretch ended.
+    pub fn ended(&self) -> Instant {
+        self.begun
     }
 
     /// The requests before `upto` have run. `place` tells a request's row.

@@ -12,7 +12,7 @@ use socket2::Socket;
 
 use super::{Accepted, Admission, SeatLinks, admit};
 use crate::clients::{Client, Peer};
-use crate::clock;
+use crate::clock::{self, Turn};
 use crate::limits;
 use crate::resp::reply::Reply;
 use crate::session::{Core, Next, Session};
@@ -66,9 +66,9 @@ impl Attendant {
         };
         let mut reply = Reply::default();
         let mut core = self.core.borrow_mut();
-        let mut next = session.advance(&input[..received], &mut core, clock::now(), 0, &mut reply);
+        let mut next = session.advance(&input[..received], &mut core, Turn::begin(), 0, &mut reply);
         while next == Next::Yield {
-            next = session.advance(b"", &mut core, clock::now(), 0, &mut reply);
+            next = session.advance(b"", &mut core, Turn::begin(), 0, &mut reply);
         }
         drop(core);
         let mut pieces = VecDeque::new();

@@ -20,7 +20,7 @@ use super::janitor::Roster;
 use super::outgoing::Outgoing;
 use super::{Accepted, Admission, Seat, SeatLinks, admit, report_accept_error};
 use crate::clients::{Client, Peer};
-use crate::clock::{self, UnixMillis};
+use crate::clock::{self, Clock, UnixMillis};
 use crate::limits;
 use crate::resp::reply::Reply;
 use crate::session::{self, Next, Session};
@@ -49,6 +49,7 @@ pub struct Desk {
     pub(super) links: SeatLinks,
     pub roster: Roster,
     core: RefCell<session::Core>,
+    clock: Clock,
     /// The time of the last turn: near enough for whatever is not about keys.
     now: Cell<UnixMillis>,
     reply: RefCell<Reply>,
@@ -75,6 +76,7 @@ impl Desk {
             attendant,
             begun: RefCell::default(),
             come: Notify::new(),
+            clock: Clock::start(),
             now: Cell::new(clock::now()),
             reply: RefCell::default(),
             has_paused: Cell::new(false),
@@ -95,9 +97,9 @@ impl Desk {
     /// Lets a session take in what was received, and hands its replies to `take`, which must leave none behind.
     pub fn advance(&self, session: &mut Session, input: &[u8], queued: usize, take: impl FnOnce(&mut Reply)) -> Next {
         let mut reply = self.reply.borrow_mut();
-        let now = clock::now();
-        self.now.set(now);
-        let next = session.advance(input, &mut self.core.borrow_mut(), now, queued, &mut reply);
+        let turn = self.clock.turn();
+        self.now.set(turn.now);
+        let next = session.advance(input, &mut self.core.borrow_mut(), turn, queued, &mut reply);
         self.stats().net_output_bytes.add(reply.len() as u64);
         if next == Next::Pause {
             self.has_paused.set(true);
@@ -276,6 +278,7 @@ async fn take_over<T: Transport>(
 async fn tend_shard<T: Transport>(transport: Rc<T>) {
     let links = &transport.desk().links;
     loop {
+        transport.desk().clock.set();
         let now = clock::now();
         transport.desk().end_pause(now);
         if links.shared.keyspace.tick(links.index, now) {
