@@ -136,11 +136,9 @@ fn little_locked_memory_is_enough_to_run() {
     ];
     let allowed = Command::new(wrapper[0]).args(&wrapper[1..]).arg("true").stderr(Stdio::null()).status();
     if !allowed.is_ok_and(|status| status.success()) {
-        let _ = std::fs::remove_file(&binary);
         return skip("little_locked_memory", "setpriv may not drop privileges here; run the tests as root");
     }
     let server = Server::spawn(harness::wrapped(&wrapper, binary.to_str().unwrap(), &[]));
-    std::fs::remove_file(&binary).unwrap();
     assert_eq!(server.info("engine"), "io_uring");
     assert_eq!(server.info("registered_buffers_per_core"), "0");
     let reason = server.info("registered_buffers_reason");

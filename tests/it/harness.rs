@@ -272,12 +272,39 @@ pub fn skip(test: &str, reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
 }
 
-/// A path of this test's own for a file or a socket.
-pub fn temporary(name: &str) -> std::path::PathBuf {
+/// A path of this test's own for a file or a socket, which goes with it.
+pub struct Temporary(std::path::PathBuf);
+
+pub fn temporary(name: &str) -> Temporary {
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let unique = NEXT.fetch_add(1, Relaxed);
-    std::env::temp_dir().join(format!("kv-cache-test-{}-{unique}-{name}", std::process::id()))
+    Temporary(std::env::temp_dir().join(format!("kv-cache-test-{}-{unique}-{name}", std::process::id())))
+}
+
+impl std::ops::Deref for Temporary {
+    type Target = std::path::Path;
+    fn deref(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl AsRef<std::ffi::OsStr> for Temporary {
+    fn as_ref(&self) -> &std::ffi::OsStr {
+        self.0.as_ref()
+    }
+}
+
+impl AsRef<std::path::Path> for Temporary {
+    fn as_ref(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// Numbers that look random and are the same in every run: xorshift64.

@@ -7,7 +7,7 @@ use nix::sys::ptrace;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use crate::harness::{Engine, Server, command, on_both_engines, run_to_end, temporary, wait_until};
+use crate::harness::{Engine, Server, Temporary, command, on_both_engines, run_to_end, temporary, wait_until};
 
 on_both_engines!(the_service_manager_hears_of_everything, a_core_that_is_stuck_starves_the_watchdog);
 
@@ -130,13 +130,12 @@ fn sighup_applies_what_can_change_and_says_what_cannot() {
     client.check("PING", "-NOAUTH Authentication required.\r\n");
     client.call(&["AUTH", "hush"]);
     assert_eq!(client.call(&["CONFIG", "GET", "timeout"]).elements()[1].text(), "13");
-    std::fs::remove_file(&path).unwrap();
 }
 
 /// A service manager with a socket of its own.
 struct Manager {
     socket: UnixDatagram,
-    path: std::path::PathBuf,
+    path: Temporary,
 }
 
 impl Manager {
@@ -149,7 +148,7 @@ impl Manager {
 
     fn start(&self, engine: Engine, watchdog_usec: &str) -> Server {
         let mut command = command(&[engine.flag()]);
-        command.env("NOTIFY_SOCKET", &self.path).env("WATCHDOG_USEC", watchdog_usec);
+        command.env("NOTIFY_SOCKET", &*self.path).env("WATCHDOG_USEC", watchdog_usec);
         Server::spawn(command)
     }
 
@@ -162,12 +161,6 @@ impl Manager {
 
     fn wait_for(&self, text: &str) {
         wait_until(text, || self.message().is_some_and(|message| message.contains(text)));
-    }
-}
-
-impl Drop for Manager {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 

@@ -45,7 +45,6 @@ fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
     let mut command = command(&["--check", "--timeout=3", "--config", path.to_str().unwrap()]);
     command.env("KV_CACHE_TIMEOUT", "2").env("KV_CACHE_MAXCLIENTS", "2");
     let (code, listing, stderr) = run_to_end(command);
-    std::fs::remove_file(&path).unwrap();
     assert_eq!(code, Some(0), "{stderr}");
     assert_eq!(line(&listing, "timeout"), ("3", "flag"));
     assert_eq!(line(&listing, "maxclients"), ("2", "environment"));
@@ -62,7 +61,6 @@ fn what_was_resolved_is_what_runs() {
     command.env("KV_CACHE_MAXCLIENTS", "22");
     // The usual flags set another cap, and flags win.
     let server = Server::spawn(command);
-    std::fs::remove_file(&path).unwrap();
     let mut client = server.client();
     client.check("AUTH secret", "+OK\r\n");
     let got = client.call(&["CONFIG", "GET", "timeout", "maxclients", "maxmemory"]);
@@ -78,7 +76,6 @@ fn the_configuration_file_may_be_named_by_the_environment() {
     let mut command = command(&["--check"]);
     command.env("KV_CACHE_CONFIG", &path);
     let (code, listing, _) = run_to_end(command);
-    std::fs::remove_file(&path).unwrap();
     assert_eq!((code, line(&listing, "timeout")), (Some(0), ("44", "file")));
 }
 
@@ -139,7 +136,6 @@ fn a_bad_configuration_file_is_named_with_its_line() {
         let message = refused(&[&flag], 2);
         assert!(message.contains(expect), "{text:?}: {message}");
     }
-    std::fs::remove_file(&path).unwrap();
 }
 
 #[test]
@@ -153,7 +149,6 @@ fn the_password_may_come_from_a_file_and_is_never_shown() {
     assert_eq!(client.call(&["AUTH", "from the file"]).text(), "OK");
     std::fs::write(&path, "\n").unwrap();
     assert!(refused(&[&flag], 2).contains("has an empty first line"));
-    std::fs::remove_file(&path).unwrap();
     let listing = check(&["--requirepass=hush"]);
     assert!(listing.contains("(hidden)") && !listing.contains("hush"), "{listing}");
     let mut command = command(&["--help"]);

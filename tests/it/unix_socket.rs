@@ -43,7 +43,6 @@ fn permissions(engine: Engine) {
         let path = temporary("mode.sock");
         let _server = with_socket(engine, &path, &flags);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
-        std::fs::remove_file(&path).unwrap();
     }
 }
 
@@ -53,7 +52,6 @@ fn a_stale_one_is_replaced(engine: Engine) {
     assert!(path.exists());
     let _server = with_socket(engine, &path, &[]);
     Client::new(UnixStream::connect(&path).unwrap()).check("PING", "+PONG\r\n");
-    std::fs::remove_file(&path).unwrap();
 }
 
 fn what_is_no_stale_socket_is_left_alone(engine: Engine) {
@@ -72,5 +70,4 @@ fn what_is_no_stale_socket_is_left_alone(engine: Engine) {
     let _server = with_socket(engine, &path, &[]);
     assert!(refused().contains("another process does"));
     Client::new(UnixStream::connect(&path).unwrap()).check("PING", "+PONG\r\n");
-    std::fs::remove_file(&path).unwrap();
 }

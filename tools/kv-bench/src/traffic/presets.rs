@@ -23,6 +23,13 @@ pub fn all() -> Vec<Preset> {
     vec![
         preset("get", "reads only", plain(1.0, 0.0)),
         preset("set", "writes only", plain(0.0, 1.0)),
+        preset("mget", "reads of 10 keys at once", Traffic { keys_per_read: 10, ..plain(1.0, 0.0) }),
+        preset("incr", "increments only", Traffic { increments: 100.0, ..plain(1.0, 0.0) }),
+        preset(
+            "setex",
+            "writes only, expiring after a minute",
+            Traffic { ttl: Some(Duration::from_secs(60)), ..plain(0.0, 1.0) },
+        ),
         preset("mixed", "9 reads to 1 write", plain(9.0, 1.0)),
         preset(
             "session",
