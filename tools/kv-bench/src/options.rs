@@ -212,14 +212,14 @@ struct LoadOptions {
     #[arg(long)]
     ratio: Option<String>,
     /// Percentage of deletions
-    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
-    del: f64,
+    #[arg(long, value_name = "PERCENT")]
+    del: Option<f64>,
     /// Percentage of increments, on counters of their own
-    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
-    incr: f64,
+    #[arg(long, value_name = "PERCENT")]
+    incr: Option<f64>,
     /// Keys per read: reads become MGET
-    #[arg(long, value_name = "WIDTH", default_value = "1", value_parser = parse_count)]
-    mget: u64,
+    #[arg(long, value_name = "WIDTH", value_parser = parse_count)]
+    mget: Option<u64>,
     /// Number of different keys
     #[arg(long, short, value_parser = parse_count)]
     keys: Option<u64>,
@@ -399,19 +399,20 @@ impl LoadOptions {
         if let Some(ratio) = &self.ratio {
             (traffic.reads, traffic.writes) = parse_ratio(ratio)?;
         }
-        let others = self.del + self.incr;
-        if !(0.0..=100.0).contains(&others) || self.del < 0.0 || self.incr < 0.0 {
+        let (del, incr) = (self.del.unwrap_or(traffic.deletes), self.incr.unwrap_or(traffic.increments));
+        let others = del + incr;
+        if !(0.0..=100.0).contains(&others) || del < 0.0 || incr < 0.0 {
             return Err("--del and --incr are percentages; together at most 100".into());
         }
         // Reads and writes share what the others leave.
         let left = (100.0 - others) / (traffic.reads + traffic.writes);
         traffic.reads *= left;
         traffic.writes *= left;
-        (traffic.deletes, traffic.increments) = (self.del, self.incr);
-        if !(1..=10_000).contains(&self.mget) {
+        (traffic.deletes, traffic.increments) = (del, incr);
+        traffic.keys_per_read = self.mget.map_or(traffic.keys_per_read, |width| width as usize);
+        if !(1..=10_000).contains(&traffic.keys_per_read) {
             return Err("--mget takes 1 to 10000 keys".into());
         }
-        traffic.keys_per_read = self.mget as usize;
         traffic.keys = self.keys.unwrap_or(traffic.keys);
         if traffic.keys == 0 {
             return Err("--keys must be at least 1".into());
