@@ -46,13 +46,13 @@ fn decrby(call: &mut Call) -> Result<(), Stop> {
 fn add(call: &mut Call, increment: i64) -> Result<(), Stop> {
     let key = call.key();
     call.reserve(key, 0)?;
-    let old = match call.peek(key) {
-        Some(entry) => parse_integer(entry.value.as_slice()).ok_or(error::NOT_AN_INTEGER)?,
-        None => 0,
-    };
-    let new = old.checked_add(increment).ok_or(error::OVERFLOW)?;
-    let mut digits = itoa::Buffer::new();
-    call.store(key, NewValue::Copied(digits.format(new).as_bytes()), Expiry::Keep)?;
+    let (mut digits, mut new) = (itoa::Buffer::new(), 0);
+    let added = call.held.shard(key.hash).update(key, call.now, |old| {
+        let old = old.map_or(Some(0), parse_integer).ok_or(error::NOT_AN_INTEGER)?;
+        new = old.checked_add(increment).ok_or(error::OVERFLOW)?;
+        Ok::<_, Stop>(NewValue::Copied(digits.format(new).as_bytes()))
+    })?;
+    added.map_err(super::set_error)?;
     call.reply.integer(new);
     Ok(())
 }

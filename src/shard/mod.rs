@@ -123,6 +123,34 @@ impl Shard {
     /// `SMALL_SET_BYTES`; larger ones call `make_room` first. A time of expiry that has passed removes the item.
     pub fn set(&mut self, key: Key, value: NewValue<'_>, expiry: Expiry, now: UnixMillis) -> Result<(), SetError> {
         let old = self.find_live(key, now);
+        self.write(old, key, value, expiry, now)
+    }
+
+    /// The same with a value of at most `SMALL_SET_BYTES` that `change` makes of the present one, if there is one; what
+    /// expires keeps its time. An error of `change` leaves all as it is.
+    pub fn update<'v, E>(
+        &mut self,
+        key: Key,
+        now: UnixMillis,
+        change: impl FnOnce(Option<&[u8]>) -> Result<NewValue<'v>, E>,
+    ) -> Result<Result<(), SetError>, E> {
+        let old = self.find_live(key, now);
+        let value = match old {
+            Some(loc) => change(Some(self.entry(loc).value.as_slice())),
+            None => change(None),
+        }?;
+        Ok(self.write(old, key, value, Expiry::Keep, now))
+    }
+
+    #[inline]
+    fn write(
+        &mut self,
+        old: Option<Loc>,
+        key: Key,
+        value: NewValue<'_>,
+        expiry: Expiry,
+        now: UnixMillis,
+    ) -> Result<(), SetError> {
         let expires_at = match expiry {
             Expiry::Never => None,
             Expiry::At(at) => Some(at),
