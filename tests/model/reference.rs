@@ -171,7 +171,17 @@ impl Pair {
         };
         let new_value =
             if len.is_multiple_of(2) { NewValue::Copied(&value) } else { NewValue::Shared(Bytes::from(value.clone())) };
-        let result = self.shard.set(self.hasher.key(&key), new_value, expiry, self.now);
+        let name = self.hasher.key(&key);
+        let result = if matches!(expiry, Expiry::Keep) && len <= SMALL_SET_BYTES {
+            let expected = self.model.peek(&key).map(|item| item.value.as_slice());
+            let changed = self.shard.update(name, self.now, |old| {
+                assert_eq!(old, expected);
+                Ok::<_, ()>(new_value)
+            });
+            changed.expect("the change is no error")
+        } else {
+            self.shard.set(name, new_value, expiry, self.now)
+        };
         if expires_at.is_some_and(|at| at <= self.now) {
             self.model.pop(&key);
         } else if result.is_ok() {
