@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use super::{Call, Command, Flags, Found, Group, Keys};
+use super::{Call, Command, Flags, Found, Group, Keys, script};
 use crate::clock;
 use crate::error::{self, Stop};
 use crate::keyspace::Held;
 use crate::limits;
 use crate::resp::kept::Kept;
+use crate::resp::parser::Arguments;
 use crate::resp::reply::Reply;
+use crate::script::library::Library;
 use crate::session::Standing;
 use crate::shard::{Key, Watcher};
 
@@ -108,10 +110,14 @@ impl Watching {
 
 impl Standing {
     /// Whether a command may change keys; EXEC does if what is queued may.
-    pub fn may_write(&self, row: &Command) -> bool {
+    pub fn may_write(&self, row: &Command, args: Arguments, scripts: &Library) -> bool {
+        let may_write = |row: &Command, args| row.flags.has(Flags::WRITE) || script::may_write(row, args, scripts);
         match &self.transaction {
-            Some(transaction) if row.name == "exec" => transaction.rows.iter().any(|(_, queued)| queued.may_write()),
-            _ => row.may_write(),
+            Some(transaction) if row.name == "exec" => {
+                let mut queued = transaction.rows.iter().enumerate();
+                queued.any(|(index, (_, row))| may_write(row, transaction.requests.get(index)))
+            }
+            _ => may_write(row, args),
         }
     }
 
@@ -284,7 +290,7 @@ fn run(call: &mut Call, transaction: &Transaction) {
 
 impl Call<'_, '_> {
     /// Runs another request within this one, under the locks that are held, and appends its reply.
-    pub fn run_nested(&mut self, args: crate::resp::parser::Arguments, found: Found) {
+    pub fn run_nested(&mut self, args: Arguments, found: Found) {
         let hash = found.1.keys.positions(args).next().map_or(0, |key| self.held.keyspace().hash(args.get(key)));
         let mut nested = Call {
             args,

@@ -34,7 +34,7 @@ class Suite:
                 seed = f"{self.seed}:{index}"
                 steps = sequence(seed)
                 if first_difference(ours.port, theirs.port, protocol, steps) is None:
-                    outcome.passed += 1
+                    outcome.passed.append(f"{part}: sequence {index}")
                     continue
                 steps = shortened(ours.port, theirs.port, protocol, steps)
                 difference = first_difference(ours.port, theirs.port, protocol, steps)

@@ -77,7 +77,7 @@ def read(part, done, report):
         elif left_out:
             outcome.skipped[left_out[0].get("message")] += 1
         else:
-            outcome.passed += 1
+            outcome.passed.append(f"{part}: {case.get('name')}")
     if done.returncode != 0 and not outcome.failed:
         outcome.fail(f"{part}: it ended with {done.returncode}", done.stdout[-3000:])
     return outcome

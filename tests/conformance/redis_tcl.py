@@ -103,7 +103,7 @@ def read(unit, output, reasons):
     for state, text in re.findall(r"^\[(\w+)\]: (.*?)(?=^\[[\w/ ]+\]: |^\s+The End|\Z)", output, re.M | re.S):
         text = text.strip()
         if state == "ok":
-            outcome.passed += 1
+            outcome.passed.append(f"{unit}: {text}")
         elif state == "skip" and text in reasons:
             outcome.skipped[reasons[text]] += 1
             unseen.discard(text)

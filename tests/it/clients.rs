@@ -98,14 +98,26 @@ fn pause_writes(engine: Engine) {
     writer.expect("$-1\r\n");
     server.wait_for_info("blocked_clients", |blocked| blocked == 1);
     reader.check("GET k", "$-1\r\n");
-    // A transaction waits if something in it writes.
+    // What is refused does not wait.
+    reader.check_error("SET k", "ERR wrong number of arguments for 'set' command");
+    // A transaction waits if something in it writes, a script if it does not say that it never writes.
     reader.send("MULTI\r\nGET k\r\nEXEC\r\n");
+    reader.expect("+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n");
+    let reads = "#!lua flags=no-writes\nreturn redis.call('GET', KEYS[1])";
+    reader.send(request(&["EVAL", reads, "1", "k"]));
+    reader.expect("$-1\r\n");
+    let sha = client.call(&["SCRIPT", "LOAD", reads]).text();
+    reader.check(&format!("EVALSHA {sha} 1 k"), "$-1\r\n");
+    reader.send([request(&["MULTI"]), request(&["EVAL", reads, "1", "k"]), request(&["EXEC"])].concat());
     reader.expect("+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n");
     // A shorter and milder pause changes nothing.
     client.check("CLIENT PAUSE 1 WRITE", "+OK\r\n");
     assert!(client.call(&["CLIENT", "LIST"]).text().contains(" flags=b "));
+    reader.send(request(&["EVAL", "return 1", "0"]));
+    server.wait_for_info("blocked_clients", |blocked| blocked == 2);
     client.check("CLIENT UNPAUSE", "+OK\r\n");
     writer.expect("+OK\r\n$1\r\nv\r\n");
+    reader.expect(":1\r\n");
     reader.check("GET k", "$1\r\nv\r\n");
     server.wait_for_info("blocked_clients", |blocked| blocked == 0);
 }
