@@ -5,6 +5,7 @@ import random
 import sys
 import time
 
+import downloads
 import servers
 from outcome import Outcome
 
@@ -22,7 +23,10 @@ class Suite:
     def __init__(self, seed, sequences):
         self.seed = seed
         self.sequences = sequences
-        self.NAME = "random sequences of commands beside redis-server 7.0.15"
+        self.NAME = f"random sequences of commands beside redis-server {downloads.REDIS_VERSION}"
+
+    def prepare(self):
+        downloads.redis_server()
 
     def parts(self):
         return ["RESP2", "RESP3"]

@@ -26,6 +26,10 @@ class Suite:
         self.protocol = protocol
         self.NAME = f"redis-py {downloads.REDIS_PY_VERSION}'s own tests, RESP{protocol}"
 
+    def prepare(self):
+        downloads.redis_py_suite()
+        downloads.python()
+
     def parts(self):
         return FILES
 

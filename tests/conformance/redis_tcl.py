@@ -46,6 +46,11 @@ HELPER_PORTS = 32
 HELPER_FIRST = range(20000, 30000)
 
 
+def prepare():
+    downloads.run("tclsh8.6", "/dev/null")
+    downloads.redis_suite()
+
+
 def parts():
     return UNITS
 
