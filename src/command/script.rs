@@ -429,19 +429,19 @@ fn script_exists(call: &mut Call) -> Result<(), Stop> {
 }
 
 fn script_flush(call: &mut Call) -> Result<(), Stop> {
-    check_flush(call.args, "SCRIPT")?;
+    check_flush(call.args, "ERR SCRIPT FLUSH only support SYNC|ASYNC option")?;
     call.shared.scripts.flush();
     call.reply.ok();
     Ok(())
 }
 
-fn check_flush(args: Arguments, container: &str) -> Result<(), Stop> {
+fn check_flush(args: Arguments, wrong: &'static str) -> Result<(), Stop> {
     let is_fine = match args.len() {
         2 => true,
         3 => is_word(args.get(2), "SYNC") || is_word(args.get(2), "ASYNC"),
         _ => false,
     };
-    if is_fine { Ok(()) } else { Err(format!("ERR {container} FLUSH only support SYNC|ASYNC option").into()) }
+    if is_fine { Ok(()) } else { Err(wrong.into()) }
 }
 
 /// Ends every script that has been running for long and has not written.
@@ -482,7 +482,10 @@ fn script_help(call: &mut Call) -> Result<(), Stop> {
 }
 
 fn function_flush(call: &mut Call) -> Result<(), Stop> {
-    check_flush(call.args, "FUNCTION")?;
+    if call.args.len() > 3 {
+        return Err(super::wrong_form(call.args));
+    }
+    check_flush(call.args, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option")?;
     call.reply.ok();
     Ok(())
 }

@@ -124,7 +124,13 @@ impl Standing {
     /// Leaves the transaction and its watched keys, if there are any.
     pub fn leave_transaction(&mut self, held: &mut Held) {
         self.transaction = None;
+        self.client.queued.store(0, Relaxed);
+        self.unwatch(held);
+    }
+
+    fn unwatch(&mut self, held: &mut Held) {
         self.watching.stop(held);
+        self.client.watched.store(0, Relaxed);
     }
 }
 
@@ -133,6 +139,7 @@ fn multi(call: &mut Call) -> Result<(), Stop> {
         return Err("ERR MULTI calls can not be nested".into());
     }
     call.standing.transaction = Some(Box::default());
+    call.standing.client.queued.store(1, Relaxed);
     call.reply.ok();
     Ok(())
 }
@@ -142,6 +149,7 @@ pub fn queue(call: &mut Call, found: Found) -> Result<(), Stop> {
     let transaction = call.standing.transaction.as_mut().expect("a transaction has begun");
     transaction.requests.push(call.args);
     transaction.rows.push(found);
+    call.standing.client.queued.store(transaction.rows.len() + 1, Relaxed);
     call.reply.simple("QUEUED");
     Ok(())
 }
@@ -173,12 +181,13 @@ fn watch(call: &mut Call) -> Result<(), Stop> {
         watching.held_bytes += key.bytes.len() + size_of::<WatchedKey>();
         call.held.shard(key.hash).watch(key, &watcher, call.now);
     }
+    call.standing.client.watched.store(call.standing.watching.keys.len(), Relaxed);
     call.reply.ok();
     Ok(())
 }
 
 fn unwatch(call: &mut Call) -> Result<(), Stop> {
-    call.standing.watching.stop(call.held);
+    call.standing.unwatch(call.held);
     call.reply.ok();
     Ok(())
 }
@@ -186,7 +195,7 @@ fn unwatch(call: &mut Call) -> Result<(), Stop> {
 fn exec(call: &mut Call) -> Result<(), Stop> {
     let Some(transaction) = call.standing.transaction.take() else { return Err("ERR EXEC without MULTI".into()) };
     if transaction.failed {
-        call.standing.watching.stop(call.held);
+        call.standing.leave_transaction(call.held);
         return Err("EXECABORT Transaction discarded because of previous errors.".into());
     }
     if let Err(stop) = make_room(call, &transaction) {
@@ -203,11 +212,13 @@ fn exec(call: &mut Call) -> Result<(), Stop> {
     }
     let changed = watching.changed.0.load(Relaxed);
     watching.stop(call.held);
+    call.standing.client.watched.store(0, Relaxed);
     if changed {
         call.reply.null_array();
     } else {
         run(call, &transaction);
     }
+    call.standing.client.queued.store(0, Relaxed);
     call.held.unseal();
     Ok(())
 }

@@ -37,11 +37,11 @@ class Suite:
             for index in range(self.sequences):
                 seed = f"{self.seed}:{index}"
                 steps = sequence(seed)
-                if first_difference(ours.port, theirs.port, protocol, steps) is None:
+                difference = first_difference(ours.port, theirs.port, protocol, steps)
+                if difference is None:
                     outcome.passed.append(f"{part}: sequence {index}")
                     continue
-                steps = shortened(ours.port, theirs.port, protocol, steps)
-                difference = first_difference(ours.port, theirs.port, protocol, steps)
+                steps, difference = shortened(ours.port, theirs.port, protocol, steps, difference)
                 outcome.fail(f"seed {self.seed}, sequence {index}, {part}", told(steps, difference))
                 if len(outcome.failed) == FAILURES_MAX:
                     break
