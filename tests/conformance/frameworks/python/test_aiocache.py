@@ -19,7 +19,7 @@ def conversation(url, part):
 def test_values(url):
     async def part(cache, _):
         assert await cache.set("key", {"a": 1}, ttl=100) and await cache.get("key") == {"a": 1}
-        assert await cache.set("key", "short", ttl=0.5) and await cache.exists("key")
+        assert await cache.set("key", "short", ttl=50.5) and await cache.exists("key")
         assert await cache.multi_set([("a", 1), ("b", 2)], ttl=100)
         assert await cache.multi_get(["a", "none", "b"]) == [1, None, 2]
         await cache.add("new", 1)
