@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Stop {
     /// Reply with this error (Redis's text, code first) and go on with the next request.
     Error(Cow<'static, str>),
+    /// An error stands in the reply and is counted: go on with the next request.
+    Told,
     /// Room for a large value is being made piece by piece: let the others have their turn, then run it again.
     Retry,
     /// A script on another core holds what this needs: let the others have their turn, rest a moment, then run it again.

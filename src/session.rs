@@ -467,7 +467,8 @@ impl Session {
         }
         let args = batch.args.view(run.input, from, to);
         if let (Some(paused), Some((_, row))) = (shared.clients.pause.at(*now), found)
-            && (paused == Paused::All || self.standing.may_write(row))
+            && row.accepts(args.len())
+            && (paused == Paused::All || self.standing.may_write(row, args, &shared.scripts))
             && !shared.draining.load(Relaxed)
         {
             self.standing.client.paused.store(true, Relaxed);
@@ -496,6 +497,7 @@ impl Session {
                 stats.note_error(&text);
                 reply.error(&text);
             }
+            Err(Stop::Told) => {}
             Err(Stop::Retry) => return Err(Next::Yield),
             Err(Stop::Busy) => return Err(Next::Rest),
         }

@@ -53,6 +53,10 @@ pub struct Client {
     tracks: AtomicBool,
     /// Its next command waits for the end of a pause.
     pub paused: AtomicBool,
+    /// Requests that wait for EXEC, plus one; 0 outside of a transaction.
+    pub queued: AtomicUsize,
+    /// Keys that it watches.
+    pub watched: AtomicUsize,
     /// What CLIENT NO-EVICT and NO-TOUCH said.
     pub no_evict: AtomicBool,
     pub no_touch: AtomicBool,
@@ -176,6 +180,7 @@ impl Client {
     fn flags(&self) -> String {
         let set = [
             (self.is_monitor(), 'O'),
+            (self.queued.load(Relaxed) > 0, 'x'),
             (self.paused.load(Relaxed), 'b'),
             (self.tracks(), 't'),
             (self.peer == Peer::Unix, 'U'),
@@ -198,8 +203,8 @@ impl Client {
         let mut line = String::with_capacity(384);
         write!(
             line,
-            "id={} addr={addr} laddr={laddr} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 \
-             watch=0 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem={} tot-mem={} events=r \
+            "id={} addr={addr} laddr={laddr} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} \
+             watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem={} tot-mem={} events=r \
              cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} core={}",
             self.id,
             self.socket.as_raw_fd(),
@@ -208,6 +213,8 @@ impl Client {
             now.saturating_sub(self.last_active.load(Relaxed)) / 1000,
             self.flags(),
             self.database.load(Relaxed),
+            self.queued.load(Relaxed) as isize - 1,
+            self.watched.load(Relaxed),
             self.inbox.bytes(),
             self.held_bytes.load(Relaxed) + self.inbox.bytes(),
             self.protocol.load(Relaxed),
@@ -279,6 +286,8 @@ impl Clients {
             monitoring: AtomicBool::new(false),
             tracks: AtomicBool::new(false),
             paused: AtomicBool::new(false),
+            queued: AtomicUsize::new(0),
+            watched: AtomicUsize::new(0),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             held_bytes: AtomicUsize::new(0),

@@ -17,6 +17,12 @@ const ACL: &[Command] = &[
         "[category]",
         "Lists the ACL categories, or the commands inside a category.",
     ),
+    row("genpass", -2, Flags::NONE, genpass).doc("6.0.0", "[bits]", "Generates a pseudorandom password."),
+    row("dryrun", -4, Flags::ADMIN, dryrun).doc(
+        "7.0.0",
+        "username command [arg [arg ...]]",
+        "Simulates the execution of a command by a user: the one there is may run all.",
+    ),
     row("log", -2, Flags::ADMIN, log).doc("6.0.0", "[count | RESET]", "Lists recent security events: none are kept."),
     row("setuser", -3, Flags::ADMIN, refuse).doc("6.0.0", "username", "Refused: there is one user."),
     row("deluser", -3, Flags::ADMIN, refuse).doc("6.0.0", "username", "Refused: there is one user."),
@@ -58,7 +64,7 @@ fn list(call: &mut Call) -> Result<(), Stop> {
 
 fn getuser(call: &mut Call) -> Result<(), Stop> {
     if call.arg(2) != b"default" {
-        call.reply.null_array();
+        call.reply.null();
         return Ok(());
     }
     let flags = flags(call);
@@ -94,6 +100,40 @@ fn cat(call: &mut Call) -> Result<(), Stop> {
     };
     call.reply.array(names.len());
     names.iter().for_each(|name| call.reply.bulk(name.as_bytes()));
+    Ok(())
+}
+
+fn genpass(call: &mut Call) -> Result<(), Stop> {
+    let bits = match call.args.len() {
+        2 => 256,
+        3 => call.integer(2)?,
+        _ => return Err(super::wrong_form(call.args)),
+    };
+    if !(1..=4096).contains(&bits) {
+        let text =
+            "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096";
+        return Err(text.into());
+    }
+    let digits = (bits as usize).div_ceil(4);
+    let mut random = vec![0; digits.div_ceil(2)];
+    getrandom::fill(&mut random).map_err(|error| format!("ERR the host gives no random bytes: {error}"))?;
+    let password: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    call.reply.bulk(&password.as_bytes()[..digits]);
+    Ok(())
+}
+
+fn dryrun(call: &mut Call) -> Result<(), Stop> {
+    if call.arg(2) != b"default" {
+        return Err(format!("ERR User '{}' not found", error::echo(call.arg(2))).into());
+    }
+    let request = call.args.skip(3);
+    let Some((place, row)) = Table::get().lookup(request) else {
+        return Err(format!("ERR Command '{}' not found", error::echo(request.get(0))).into());
+    };
+    if !row.accepts(request.len()) {
+        return Err(super::wrong_arity(&Table::get().names()[place]));
+    }
+    call.reply.ok();
     Ok(())
 }
 

@@ -188,13 +188,13 @@ struct Filter {
 impl Filter {
     fn parse(call: &Call) -> Result<Filter, Stop> {
         let mut filter = Filter { spare_caller: true, ..Filter::default() };
-        if call.args.len().is_multiple_of(2) {
-            for index in (2..call.args.len()).step_by(2) {
-                filter.add(call.arg(index), call.arg(index + 1))?;
+        for index in (2..call.args.len()).step_by(2) {
+            if index + 1 == call.args.len() {
+                return Err(error::SYNTAX.into());
             }
-            return Ok(filter);
+            filter.add(call.arg(index), call.arg(index + 1))?;
         }
-        Err(error::SYNTAX.into())
+        Ok(filter)
     }
 
     fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Stop> {
@@ -324,13 +324,13 @@ fn no_touch(call: &mut Call) -> Result<(), Stop> {
 }
 
 fn unblock(call: &mut Call) -> Result<(), Stop> {
-    call.integer(2)?;
     match call.args.len() {
         3 => {}
         4 if is_word(call.arg(3), "TIMEOUT") || is_word(call.arg(3), "ERROR") => {}
         4 => return Err("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR".into()),
         _ => return Err(super::wrong_form(call.args)),
     }
+    call.integer(2)?;
     call.reply.integer(0);
     Ok(())
 }

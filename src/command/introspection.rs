@@ -64,7 +64,7 @@ fn info(call: &mut Call) -> Result<(), Stop> {
     for name in call.args.iter().skip(2) {
         match by_name(name) {
             Some(found) => reply_info(call.reply, found),
-            None => call.reply.null_array(),
+            None => call.reply.null(),
         }
     }
     Ok(())

@@ -150,7 +150,9 @@ impl<'c> Call<'c, '_> {
         if outcome.is_err() {
             counts.failed.add(1);
         }
-        if self.shared.clients.monitors.any() {
+        // What shows itself and was refused has not come to that.
+        let is_shown = row.flags.has(Flags::SKIP_MONITOR) && !matches!(outcome, Err(Stop::Error(_)));
+        if self.shared.clients.monitors.any() && !is_shown {
             monitor::show(self, row);
         }
         outcome

@@ -24,19 +24,23 @@ fn monitor(call: &mut Call) -> Result<(), Stop> {
 
 /// Tells the monitors of a call that has run.
 pub fn show(call: &Call, row: &Command) {
-    if row.flags.has(Flags::ADMIN) {
-        return;
+    if !row.flags.has(Flags::ADMIN) {
+        tell(call, secrets(row.name, call.args));
     }
+}
+
+/// Tells them of a call with all its arguments but the `secret` ones.
+pub fn tell(call: &Call, secret: std::ops::Range<usize>) {
     let (seconds, micros) = clock::now_micros();
     let mut line = format!("+{seconds}.{micros:06} [{} ", call.standing.db);
     match (&call.standing.client.peer, &call.shared.options.unixsocket) {
+        _ if call.is_within_script() => line.push_str("lua]"),
         (Peer::Tcp { peer, .. }, _) => write!(line, "{peer}]").expect("writing to a string"),
         (Peer::Unix, path) => {
             let path = path.as_deref().unwrap_or("".as_ref()).display();
             write!(line, "unix:{path}]").expect("writing to a string");
         }
     }
-    let secret = secrets(row.name, call.args);
     for (index, arg) in call.args.iter().enumerate() {
         if line.len() >= limits::MONITOR_LINE_MAX_BYTES {
             write!(line, " ... ({} more arguments)", call.args.len() - index).expect("writing to a string");

@@ -49,8 +49,10 @@ impl Flags {
     pub const WHOLE: Flags = Flags(256);
     /// No part of a transaction.
     pub const NO_MULTI: Flags = Flags(512);
+    /// It tells the monitors of itself when it begins, before the commands that it runs.
+    pub const SKIP_MONITOR: Flags = Flags(1024);
 
-    const NAMES: [(Flags, &'static str); 8] = [
+    const NAMES: [(Flags, &'static str); 9] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
         (Flags::DENYOOM, "denyoom"),
@@ -59,6 +61,7 @@ impl Flags {
         (Flags::NO_AUTH, "no_auth"),
         (Flags::NO_SCRIPT, "noscript"),
         (Flags::NO_MULTI, "no_multi"),
+        (Flags::SKIP_MONITOR, "skip_monitor"),
     ];
 
     pub const fn and(self, other: Flags) -> Flags {
@@ -190,14 +193,9 @@ impl Command {
         self.keys == Keys::NONE && self.flags.has(all) && self.group != Group::Scripting
     }
 
-    pub(super) fn accepts(&self, arguments: usize) -> bool {
+    pub(crate) fn accepts(&self, arguments: usize) -> bool {
         let arguments = arguments as i32;
         if self.arity < 0 { arguments >= -self.arity } else { arguments == self.arity }
-    }
-
-    /// Changes keys, or may do so by what it runs.
-    pub fn may_write(&self) -> bool {
-        self.flags.has(Flags::WRITE) || ["eval", "evalsha", "fcall"].contains(&self.name)
     }
 
     /// Takes microseconds at most, whatever the keyspace holds: it is not worth two clock readings of its own.

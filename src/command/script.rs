@@ -6,14 +6,14 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Call, Command, Flags, Found, Group, Keys, Table, absent, is_word, parse_integer, reply_help};
+use super::{Call, Command, Flags, Found, Group, Keys, Table, absent, is_word, monitor, parse_integer, reply_help};
 use crate::clock::{self, UnixMillis};
 use crate::error::{self, Stop};
 use crate::keyspace::{Busy, Held};
 use crate::limits;
 use crate::resp::parser::Arguments;
 use crate::resp::reply::Reply;
-use crate::script::library::{Running, Script, Sha, Traits, parse_sha, sha_of};
+use crate::script::library::{Library, Running, Script, Sha, Traits, parse_sha, sha_of};
 use crate::script::runner::Runner;
 use crate::script::{Compiled, Host};
 use crate::session::Standing;
@@ -21,12 +21,12 @@ use crate::shared::Shared;
 use crate::stats::CoreStats;
 
 pub const COMMANDS: &[Command] = &[
-    row("eval", -3, Flags::NO_SCRIPT, |call| eval(call, false)).keys(KEYS).doc(
+    row("eval", -3, RUNS, |call| eval(call, false)).keys(KEYS).doc(
         "2.6.0",
         "script numkeys [key [key ...]] [arg [arg ...]]",
         "Executes a server-side Lua script.",
     ),
-    row("evalsha", -3, Flags::NO_SCRIPT, |call| evalsha(call, false)).keys(KEYS).doc(
+    row("evalsha", -3, RUNS, |call| evalsha(call, false)).keys(KEYS).doc(
         "2.6.0",
         "sha1 numkeys [key [key ...]] [arg [arg ...]]",
         "Executes a server-side Lua script by SHA1 digest.",
@@ -55,7 +55,8 @@ pub const COMMANDS: &[Command] = &[
 
 const KEYS: Keys = Keys::counted(2, 1);
 
-const READ_ONLY: Flags = Flags::READONLY.and(Flags::NO_SCRIPT);
+const RUNS: Flags = Flags::NO_SCRIPT.and(Flags::SKIP_MONITOR);
+const READ_ONLY: Flags = RUNS.and(Flags::READONLY);
 
 const SCRIPT: &[Command] = &[
     row("exists", -3, Flags::NO_SCRIPT, script_exists).doc(
@@ -150,6 +151,11 @@ impl Call<'_, '_> {
         entered.map_err(|busy| self.busy(busy))
     }
 
+    /// A script calls it: the locks are taken, and nothing is there to run another.
+    pub(super) fn is_within_script(&self) -> bool {
+        self.scripts.is_none() && self.held.is_sealed()
+    }
+
     /// What becomes of a request that would have to wait for a script.
     #[cold]
     pub(super) fn busy(&self, busy: Busy) -> Stop {
@@ -162,6 +168,16 @@ impl Call<'_, '_> {
 pub fn is_urgent((place, _): Found) -> bool {
     let urgent = ["script|kill", "shutdown", "auth", "hello", "reset", "quit"];
     urgent.contains(&Table::get().names()[place].as_str())
+}
+
+/// Whether it runs a script that may change keys: one that does not say otherwise.
+pub fn may_write(row: &Command, args: Arguments, scripts: &Library) -> bool {
+    let traits = match row.name {
+        "eval" => Traits::of(args.get(1)).ok(),
+        "evalsha" => parse_sha(args.get(1)).and_then(|sha| scripts.find(&sha)).map(|script| script.traits),
+        _ => return false,
+    };
+    traits.is_none_or(|traits| !traits.no_writes)
 }
 
 fn eval(call: &mut Call, read_only: bool) -> Result<(), Stop> {
@@ -183,13 +199,13 @@ fn eval(call: &mut Call, read_only: bool) -> Result<(), Stop> {
 }
 
 fn evalsha(call: &mut Call, read_only: bool) -> Result<(), Stop> {
+    const NO_SCRIPT: &str = "NOSCRIPT No matching script. Please use EVAL.";
+    // What cannot be a name of one is said before all else.
+    let sha = parse_sha(call.arg(1)).ok_or(NO_SCRIPT)?;
     let keys = key_range(call.args)?;
     let library = &call.shared.scripts;
-    let script = parse_sha(call.arg(1)).and_then(|sha| {
-        let known = call.scripts.as_ref().and_then(|runner| runner.known(&sha, library));
-        known.or_else(|| library.find(&sha))
-    });
-    let script = script.ok_or("NOSCRIPT No matching script. Please use EVAL.")?;
+    let known = call.scripts.as_ref().and_then(|runner| runner.known(&sha, library));
+    let script = known.or_else(|| library.find(&sha)).ok_or(NO_SCRIPT)?;
     run(call, &script, keys, read_only)
 }
 
@@ -248,6 +264,9 @@ fn run(call: &mut Call, script: &Arc<Script>, keys: Range<usize>, read_only: boo
     }
     let running = &library.running[call.standing.client.core];
     let db = call.standing.db;
+    if call.shared.clients.monitors.any() {
+        monitor::tell(call, 0..0);
+    }
     running.start(call.now.max(1));
     call.held.begin_script(call.now);
     let outcome = execute(call, (script, &compiled), keys, running, read_only || traits.no_writes);
@@ -257,7 +276,7 @@ fn run(call: &mut Call, script: &Arc<Script>, keys: Range<usize>, read_only: boo
     if !was_sealed {
         call.held.unseal();
     }
-    outcome.map_err(Stop::from)
+    outcome
 }
 
 /// Locks what the script may touch.
@@ -277,7 +296,7 @@ fn execute(
     keys: Range<usize>,
     running: &Running,
     read_only: bool,
-) -> Result<(), String> {
+) -> Result<(), Stop> {
     let mut runner = call.scripts.take().expect("no script runs within a script");
     let Call { args, now, held, reply, standing, shared, stats, .. } = call;
     let args = *args;
@@ -290,10 +309,12 @@ fn execute(
         standing,
         shared,
         stats,
+        replied_errors: false,
     };
     let arguments = (keys.end..args.len()).map(|index| args.get(index));
     let keys = keys.map(|index| args.get(index));
-    let outcome = runner.run((script, compiled), keys, arguments, &mut server, reply);
+    runner.run((script, compiled), keys, arguments, &mut server, reply);
+    let outcome = if server.replied_errors { Err(Stop::Told) } else { Ok(()) };
     running.interpreter_bytes.store(runner.used_bytes(), Relaxed);
     *call.scripts = Some(runner);
     outcome
@@ -309,6 +330,8 @@ struct Server<'s, 'k> {
     standing: &'s mut Standing,
     shared: &'s Shared,
     stats: &'s CoreStats,
+    /// An error stands in the script's reply.
+    replied_errors: bool,
 }
 
 /// The keys that a script was given.
@@ -357,20 +380,23 @@ impl Server<'_, '_> {
         }
         self.declared.check(row, arguments).map_err(Cow::Owned)
     }
+
+    fn refuse(&self, text: &str, reply: &mut Reply) {
+        self.stats.note_error(text);
+        reply.error(text);
+    }
 }
 
 impl Host for Server<'_, '_> {
     fn call(&mut self, arguments: Arguments, reply: &mut Reply) {
         let Some(found) = Table::get().lookup(arguments) else {
-            let text = "ERR Unknown Redis command called from script";
-            return match absent::reason(arguments.get(0)) {
-                Some(reason) => reply.error(&format!("{text} ({reason})")),
-                None => reply.error(text),
-            };
+            let reason = absent::reason(arguments.get(0)).map_or(String::new(), |reason| format!(" ({reason})"));
+            return self.refuse(&format!("ERR Unknown Redis command called from script{reason}"), reply);
         };
-        let row = found.1;
+        let (place, row) = found;
         if let Err(text) = self.check(row, arguments) {
-            return reply.error(&text);
+            self.stats.calls[place].rejected.add(1);
+            return self.refuse(&text, reply);
         }
         if row.flags.has(Flags::WRITE) {
             self.running.write();
@@ -384,6 +410,13 @@ impl Host for Server<'_, '_> {
     fn allows(&self, arguments: Arguments) -> Option<bool> {
         Table::get().lookup(arguments).map(|_| true)
     }
+
+    fn replied_error(&mut self, text: &str, is_counted: bool) {
+        self.replied_errors = true;
+        if !is_counted {
+            self.stats.note_error(text);
+        }
+    }
 }
 
 fn script_exists(call: &mut Call) -> Result<(), Stop> {
@@ -396,19 +429,19 @@ fn script_exists(call: &mut Call) -> Result<(), Stop> {
 }
 
 fn script_flush(call: &mut Call) -> Result<(), Stop> {
-    check_flush(call.args, "SCRIPT")?;
+    check_flush(call.args, "ERR SCRIPT FLUSH only support SYNC|ASYNC option")?;
     call.shared.scripts.flush();
     call.reply.ok();
     Ok(())
 }
 
-fn check_flush(args: Arguments, container: &str) -> Result<(), Stop> {
+fn check_flush(args: Arguments, wrong: &'static str) -> Result<(), Stop> {
     let is_fine = match args.len() {
         2 => true,
         3 => is_word(args.get(2), "SYNC") || is_word(args.get(2), "ASYNC"),
         _ => false,
     };
-    if is_fine { Ok(()) } else { Err(format!("ERR {container} FLUSH only support SYNC|ASYNC option").into()) }
+    if is_fine { Ok(()) } else { Err(wrong.into()) }
 }
 
 /// Ends every script that has been running for long and has not written.
@@ -449,7 +482,10 @@ fn script_help(call: &mut Call) -> Result<(), Stop> {
 }
 
 fn function_flush(call: &mut Call) -> Result<(), Stop> {
-    check_flush(call.args, "FUNCTION")?;
+    if call.args.len() > 3 {
+        return Err(super::wrong_form(call.args));
+    }
+    check_flush(call.args, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option")?;
     call.reply.ok();
     Ok(())
 }

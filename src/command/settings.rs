@@ -253,7 +253,7 @@ fn config_get(call: &mut Call) -> Result<(), Stop> {
 /// All or nothing: a parameter that is refused puts back those before it.
 fn config_set(call: &mut Call) -> Result<(), Stop> {
     if !call.args.len().is_multiple_of(2) {
-        return Err(super::wrong_arity("config|set"));
+        return Err(error::SYNTAX.into());
     }
     let names: Vec<_> = call.args.iter().skip(2).step_by(2).collect();
     if let Some(twice) =

@@ -256,7 +256,7 @@ fn turn_on(call: &mut Call, options: Options) {
 }
 
 pub fn client_caching(call: &mut Call) -> Result<(), Stop> {
-    let Some(tracking) = call.standing.tracking.as_mut().filter(|tracking| tracking.opt_in || tracking.opt_out) else {
+    let Some(tracking) = &mut call.standing.tracking else {
         return Err(
             "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode \
                     enabled"

@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use super::{Call, Command, Flags, Found, Group, Keys};
+use super::{Call, Command, Flags, Found, Group, Keys, script};
 use crate::clock;
 use crate::error::{self, Stop};
 use crate::keyspace::Held;
 use crate::limits;
 use crate::resp::kept::Kept;
+use crate::resp::parser::Arguments;
 use crate::resp::reply::Reply;
+use crate::script::library::Library;
 use crate::session::Standing;
 use crate::shard::{Key, Watcher};
 
@@ -108,17 +110,27 @@ impl Watching {
 
 impl Standing {
     /// Whether a command may change keys; EXEC does if what is queued may.
-    pub fn may_write(&self, row: &Command) -> bool {
+    pub fn may_write(&self, row: &Command, args: Arguments, scripts: &Library) -> bool {
+        let may_write = |row: &Command, args| row.flags.has(Flags::WRITE) || script::may_write(row, args, scripts);
         match &self.transaction {
-            Some(transaction) if row.name == "exec" => transaction.rows.iter().any(|(_, queued)| queued.may_write()),
-            _ => row.may_write(),
+            Some(transaction) if row.name == "exec" => {
+                let mut queued = transaction.rows.iter().enumerate();
+                queued.any(|(index, (_, row))| may_write(row, transaction.requests.get(index)))
+            }
+            _ => may_write(row, args),
         }
     }
 
     /// Leaves the transaction and its watched keys, if there are any.
     pub fn leave_transaction(&mut self, held: &mut Held) {
         self.transaction = None;
+        self.client.queued.store(0, Relaxed);
+        self.unwatch(held);
+    }
+
+    fn unwatch(&mut self, held: &mut Held) {
         self.watching.stop(held);
+        self.client.watched.store(0, Relaxed);
     }
 }
 
@@ -127,6 +139,7 @@ fn multi(call: &mut Call) -> Result<(), Stop> {
         return Err("ERR MULTI calls can not be nested".into());
     }
     call.standing.transaction = Some(Box::default());
+    call.standing.client.queued.store(1, Relaxed);
     call.reply.ok();
     Ok(())
 }
@@ -136,6 +149,7 @@ pub fn queue(call: &mut Call, found: Found) -> Result<(), Stop> {
     let transaction = call.standing.transaction.as_mut().expect("a transaction has begun");
     transaction.requests.push(call.args);
     transaction.rows.push(found);
+    call.standing.client.queued.store(transaction.rows.len() + 1, Relaxed);
     call.reply.simple("QUEUED");
     Ok(())
 }
@@ -167,12 +181,13 @@ fn watch(call: &mut Call) -> Result<(), Stop> {
         watching.held_bytes += key.bytes.len() + size_of::<WatchedKey>();
         call.held.shard(key.hash).watch(key, &watcher, call.now);
     }
+    call.standing.client.watched.store(call.standing.watching.keys.len(), Relaxed);
     call.reply.ok();
     Ok(())
 }
 
 fn unwatch(call: &mut Call) -> Result<(), Stop> {
-    call.standing.watching.stop(call.held);
+    call.standing.unwatch(call.held);
     call.reply.ok();
     Ok(())
 }
@@ -180,7 +195,7 @@ fn unwatch(call: &mut Call) -> Result<(), Stop> {
 fn exec(call: &mut Call) -> Result<(), Stop> {
     let Some(transaction) = call.standing.transaction.take() else { return Err("ERR EXEC without MULTI".into()) };
     if transaction.failed {
-        call.standing.watching.stop(call.held);
+        call.standing.leave_transaction(call.held);
         return Err("EXECABORT Transaction discarded because of previous errors.".into());
     }
     if let Err(stop) = make_room(call, &transaction) {
@@ -197,11 +212,13 @@ fn exec(call: &mut Call) -> Result<(), Stop> {
     }
     let changed = watching.changed.0.load(Relaxed);
     watching.stop(call.held);
+    call.standing.client.watched.store(0, Relaxed);
     if changed {
         call.reply.null_array();
     } else {
         run(call, &transaction);
     }
+    call.standing.client.queued.store(0, Relaxed);
     call.held.unseal();
     Ok(())
 }
@@ -284,7 +301,7 @@ fn run(call: &mut Call, transaction: &Transaction) {
 
 impl Call<'_, '_> {
     /// Runs another request within this one, under the locks that are held, and appends its reply.
-    pub fn run_nested(&mut self, args: crate::resp::parser::Arguments, found: Found) {
+    pub fn run_nested(&mut self, args: Arguments, found: Found) {
         let hash = found.1.keys.positions(args).next().map_or(0, |key| self.held.keyspace().hash(args.get(key)));
         let mut nested = Call {
             args,

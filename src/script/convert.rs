@@ -3,7 +3,8 @@
 
 use mlua::{Lua, LuaString, Table, Value};
 
-use super::number;
+use super::sandbox::{COUNTED, is_counted};
+use super::{Host, number};
 use crate::limits;
 use crate::resp::reply::{Protocol, Reply};
 
@@ -105,7 +106,10 @@ impl<'r> Reader<'r> {
             }
             b'-' => {
                 let text = self.line();
-                self.wrapped(&self.names.err, self.string(text)?)
+                let error = self.lua.create_table_with_capacity(0, 2)?;
+                error.raw_set(&self.names.err, self.string(text)?)?;
+                error.raw_set(COUNTED, true)?;
+                Ok(Value::Table(error))
             }
             _ => self.resp3_value(kind),
         }
@@ -165,14 +169,16 @@ impl<'r> Reader<'r> {
 }
 
 /// Writes what a script returned. `resp3`: the script has asked for RESP3, in which booleans are booleans.
-pub fn to_reply(names: &Names, resp3: bool, value: &Value, reply: &mut Reply) -> mlua::Result<()> {
-    let mut writer = Writer { names, resp3, tables: 0, room: reply.len() + limits::SCRIPT_BUILT_MAX_BYTES };
+pub fn to_reply(names: &Names, resp3: bool, value: &Value, host: &mut dyn Host, reply: &mut Reply) -> mlua::Result<()> {
+    let mut writer = Writer { names, resp3, host, tables: 0, room: reply.len() + limits::SCRIPT_BUILT_MAX_BYTES };
     writer.write(value, 0, reply)
 }
 
 struct Writer<'w> {
     names: &'w Names,
     resp3: bool,
+    /// Told of errors.
+    host: &'w mut dyn Host,
     tables: usize,
     /// Tables may contain each other over and over: what comes of them ends here.
     room: usize,
@@ -192,7 +198,7 @@ impl Writer<'_> {
             Value::Table(table) => {
                 self.tables += 1;
                 if depth == limits::SCRIPT_REPLY_DEPTH_MAX || reply.len() + self.tables * TABLE_BYTES > self.room {
-                    reply.error("ERR reached lua stack limit");
+                    self.write_error("ERR reached lua stack limit", false, reply);
                     return Ok(());
                 }
                 self.write_table(table, depth + 1, reply)?;
@@ -206,7 +212,7 @@ impl Writer<'_> {
         let names = self.names;
         let field = |name: &LuaString| table.raw_get::<Value>(name);
         if let Value::String(text) = field(&names.err)? {
-            reply.error(&text.to_string_lossy());
+            self.write_error(&text.to_string_lossy(), is_counted(table), reply);
         } else if let Value::String(text) = field(&names.ok)? {
             reply.status(&text.as_bytes());
         } else if let Some(number) = as_number(&field(&names.double)?) {
@@ -232,6 +238,11 @@ impl Writer<'_> {
             self.write_array(table, depth, reply)?;
         }
         Ok(())
+    }
+
+    fn write_error(&mut self, text: &str, is_counted: bool, reply: &mut Reply) {
+        reply.error(text);
+        self.host.replied_error(text, is_counted);
     }
 
     /// An array ends at its first nil.

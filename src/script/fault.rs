@@ -16,6 +16,8 @@ pub enum Fault {
     Argument(usize, Cow<'static, str>),
     /// An error reply, code first: scripts see a table with the field `err`.
     Reply(Cow<'static, str>),
+    /// The same, from a command that ran and was counted.
+    Answer(String),
     Lua(Error),
 }
 
@@ -48,11 +50,13 @@ pub fn check_built(bytes: usize) -> Result<(), Fault> {
 }
 
 /// An error on its way through Lua, which carries it as a userdata until Lua code catches it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Raised {
     pub text: String,
     /// The text is a whole error reply; otherwise it is a Lua string error.
     pub is_reply: bool,
+    /// A command has answered so, and the server has counted it.
+    pub is_counted: bool,
 }
 
 impl fmt::Display for Raised {
@@ -67,19 +71,25 @@ impl Raised {
     /// What was raised by one of our functions, or what went wrong in Lua below them.
     pub fn of(error: &Error) -> Raised {
         if let Some(raised) = error.chain().find_map(|cause| cause.downcast_ref::<Raised>()) {
-            return Raised { text: raised.text.clone(), is_reply: raised.is_reply };
+            return raised.clone();
         }
         let mut error = error;
         while let Error::CallbackError { cause, .. } = error {
             error = cause;
         }
         match error {
-            Error::MemoryError(_) => Raised { text: NOT_ENOUGH_MEMORY.to_owned(), is_reply: false },
-            Error::RuntimeError(text) | Error::SyntaxError { message: text, .. } => {
-                Raised { text: first_line(text), is_reply: false }
-            }
-            other => Raised { text: first_line(&other.to_string()), is_reply: false },
+            Error::MemoryError(_) => Raised::lua(NOT_ENOUGH_MEMORY),
+            Error::RuntimeError(text) | Error::SyntaxError { message: text, .. } => Raised::lua(first_line(text)),
+            other => Raised::lua(first_line(&other.to_string())),
         }
+    }
+
+    fn lua(text: impl Into<String>) -> Raised {
+        Raised { text: text.into(), is_reply: false, is_counted: false }
+    }
+
+    pub fn reply(text: impl Into<String>) -> Raised {
+        Raised { text: text.into(), is_reply: true, is_counted: false }
     }
 }
 
@@ -87,8 +97,8 @@ impl Raised {
 pub const NOT_ENOUGH_MEMORY: &str = "not enough memory";
 
 /// Without the trace that follows.
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }
 
 /// Makes a Lua function of a Rust function.
@@ -103,15 +113,15 @@ pub fn native<R: IntoLuaMulti>(
 }
 
 pub fn raise(lua: &Lua, function: &str, fault: Fault) -> Error {
-    let (text, is_reply) = match fault {
+    Error::external(match fault {
         Fault::Lua(error) => return error,
-        Fault::Reply(text) => (text.into_owned(), true),
-        Fault::Text(text) => (format!("{}{text}", caller(lua)), false),
+        Fault::Reply(text) => Raised::reply(text),
+        Fault::Answer(text) => Raised { is_counted: true, ..Raised::reply(text) },
+        Fault::Text(text) => Raised::lua(format!("{}{text}", caller(lua))),
         Fault::Argument(index, detail) => {
-            (format!("{}bad argument #{index} to '{function}' ({detail})", caller(lua)), false)
+            Raised::lua(format!("{}bad argument #{index} to '{function}' ({detail})", caller(lua)))
         }
-    };
-    Error::external(Raised { text, is_reply })
+    })
 }
 
 /// `chunk:line: ` of the Lua code that called the running function; nothing if it was not Lua code.

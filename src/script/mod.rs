@@ -44,6 +44,9 @@ pub trait Host {
 
     /// `redis.acl_check_cmd`: whether the command may be run; `None` if there is no such command.
     fn allows(&self, arguments: Arguments) -> Option<bool>;
+
+    /// The script's reply has this error in it. `is_counted`: `call` has answered so before.
+    fn replied_error(&mut self, text: &str, is_counted: bool);
 }
 
 /// Asked every so many instructions of a running script; an error reply ends the script, whatever it catches.
@@ -114,7 +117,7 @@ impl Interpreter {
         self.worn
     }
 
-    /// Runs a script and writes its reply. `sha` is its name in errors.
+    /// Runs a script and writes its reply, errors included. `sha` is its name in them.
     pub fn run<'a>(
         &mut self,
         script: &Compiled,
@@ -123,30 +126,29 @@ impl Interpreter {
         arguments: impl Iterator<Item = &'a [u8]>,
         host: &mut dyn Host,
         reply: &mut Reply,
-    ) -> Result<(), String> {
+    ) {
         self.state.reset();
         let outcome = self.execute(script, keys, arguments, host, reply);
         self.bounded(false);
         let ended = self.state.ended.take();
-        let failure = match outcome {
-            Ok(()) if ended.is_none() => {
-                self.collect();
-                return Ok(());
-            }
-            Ok(()) => Failure { text: String::new(), place: None },
+        let mut failure = match outcome {
+            Ok(()) if ended.is_none() => return self.collect(),
+            Ok(()) => Failure::default(),
             Err(failure) => failure,
         };
         if let Some(reason) = ended {
             self.worn = true;
-            return Err(with_place(&reason, sha, failure.place));
-        }
-        if failure.text.ends_with(fault::NOT_ENOUGH_MEMORY) {
+            failure = Failure { text: reason.into_owned(), is_counted: false, ..failure };
+        } else if failure.text.ends_with(fault::NOT_ENOUGH_MEMORY) {
             self.worn = true;
             let text = format!("OOM the script needs more than the {} bytes it may hold", self.memory_limit_bytes);
-            return Err(with_place(&text, sha, failure.place));
+            failure = Failure { text, is_counted: false, ..failure };
+        } else {
+            self.collect();
         }
-        self.collect();
-        Err(with_place(&failure.text, sha, failure.place))
+        let text = with_place(&failure.text, sha, failure.place);
+        reply.error(&text);
+        host.replied_error(&text, failure.is_counted);
     }
 
     fn execute<'a>(
@@ -180,13 +182,14 @@ impl Interpreter {
         match outcome {
             Ok((true, value)) => {
                 self.bounded(false);
-                convert::to_reply(&self.names, self.state.resp3.get(), &value, reply)
+                let mut host = host.borrow_mut();
+                convert::to_reply(&self.names, self.state.resp3.get(), &value, &mut **host, reply)
                     .map_err(|error| failure_of(&error))
             }
             Ok((false, value)) => Err(self.state.failure.take().unwrap_or_else(|| Failure {
                 // The handler was not called: no memory, or an error in it.
                 text: format!("ERR {}", value.to_string().unwrap_or_default()),
-                place: None,
+                ..Failure::default()
             })),
             // Ended between the script and its end: the handler has seen it, or nobody.
             Err(error) => Err(self.state.failure.take().unwrap_or_else(|| failure_of(&error))),
@@ -241,7 +244,7 @@ impl Interpreter {
         if let Value::Table(table) = &value
             && let Value::String(text) = table.raw_get::<Value>(&self.names.err)?
         {
-            return Err(Fault::reply(text.to_string_lossy()));
+            return Err(Fault::Answer(text.to_string_lossy()));
         }
         Ok(value)
     }
@@ -280,12 +283,13 @@ fn look(lua: &Lua, state: &State, pulse: &Pulse) -> mlua::Result<VmState> {
 }
 
 fn end() -> mlua::Error {
-    mlua::Error::external(Raised { text: "ERR the script has been ended".to_owned(), is_reply: true })
+    mlua::Error::external(Raised::reply("ERR the script has been ended"))
 }
 
 fn failure_of(error: &mlua::Error) -> Failure {
     let raised = Raised::of(error);
-    Failure { text: if raised.is_reply { raised.text } else { format!("ERR {}", raised.text) }, place: None }
+    let text = if raised.is_reply { raised.text } else { format!("ERR {}", raised.text) };
+    Failure { text, is_counted: raised.is_counted, place: None }
 }
 
 /// The last words of an error in a script.

@@ -82,9 +82,9 @@ impl Runner {
         arguments: impl Iterator<Item = &'a [u8]>,
         host: &mut dyn Host,
         reply: &mut Reply,
-    ) -> Result<(), String> {
+    ) {
         let interpreter = self.interpreter.as_mut().expect("the script was compiled by it");
-        interpreter.run(compiled, &script.name, keys, arguments, host, reply)
+        interpreter.run(compiled, &script.name, keys, arguments, host, reply);
     }
 
     /// Held by the interpreter.

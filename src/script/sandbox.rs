@@ -40,8 +40,11 @@ pub enum Mood {
 }
 
 /// How a script ended.
+#[derive(Default)]
 pub struct Failure {
     pub text: String,
+    /// A command has answered so, and the server has counted it.
+    pub is_counted: bool,
     /// Where it was, as `@user_script:1`.
     pub place: Option<String>,
 }
@@ -153,6 +156,9 @@ fn natives(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
         }
         let table = lua.create_table()?;
         table.raw_set("err", text)?;
+        if raised.is_counted {
+            table.raw_set(COUNTED, true)?;
+        }
         Ok(Value::Table(table))
     })?;
     table.raw_set("plain", plain)?;
@@ -168,7 +174,8 @@ fn natives(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
     table.raw_set("is_ended", lua.create_function(move |_, ()| Ok(shared.ended.borrow().is_some()))?)?;
     let shared = state.clone();
     let failed = lua.create_function(move |lua, value: Value| {
-        shared.failure.replace(Some(Failure { text: final_text(&value), place: place(lua) }));
+        let (text, is_counted) = final_text(&value);
+        shared.failure.replace(Some(Failure { text, is_counted, place: place(lua) }));
         Ok(())
     })?;
     table.raw_set("failed", failed)?;
@@ -183,22 +190,30 @@ fn natives(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
     Ok(table)
 }
 
-/// The error reply that an uncaught error becomes.
-fn final_text(value: &Value) -> String {
-    let lua_error = |text: &str| format!("ERR {text}");
+/// The error reply that an uncaught error becomes, and whether it is counted already.
+fn final_text(value: &Value) -> (String, bool) {
+    let lua_error = |text: &str| (format!("ERR {text}"), false);
     match value {
         Value::Error(error) => {
             let raised = Raised::of(error);
-            if raised.is_reply { raised.text } else { lua_error(&raised.text) }
+            if raised.is_reply { (raised.text, raised.is_counted) } else { lua_error(&raised.text) }
         }
         Value::Table(table) => match table.raw_get::<Value>("err") {
-            Ok(Value::String(text)) => text.to_string_lossy(),
-            Ok(Value::Integer(number)) => number.to_string(),
+            Ok(Value::String(text)) => (text.to_string_lossy(), is_counted(table)),
+            Ok(Value::Integer(number)) => (number.to_string(), is_counted(table)),
             _ => lua_error("the script raised a table without the field 'err'"),
         },
         Value::String(text) => lua_error(&text.to_string_lossy()),
         other => lua_error(&other.to_string().unwrap_or_else(|_| other.type_name().to_owned())),
     }
+}
+
+/// Beside `err` in the table of an error with which a command has answered. Redis has the name.
+pub const COUNTED: &str = "ignore_error_stats_update";
+
+/// Whether an error's table is a command's answer.
+pub fn is_counted(table: &Table) -> bool {
+    matches!(table.raw_get(COUNTED), Ok(Value::Boolean(true)))
 }
 
 /// Where the running code was called by a script: the innermost frame that is neither C nor the prelude.

@@ -7,6 +7,7 @@ use crate::resp::reply::Protocol;
 #[derive(Default)]
 struct Fake {
     seen: Vec<Vec<String>>,
+    counted: Vec<String>,
 }
 
 impl Host for Fake {
@@ -44,6 +45,12 @@ impl Host for Fake {
     fn allows(&self, arguments: Arguments) -> Option<bool> {
         (arguments.get(0) == b"echo").then_some(true)
     }
+
+    fn replied_error(&mut self, text: &str, is_counted: bool) {
+        if !is_counted {
+            self.counted.push(text.to_owned());
+        }
+    }
 }
 
 struct Bench {
@@ -67,7 +74,7 @@ impl Bench {
         };
         let mut reply = Reply::default();
         reply.protocol = protocol;
-        let outcome = self.interpreter.run(
+        self.interpreter.run(
             &compiled,
             "sha",
             keys.iter().map(|key| key.as_bytes()),
@@ -75,9 +82,6 @@ impl Bench {
             &mut self.fake,
             &mut reply,
         );
-        if let Err(text) = outcome {
-            return format!("-{text}");
-        }
         let mut parts = VecDeque::new();
         reply.take(&mut parts);
         String::from_utf8_lossy(&parts.iter().flatten().copied().collect::<Vec<_>>()).replace("\r\n", "|")
@@ -90,6 +94,27 @@ impl Bench {
     /// The script's boolean.
     fn holds(&mut self, source: &str) {
         assert_eq!(self.reply(source), ":1|", "{source}");
+    }
+}
+
+#[test]
+fn errors_are_counted_once() {
+    for (source, counted) in [
+        ("return redis.call('nope')", vec![]),
+        ("return redis.pcall('nope')", vec![]),
+        ("return {1, redis.pcall('nope'), redis.error_reply('MY own')}", vec!["MY own"]),
+        ("local _, caught = xpcall(function() redis.call('nope') end, function(e) return e end) error(caught)", vec![]),
+        ("error(redis.pcall('nope'))", vec![]),
+        ("error({err = 'MY own'})", vec!["MY own script: sha, on @user_script:1."]),
+        ("redis.pcall('nope') return 1", vec![]),
+        (
+            "redis.call()",
+            vec!["ERR Please specify at least one argument for this redis lib call script: sha, on @user_script:1."],
+        ),
+    ] {
+        let mut bench = Bench::new();
+        bench.reply(source);
+        assert_eq!(bench.fake.counted, counted, "{source}");
     }
 }
 
@@ -176,54 +201,54 @@ fn numbers_become_arguments() {
 fn errors_are_worded_as_redis_words_them() {
     let mut bench = Bench::new();
     for (source, expect) in [
-        ("return redis.call('nope')", "-WRONG no such command script: sha, on @user_script:1."),
-        ("\nlocal x = redis.call('nope')", "-WRONG no such command script: sha, on @user_script:2."),
+        ("return redis.call('nope')", "-WRONG no such command script: sha, on @user_script:1.|"),
+        ("\nlocal x = redis.call('nope')", "-WRONG no such command script: sha, on @user_script:2.|"),
         (
             "return redis.call()",
-            "-ERR Please specify at least one argument for this redis lib call script: sha, on @user_script:1.",
+            "-ERR Please specify at least one argument for this redis lib call script: sha, on @user_script:1.|",
         ),
         (
             "return redis.call({})",
-            "-ERR Lua redis lib command arguments must be strings or integers script: sha, on @user_script:1.",
+            "-ERR Lua redis lib command arguments must be strings or integers script: sha, on @user_script:1.|",
         ),
         (
             "return x",
-            "-ERR user_script:1: Script attempted to access nonexistent global variable 'x' script: sha, on @user_script:1.",
+            "-ERR user_script:1: Script attempted to access nonexistent global variable 'x' script: sha, on @user_script:1.|",
         ),
-        ("x = 1", "-ERR user_script:1: Attempt to modify a readonly table script: sha, on @user_script:1."),
-        ("error('boom')", "-ERR user_script:1: boom script: sha, on @user_script:1."),
-        ("error({err = 'MY boom'})", "-MY boom script: sha, on @user_script:1."),
-        ("error()", "-ERR nil script: sha, on @user_script:1."),
+        ("x = 1", "-ERR user_script:1: Attempt to modify a readonly table script: sha, on @user_script:1.|"),
+        ("error('boom')", "-ERR user_script:1: boom script: sha, on @user_script:1.|"),
+        ("error({err = 'MY boom'})", "-MY boom script: sha, on @user_script:1.|"),
+        ("error()", "-ERR nil script: sha, on @user_script:1.|"),
         (
             "local t = {} t.x.y = 1",
-            "-ERR user_script:1: attempt to index field 'x' (a nil value) script: sha, on @user_script:1.",
+            "-ERR user_script:1: attempt to index field 'x' (a nil value) script: sha, on @user_script:1.|",
         ),
         (
             "return cjson.decode('nope')",
-            "-ERR user_script:1: Expected value but found invalid token at character 1 script: sha, on @user_script:1.",
+            "-ERR user_script:1: Expected value but found invalid token at character 1 script: sha, on @user_script:1.|",
         ),
-        ("redis.setresp(4)", "-ERR RESP version must be 2 or 3. script: sha, on @user_script:1."),
-        ("redis.log('x', 'y')", "-ERR First argument must be a number (log level). script: sha, on @user_script:1."),
+        ("redis.setresp(4)", "-ERR RESP version must be 2 or 3. script: sha, on @user_script:1.|"),
+        ("redis.log('x', 'y')", "-ERR First argument must be a number (log level). script: sha, on @user_script:1.|"),
         (
             "local ok, e = pcall(cjson.decode, 'nope') return e",
             "$53|Expected value but found invalid token at character 1|",
         ),
         (
             "local ok, e = pcall(redis.call, 'nope') error(e)",
-            "-ERR user_script:1: WRONG no such command script: sha, on @user_script:1.",
+            "-ERR user_script:1: WRONG no such command script: sha, on @user_script:1.|",
         ),
         ("local = 1", "compile: user_script:1: '<name>' expected near '='"),
         (
             "return coroutine.yield()",
-            "-ERR attempt to yield across metamethod/C-call boundary script: sha, on @user_script:1.",
+            "-ERR attempt to yield across metamethod/C-call boundary script: sha, on @user_script:1.|",
         ),
         (
             "table.insert(nil, 1)",
-            "-ERR user_script:1: bad argument #1 to 'insert' (table expected, got nil) script: sha, on @user_script:1.",
+            "-ERR user_script:1: bad argument #1 to 'insert' (table expected, got nil) script: sha, on @user_script:1.|",
         ),
         (
             "return loadstring('return zz')()",
-            "-ERR [string \"return zz\"]:1: Script attempted to access nonexistent global variable 'zz' script: sha, on return zz:1.",
+            "-ERR [string \"return zz\"]:1: Script attempted to access nonexistent global variable 'zz' script: sha, on return zz:1.|",
         ),
     ] {
         assert_eq!(bench.reply(source), expect, "{source}");

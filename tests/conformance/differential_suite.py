@@ -5,6 +5,7 @@ import random
 import sys
 import time
 
+import downloads
 import servers
 from outcome import Outcome
 
@@ -22,7 +23,10 @@ class Suite:
     def __init__(self, seed, sequences):
         self.seed = seed
         self.sequences = sequences
-        self.NAME = "random sequences of commands beside redis-server 7.0.15"
+        self.NAME = f"random sequences of commands beside redis-server {downloads.REDIS_VERSION}"
+
+    def prepare(self):
+        downloads.redis_server()
 
     def parts(self):
         return ["RESP2", "RESP3"]
@@ -33,11 +37,11 @@ class Suite:
             for index in range(self.sequences):
                 seed = f"{self.seed}:{index}"
                 steps = sequence(seed)
-                if first_difference(ours.port, theirs.port, protocol, steps) is None:
-                    outcome.passed += 1
-                    continue
-                steps = shortened(ours.port, theirs.port, protocol, steps)
                 difference = first_difference(ours.port, theirs.port, protocol, steps)
+                if difference is None:
+                    outcome.passed.append(f"{part}: sequence {index}")
+                    continue
+                steps, difference = shortened(ours.port, theirs.port, protocol, steps, difference)
                 outcome.fail(f"seed {self.seed}, sequence {index}, {part}", told(steps, difference))
                 if len(outcome.failed) == FAILURES_MAX:
                     break

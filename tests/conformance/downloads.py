@@ -7,7 +7,6 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import tarfile
 
 from servers import ROOT
 
@@ -15,16 +14,29 @@ CACHE = ROOT / "target/conformance"
 HERE = pathlib.Path(__file__).resolve().parent
 REDIS_VERSION = "7.0.15"
 REDIS_PY_VERSION = "8.1.0"
+# Of one download.
+SECONDS_MAX = 600
 DEBIAN_SOURCES = [pathlib.Path("/etc/apt/sources.list"), *pathlib.Path("/etc/apt/sources.list.d").glob("*")]
+
+
+class Missing(Exception):
+    """What a suite needs could not be had, with the reason."""
 
 
 def run(*command, **options):
     """Runs a download; its output is shown when it goes wrong."""
-    done = subprocess.run(
-        [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
-    )
+    command = [str(word) for word in command]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=SECONDS_MAX, **options,
+        )
+    except FileNotFoundError as missing:
+        raise Missing(f"{command[0]} is not installed; tests/run installs it") from missing
+    except subprocess.TimeoutExpired as stuck:
+        raise Missing(f"no end of '{' '.join(command)}' within {SECONDS_MAX} s") from stuck
     if done.returncode != 0:
-        raise SystemExit(f"{' '.join(map(str, command))}\n{done.stdout}")
+        raise Missing(f"'{' '.join(command)}' ended with {done.returncode}:\n{done.stdout}")
     return done.stdout
 
 
@@ -45,8 +57,7 @@ def once(name, make):
 
 
 def unpack(archive, folder):
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="tar")
+    run("tar", "-xzf", archive, "-C", folder)
 
 
 def redis_suite():
@@ -74,6 +85,7 @@ def fetch_redis_source(folder):
         "Dir::State::lists": apt / "lists",
         "Dir::Cache": apt / "cache",
         "APT::Sandbox::User": os.environ.get("USER", "root"),
+        "Acquire::Retries": "3",
     }
     options = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     run("apt-get", *options, "update", "-q")
@@ -81,7 +93,7 @@ def fetch_redis_source(folder):
     versions = [line.split()[1] for line in known.splitlines() if line.startswith("Version:")]
     wanted = [version for version in versions if f":{REDIS_VERSION}-" in version]
     if not wanted:
-        raise SystemExit(f"the package sources have redis {versions}, not {REDIS_VERSION}")
+        raise Missing(f"apt's package sources have redis {versions}, not {REDIS_VERSION}, Debian 12's")
     run("apt-get", *options, "source", "-q", "--download-only", f"redis={wanted[0]}", cwd=folder)
     unpack(folder / f"redis_{REDIS_VERSION}.orig.tar.gz", folder)
     shutil.rmtree(apt)
@@ -89,13 +101,13 @@ def fetch_redis_source(folder):
 
 def redis_py_suite():
     """The folder of redis-py's source distribution, which has its tests."""
-    return once(f"redis-py-{REDIS_PY_VERSION}", fetch_redis_py) / f"redis-{REDIS_PY_VERSION}"
+    pip = [python(), "-m", "pip", "download", "-q", "--no-deps", "--no-binary", "redis"]
 
+    def make(folder):
+        run(*pip, "-d", folder, f"redis=={REDIS_PY_VERSION}")
+        unpack(folder / f"redis-{REDIS_PY_VERSION}.tar.gz", folder)
 
-def fetch_redis_py(folder):
-    requirement = f"redis=={REDIS_PY_VERSION}"
-    run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", "redis", "-d", folder, requirement)
-    unpack(folder / f"redis-{REDIS_PY_VERSION}.tar.gz", folder)
+    return once(f"redis-py-{REDIS_PY_VERSION}", make) / f"redis-{REDIS_PY_VERSION}"
 
 
 def python():
@@ -118,6 +130,13 @@ def node():
         run("npm", "install", "--no-audit", "--no-fund", cwd=folder)
 
     return once(f"node-{stamp(package)}", make)
+
+
+def redis_server():
+    """Sees that the real one is there, of the version that the suites and the known differences are about."""
+    told = run("redis-server", "--version")
+    if f"v={REDIS_VERSION} " not in told:
+        raise Missing(f"the random sequences are compared with redis-server {REDIS_VERSION}, Debian 12's; here is {told}")
 
 
 def stamp(file):

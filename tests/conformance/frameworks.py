@@ -20,6 +20,10 @@ class Python:
     pattern = "test_*.py"
     folder = HERE / "python"
 
+    def prepare(self):
+        downloads.python()
+        downloads.run("redis-cli", "--version")
+
     def command(self, file, report, _):
         command = [downloads.python(), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb", "short"]
         return [*command, "--timeout", "60", "-p", "no:asyncio", f"--junitxml={report}", self.folder / file]
@@ -29,6 +33,9 @@ class Node:
     NAME = "clients and frameworks of Node"
     pattern = "*.test.js"
     folder = HERE / "node"
+
+    def prepare(self):
+        downloads.node()
 
     def command(self, file, report, work):
         # Modules are looked for beside the file that imports them.
@@ -45,6 +52,7 @@ class Suite:
     def __init__(self, language):
         self.language = language
         self.NAME = language.NAME
+        self.prepare = language.prepare
 
     def parts(self):
         return sorted(path.name for path in self.language.folder.glob(self.language.pattern))
@@ -77,7 +85,7 @@ def read(part, done, report):
         elif left_out:
             outcome.skipped[left_out[0].get("message")] += 1
         else:
-            outcome.passed += 1
+            outcome.passed.append(f"{part}: {case.get('name')}")
     if done.returncode != 0 and not outcome.failed:
         outcome.fail(f"{part}: it ended with {done.returncode}", done.stdout[-3000:])
     return outcome

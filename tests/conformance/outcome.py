@@ -6,7 +6,7 @@ import dataclasses
 
 @dataclasses.dataclass
 class Outcome:
-    passed: int = 0
+    passed: list = dataclasses.field(default_factory=list)  # names
     failed: list = dataclasses.field(default_factory=list)  # (name, context)
     skipped: collections.Counter = dataclasses.field(default_factory=collections.Counter)  # reason: count
     not_applicable: int = 0  # what the suite itself leaves out for a server of this kind or version
@@ -21,5 +21,5 @@ class Outcome:
         self.failed.append((name, context))
 
     def __str__(self):
-        parts = [f"{self.passed} passed", f"{len(self.failed)} failed", f"{self.skipped.total()} skipped"]
+        parts = [f"{len(self.passed)} passed", f"{len(self.failed)} failed", f"{self.skipped.total()} skipped"]
         return ", ".join(parts)

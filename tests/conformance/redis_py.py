@@ -26,6 +26,10 @@ class Suite:
         self.protocol = protocol
         self.NAME = f"redis-py {downloads.REDIS_PY_VERSION}'s own tests, RESP{protocol}"
 
+    def prepare(self):
+        downloads.redis_py_suite()
+        downloads.python()
+
     def parts(self):
         return FILES
 
@@ -63,7 +67,7 @@ def read(part, output, report, reasons):
         return outcome
     with open(report) as file:
         found = json.load(file)
-    outcome.passed = len(found["passed"])
+    outcome.passed = found["passed"]
     outcome.not_applicable = len(found["not_applicable"])
     for name, context in found["failed"].items():
         outcome.fail(name, context)

@@ -46,6 +46,11 @@ HELPER_PORTS = 32
 HELPER_FIRST = range(20000, 30000)
 
 
+def prepare():
+    downloads.run("tclsh8.6", "/dev/null")
+    downloads.redis_suite()
+
+
 def parts():
     return UNITS
 
@@ -103,7 +108,7 @@ def read(unit, output, reasons):
     for state, text in re.findall(r"^\[(\w+)\]: (.*?)(?=^\[[\w/ ]+\]: |^\s+The End|\Z)", output, re.M | re.S):
         text = text.strip()
         if state == "ok":
-            outcome.passed += 1
+            outcome.passed.append(f"{unit}: {text}")
         elif state == "skip" and text in reasons:
             outcome.skipped[reasons[text]] += 1
             unseen.discard(text)

@@ -39,6 +39,13 @@ fn list_fields(engine: Engine) {
                  obl oll omem tot-mem events cmd user redir resp lib-name lib-ver";
     assert_eq!(names[..31], redis.split_whitespace().collect::<Vec<_>>());
     assert!(line.contains(" flags=eT ") && line.contains(" cmd=client|info ") && line.ends_with('\n'), "{line}");
+    client.check("WATCH a b", "+OK\r\n");
+    client.check("MULTI", "+OK\r\n");
+    client.check("PING", "+QUEUED\r\n");
+    let line = server.client().call(&["CLIENT", "LIST"]).text();
+    assert!(line.lines().next().unwrap().contains(" multi=1 watch=2 ") && line.contains(" flags=xeT "), "{line}");
+    client.check("EXEC", "*1\r\n+PONG\r\n");
+    assert!(client.call(&["CLIENT", "INFO"]).text().contains(" multi=-1 watch=0 "));
     let mut unix = Client::new(std::os::unix::net::UnixStream::connect(&path).unwrap());
     let line = unix.call(&["CLIENT", "INFO"]).text();
     assert!(line.contains(&format!(" addr={}:0 ", path.display())) && line.contains(" flags=U "), "{line}");
@@ -77,6 +84,7 @@ fn kill_by_filter(engine: Engine) {
     client.check("CLIENT KILL SKIPME maybe", "-ERR syntax error\r\n");
     client.check("CLIENT KILL WHAT 1", "-ERR syntax error\r\n");
     client.check("CLIENT KILL ID 1 ADDR", "-ERR syntax error\r\n");
+    client.check_error("CLIENT KILL ID 0 ADDR", "ERR client-id should be greater than 0");
 }
 
 /// Whoever kills itself is told, then closed; nothing behind runs.
@@ -98,14 +106,26 @@ fn pause_writes(engine: Engine) {
     writer.expect("$-1\r\n");
     server.wait_for_info("blocked_clients", |blocked| blocked == 1);
     reader.check("GET k", "$-1\r\n");
-    // A transaction waits if something in it writes.
+    // What is refused does not wait.
+    reader.check_error("SET k", "ERR wrong number of arguments for 'set' command");
+    // A transaction waits if something in it writes, a script if it does not say that it never writes.
     reader.send("MULTI\r\nGET k\r\nEXEC\r\n");
+    reader.expect("+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n");
+    let reads = "#!lua flags=no-writes\nreturn redis.call('GET', KEYS[1])";
+    reader.send(request(&["EVAL", reads, "1", "k"]));
+    reader.expect("$-1\r\n");
+    let sha = client.call(&["SCRIPT", "LOAD", reads]).text();
+    reader.check(&format!("EVALSHA {sha} 1 k"), "$-1\r\n");
+    reader.send([request(&["MULTI"]), request(&["EVAL", reads, "1", "k"]), request(&["EXEC"])].concat());
     reader.expect("+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n");
     // A shorter and milder pause changes nothing.
     client.check("CLIENT PAUSE 1 WRITE", "+OK\r\n");
     assert!(client.call(&["CLIENT", "LIST"]).text().contains(" flags=b "));
+    reader.send(request(&["EVAL", "return 1", "0"]));
+    server.wait_for_info("blocked_clients", |blocked| blocked == 2);
     client.check("CLIENT UNPAUSE", "+OK\r\n");
     writer.expect("+OK\r\n$1\r\nv\r\n");
+    reader.expect(":1\r\n");
     reader.check("GET k", "$1\r\nv\r\n");
     server.wait_for_info("blocked_clients", |blocked| blocked == 0);
 }
@@ -200,6 +220,8 @@ fn odd_forms(engine: Engine) {
     let mut client = server.client();
     client.check("CLIENT UNBLOCK 1", ":0\r\n");
     client.check("CLIENT UNBLOCK 1 ERROR", ":0\r\n");
+    client.check_error("CLIENT UNBLOCK x WHAT", "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+    client.check_error("CLIENT UNBLOCK x", "ERR value is not an integer or out of range");
     client.check_error("CLIENT UNBLOCK 1 WHAT", "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
     client.check_error("CLIENT PAUSE x", "ERR timeout is not an integer or out of range");
     client.check_error("CLIENT PAUSE -1", "ERR timeout is negative");

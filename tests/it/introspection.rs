@@ -145,6 +145,7 @@ fn config_set(engine: Engine) {
     client.check("CONFIG SET appendonly no timeout 100", "+OK\r\n");
     assert_eq!(client.call(&["CONFIG", "SET", "save", ""]).text(), "OK");
     client.check_error("CONFIG SET none 1", "ERR Unknown option or number of arguments for CONFIG SET - 'none'");
+    client.check("CONFIG SET timeout 1 databases", "-ERR syntax error\r\n");
     client.check_error("CONFIG SET timeout", "ERR wrong number of arguments for 'config|set' command");
     client.check_error("CONFIG WHAT", "ERR unknown subcommand 'WHAT'. Try CONFIG HELP.");
     assert_eq!(client.call(&["CONFIG", "GET", "timeout"]).field("timeout").text(), "100");
@@ -378,13 +379,28 @@ fn access_control(engine: Engine) {
     );
     let user = client.call(&["ACL", "GETUSER", "default"]);
     assert_eq!(user.field("commands").text(), "+@all");
-    client.check("ACL GETUSER nobody", "*-1\r\n");
+    client.check("ACL GETUSER nobody", "$-1\r\n");
     let categories = client.call(&["ACL", "CAT"]);
     assert!(categories.elements().contains(&Value::bulk("string")));
     let strings = client.call(&["ACL", "CAT", "string"]);
     assert!(strings.elements().contains(&Value::bulk("get")) && !strings.elements().contains(&Value::bulk("del")));
     client.check("ACL CAT nope", "-ERR Unknown category 'nope'\r\n");
     client.check("ACL LOG", "*0\r\n");
+    client.check("ACL DRYRUN default SET k v", "+OK\r\n");
+    client.check("ACL DRYRUN default CONFIG GET x", "+OK\r\n");
+    client.check("ACL DRYRUN nobody GET k", "-ERR User 'nobody' not found\r\n");
+    client.check("ACL DRYRUN default NOSUCH k", "-ERR Command 'NOSUCH' not found\r\n");
+    client.check("ACL DRYRUN default GET", "-ERR wrong number of arguments for 'get' command\r\n");
+    for (command, length) in
+        [(&["ACL", "GENPASS"][..], 64), (&["ACL", "GENPASS", "5"], 2), (&["ACL", "GENPASS", "4096"], 1024)]
+    {
+        let password = client.call(command).text();
+        assert!(password.len() == length && password.bytes().all(|byte| byte.is_ascii_hexdigit()), "{password}");
+    }
+    assert_ne!(client.call(&["ACL", "GENPASS"]), client.call(&["ACL", "GENPASS"]));
+    for bits in ["0", "-1", "4097"] {
+        client.check_error(&format!("ACL GENPASS {bits}"), "ERR ACL GENPASS argument must be the number of bits");
+    }
     client.check_error("ACL SETUSER alice on", "ERR kv-cache has one user, 'default'");
 }
 

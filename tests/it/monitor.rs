@@ -6,6 +6,7 @@ use kv_cache::limits;
 
 on_both_engines!(
     it_shows_what_runs,
+    it_shows_what_scripts_call,
     it_hides_passwords_and_administration,
     long_commands_are_cut,
     reset_ends_it,
@@ -66,6 +67,23 @@ fn it_shows_what_runs(engine: Engine) {
     let own = origin(&monitor);
     assert_eq!(line(&mut monitor), format!(r#"{own} "PING""#));
     assert!(other.call(&["CLIENT", "LIST"]).text().contains(" flags=O "));
+}
+
+fn it_shows_what_scripts_call(engine: Engine) {
+    let server = Server::start(engine);
+    let mut monitor = monitor(&server);
+    let mut other = server.client();
+    let from = origin(&other);
+    let source = "redis.call('SET', KEYS[1], 'v') return redis.pcall('INCR', KEYS[1])";
+    for words in [&["EVAL", source, "1", "k"][..], &["EVALSHA", "nosuch", "0"], &["PING"]] {
+        other.send(request(words));
+        other.raw_reply();
+    }
+    assert_eq!(line(&mut monitor), format!(r#"{from} "EVAL" "{source}" "1" "k""#));
+    assert_eq!(line(&mut monitor), r#"[0 lua] "SET" "k" "v""#);
+    assert_eq!(line(&mut monitor), r#"[0 lua] "INCR" "k""#);
+    assert_eq!(line(&mut monitor), format!(r#"{from} "EVALSHA" "nosuch" "0""#));
+    assert_eq!(line(&mut monitor), format!(r#"{from} "PING""#));
 }
 
 fn it_hides_passwords_and_administration(engine: Engine) {

@@ -9,6 +9,7 @@ use crate::wire::Value;
 on_both_engines!(
     scripts_are_run_loaded_and_forgotten,
     errors_name_the_script_and_the_line,
+    errors_are_counted_once,
     keys_are_declared,
     what_scripts_may_not_call,
     every_command_from_a_script,
@@ -64,6 +65,9 @@ fn scripts_are_run_loaded_and_forgotten(engine: Engine) {
     assert_eq!(eval(&mut client, "return {KEYS[1], KEYS[2], ARGV[1]}", &["a", "b"], &["c"]).elements().len(), 3);
     client.check(&format!("EVALSHA {ONE} 0"), "-NOSCRIPT No matching script. Please use EVAL.\r\n");
     client.check("EVALSHA short 0", "-NOSCRIPT No matching script. Please use EVAL.\r\n");
+    // What cannot be a name is said before all else.
+    client.check("EVALSHA short x", "-NOSCRIPT No matching script. Please use EVAL.\r\n");
+    client.check_error(&format!("EVALSHA {ONE} x"), "ERR value is not an integer");
     assert_eq!(load(&mut client, "return 1"), ONE);
     // Known on every core, in either case.
     for client in [&mut here, &mut there] {
@@ -85,6 +89,8 @@ fn scripts_are_run_loaded_and_forgotten(engine: Engine) {
     client.check_error("SCRIPT LOAD", "ERR wrong number of arguments for 'script|load' command");
     client.check("FUNCTION FLUSH", "+OK\r\n");
     client.check("FUNCTION FLUSH SYNC", "+OK\r\n");
+    client.check_error("FUNCTION FLUSH now", "ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
+    client.check_error("FUNCTION FLUSH SYNC now", "ERR unknown subcommand or wrong number of arguments for 'FLUSH'");
     client.check_error("FUNCTION LOAD x", "ERR functions are not served");
     client.check_error("EVAL x 2 a", "ERR Number of keys can't be greater than number of args");
     client.check_error("EVAL x -1 a", "ERR Number of keys can't be negative");
@@ -119,6 +125,27 @@ fn errors_name_the_script_and_the_line(engine: Engine) {
     let caught = eval(&mut client, caught, &["k"], &[]);
     assert_eq!(caught.elements()[1].text(), "ERR value is not an integer or out of range");
     expect_error(eval(&mut client, "return redis.pcall('incr', KEYS[1])", &["k"], &[]), "ERR value is not an integer");
+}
+
+fn errors_are_counted_once(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    for source in [
+        "return redis.error_reply('MY own')",
+        "return {1, {err = 'MY own'}}",
+        "return redis.pcall('GET')",
+        "return redis.call('NOSUCH')",
+        "return redis.call('INCRBY', KEYS[1], 'x')",
+        "redis.pcall('GET') return 1",
+    ] {
+        eval(&mut client, source, &["k"], &[]);
+    }
+    assert_eq!(client.info("errorstat_MY"), "count=2");
+    assert_eq!(client.info("errorstat_ERR"), "count=4");
+    assert_eq!(client.info_number("total_error_replies"), 6);
+    assert!(client.info("cmdstat_eval").ends_with(",rejected_calls=0,failed_calls=5"));
+    assert!(client.info("cmdstat_get").ends_with(",rejected_calls=2,failed_calls=0"));
+    assert!(client.info("cmdstat_incrby").ends_with(",rejected_calls=0,failed_calls=1"));
 }
 
 fn keys_are_declared(engine: Engine) {

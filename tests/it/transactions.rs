@@ -49,7 +49,7 @@ fn a_transaction_is_queued_and_run(engine: Engine) {
 fn what_is_refused_in_the_queue_discards_all(engine: Engine) {
     let server = Server::start(engine);
     let mut client = server.client();
-    for refused in ["NOSUCH x", "SET k", "GET", "SHUTDOWN NOSAVE"] {
+    for refused in ["NOSUCH x", "SET k", "GET", "SHUTDOWN NOSAVE", "MEMORY USAGE", "COMMAND COUNT x", "CLIENT NOSUCH"] {
         client.check("MULTI", "+OK\r\n");
         client.check("SET k v", "+QUEUED\r\n");
         client.check_error(refused, "ERR ");
@@ -64,6 +64,7 @@ fn what_is_refused_in_the_queue_discards_all(engine: Engine) {
         "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command\r\n",
     );
     client.check("EXEC", "-ERR EXEC without MULTI\r\n");
+    client.check_error("EXEC now", "EXECABORT Transaction discarded because of: wrong number of arguments");
     // These are errors, but no reason to discard.
     client.check("MULTI", "+OK\r\n");
     client.check("MULTI", "-ERR MULTI calls can not be nested\r\n");

@@ -44,12 +44,7 @@ def replies(side, steps):
     for connection, batch in batches(steps):
         connection = side.connections[connection]
         connection.send(batch)
-        answers = []
-        for words in batch:
-            answer = connection.read()
-            while answer[0] == ">":
-                answer = connection.read()
-            answers.append(answer)
+        answers = [connection.reply() for _ in batch]
         for words, answer in zip(batch, answers, strict=True):
             if words[0].upper() == b"SCAN" and is_page(answer):
                 answer = side.scan_to_the_end(connection, words, answer)
@@ -105,19 +100,21 @@ def applying(words, our, their):
     return [known for known in KNOWN if known.applies(words) and known.same(our, their)]
 
 
-def shortened(ours, theirs, protocol, steps):
-    """The sequence without what the difference does not need."""
-    last = first_difference(ours, theirs, protocol, steps)
-    steps = steps[: last[0] + 1]
+def shortened(ours, theirs, protocol, steps, difference):
+    """The sequence without what the difference does not need, and the difference that is then left."""
+    steps = steps[: difference[0] + 1]
+    if "silent" in (difference[2][0], difference[3][0]):
+        # Each trial would wait as long.
+        return steps, difference
     at = len(steps) - 1
     while at > 0:
         at -= 1
         fewer = steps[:at] + steps[at + 1 :]
         found = first_difference(ours, theirs, protocol, fewer)
         if found is not None:
-            steps = fewer[: found[0] + 1]
+            steps, difference = fewer[: found[0] + 1], found
             at = min(at, len(steps) - 1)
-    return steps
+    return steps, difference
 
 
 def told(steps, difference):

@@ -68,6 +68,8 @@ BITCOUNT key [index index [(BYTE|BIT)]]
 BITPOS key digit [index [index [(BYTE|BIT)]]]
 BITOP (AND|OR|XOR) key key+
 BITOP NOT key key
+BITFIELD key field+
+BITFIELD_RO key field+
 LCS key key [LEN] [IDX] [MINMATCHLEN count] [WITHMATCHLEN]
 DUMP key
 RESTORE key (0|remaining) payload [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ count]
@@ -84,7 +86,12 @@ EVAL script 1 key value
 EVAL script 2 key key value value
 EVAL_RO script 1 key value
 EVALSHA sha 1 key value
+EVALSHA sha count key value
+EVALSHA_RO sha 1 key value
 SCRIPT EXISTS sha sha
+SCRIPT LOAD script
+SCRIPT FLUSH [(ASYNC|SYNC)]
+FUNCTION FLUSH [(ASYNC|SYNC)]
 ECHO value
 PING [value]
 HELLO [(2|3|4)]
@@ -92,10 +99,51 @@ RESET
 CLIENT GETNAME
 CLIENT SETNAME name
 CLIENT NO-EVICT (ON|OFF)
+CLIENT TRACKING (ON|OFF) [BCAST] [PREFIX value] [NOLOOP] [(OPTIN|OPTOUT)]
+CLIENT CACHING (YES|NO)
+CLIENT GETREDIR
+CLIENT TRACKINGINFO
+CLIENT UNBLOCK 1000000 [(TIMEOUT|ERROR)]
+CLIENT UNPAUSE
+CLIENT nothing value
+CLIENT KILL TYPE (PUBSUB|nothing)
+CLIENT KILL USER nothing
+CLIENT KILL ID (0|1000000|nothing)
+CLIENT LIST ID 1000000
+CLIENT LIST TYPE (PUBSUB|nothing)
+CLIENT REPLY nothing
+AUTH value [value]
+ACL WHOAMI
+ACL CAT nothing
+ACL DRYRUN user (GET key|SET key|nothing)
+ACL nothing
+ROLE
+OBJECT nothing key
+MEMORY nothing
+SCRIPT KILL
+SCRIPT nothing
+FUNCTION nothing
+CONFIG nothing value
+CONFIG RESETSTAT
 COMMAND COUNT value
+COMMAND DOCS nothing
+COMMAND INFO nothing
+COMMAND LIST FILTERBY (MODULE|PATTERN|ACLCAT|nothing) nothing
+COMMAND nothing
 COMMAND GETKEYS GET key
 COMMAND GETKEYS MSET pair+
+COMMAND GETKEYS EVAL script count key key value
+COMMAND GETKEYS BITOP AND key key key
+COMMAND GETKEYS nothing key
 CONFIG GET nothing
+CONFIG SET nothing value
+SLOWLOG LEN
+SLOWLOG RESET
+SLOWLOG GET 0
+SLOWLOG nothing
+LATENCY RESET nothing
+LATENCY HISTORY nothing
+LATENCY nothing
 READONLY
 READWRITE
 NOSUCH value+
@@ -235,7 +283,8 @@ class Maker:
             return [self.key(), as_bytes(self.value())]
         if word.isupper() or word.isdigit():
             return [word.encode() if self.random.random() < 0.9 else word.lower().encode()]
-        return [as_bytes(getattr(self, word)())]
+        made = getattr(self, word)()
+        return [as_bytes(made) for made in (made if isinstance(made, list) else [made])]
 
     def spoil(self, words):
         """What clients get wrong: an argument too few, too many, in the wrong place, of the wrong kind."""
@@ -279,6 +328,18 @@ class Maker:
     def bit(self):
         return self.random.choice([0, 1, 7, 8, 9, 100, 5000, -1, 4294967296, 9223372036854775808, "abc"])
 
+    def field(self):
+        """One operation of BITFIELD."""
+        kind = self.random.choice(["u8", "i8", "u1", "i5", "u63", "i64", "u16", "u64", "i65", "i0", "x8", "u", ""])
+        offset = self.random.choice([0, 1, 7, 8, 100, "#0", "#1", "#50", -1, "#-1", "abc", 9223372036854775807])
+        value = self.integer() if self.random.random() < 0.5 else self.random.choice([0, 1, -1, 100, 200, 1000])
+        return self.random.choice([
+            ["GET", kind, offset],
+            ["SET", kind, offset, value],
+            ["INCRBY", kind, offset, value],
+            ["OVERFLOW", self.random.choice(["WRAP", "SAT", "FAIL", "wrap", "NONE"])],
+        ])
+
     def digit(self):
         return self.random.choice([0, 1, 0, 1, 0, 1, 2, -1, "a"])
 
@@ -295,11 +356,14 @@ class Maker:
         return self.random.choice(["string", "list", "STRING", "zset"])
 
     def db(self):
-        return self.random.choice([0, 0, 0, 1, 2, 9, 15, 16, -1, "abc", ""])
+        beyond = [16, -1, 2147483648, -2147483649, 4294967296, 99999999999999999999, "007", "+1", "abc", ""]
+        return self.random.choice([0, 0, 0, 1, 2, 9, 15, self.random.choice(beyond)])
 
     def lifetime(self, unit):
-        """Far off or long ago: nothing expires while a sequence runs."""
-        return self.random.choice([100 * unit, 5000 * unit, 86400 * unit, -1, 0, 9223372036854775807, "abc", "1.5", ""])
+        """Far off or long ago: nothing expires while a sequence runs. Hardly ever the same twice, for which of two such
+        is the later one depends on the milliseconds between them."""
+        far = self.random.randrange(10, 100_000) * 10 * unit
+        return self.random.choice([far, far, far, -1, 0, 9223372036854775807, "abc", "1.5", ""])
 
     def remaining(self):
         # Nothing that overflows with the time added to it: Redis then has the key expired.
@@ -328,6 +392,9 @@ class Maker:
 
     def payload(self):
         return self.random.choice(PAYLOADS)
+
+    def user(self):
+        return self.random.choice(["default", "default", "nobody"])
 
     def nothing(self):
         return "no-such-parameter"

@@ -35,6 +35,10 @@ def alike(our, their):
     return our[0] == their[0]
 
 
+def both_long(our, their):
+    return our[0] == their[0] and our[0] in "*%" and min(len(our[1]), len(their[1])) > 50
+
+
 def refused(*errors):
     """Only we refuse, with one of these errors."""
     return lambda our, their: our[0] == "-" and our[1].decode() in errors and their[0] != "-"
@@ -43,6 +47,14 @@ def refused(*errors):
 def both_dumped(our, their):
     """Redis compresses what has more than 20 bytes."""
     return our[0] == their[0] == "$" and len(our[1]) > 20 + 10 and their[1][:2] == b"\x00\xc3"
+
+
+def no_more(our, their):
+    return our[0] == their[0] == ":" and our[1] <= their[1]
+
+
+def no_keys(our, their):
+    return our == ("*", []) and their[0] == "*"
 
 
 def echo_odd_bytes(our, their):
@@ -79,4 +91,9 @@ KNOWN = [
     Known("MEMORY USAGE", "an item's cost is each server's own", alike),
     Known("HELLO", "the version and the connection's number are each server's own", alike),
     Known("COMMAND COUNT", "each server has its own commands", alike),
+    Known("COMMAND GETKEYS", "a number of keys that is none counts as 0; Redis takes the digits before", no_keys),
+    Known("DBSIZE", "what is to expire in the past is gone at once; Redis counts it until it comes upon it", no_more),
+    Known("COMMAND INFO", "the order of a set's elements is nobody's promise", alike),
+    Known("COMMAND DOCS", "each server has its own texts", alike),
+    Known("COMMAND", "each server has its own commands", both_long),
 ]

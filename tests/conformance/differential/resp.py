@@ -16,10 +16,20 @@ class Connection:
 
     def ask(self, *words):
         self.send([list(map(as_bytes, words))])
-        return self.read()
+        return self.reply()
+
+    def reply(self):
+        """The next reply, without what is pushed before it."""
+        try:
+            while (answer := self.read())[0] == ">":
+                pass
+        except OSError as error:
+            # Nothing came for so long, or the connection was reset.
+            return ("silent", str(error))
+        return answer
 
     def read(self):
-        """A reply as a tuple of its mark and what follows: (':', 1), ('$', b'value'), ('*', [...]), ('_', None)."""
+        """What comes next as a tuple of its mark and what follows: (':', 1), ('$', b'value'), ('*', [...]), ('_', None)."""
         line = self.input.readline()
         if not line.endswith(b"\r\n"):
             return ("closed", line)
