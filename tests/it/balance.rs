@@ -33,7 +33,8 @@ fn after_one_core_has_lost_its_connections(engine: Engine) {
     let emptied = core_of(&mut observer).wrapping_add(1) % 4;
     clients.retain_mut(|client| core_of(client) != emptied);
     wait_until("the core to be empty", || per_core(&mut observer, 4)[emptied] == 0);
-    let mut new: Vec<_> = (0..16).map(|_| server.client()).collect();
+    // Some fewer than the others have: when they were placed at the same moment, a core may have got 15 or 17.
+    let mut new: Vec<_> = (0..12).map(|_| server.client()).collect();
     for client in &mut new {
         assert_eq!(core_of(client), emptied, "the emptiest core gets the next ones");
     }
