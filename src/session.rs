@@ -197,6 +197,9 @@ impl Session {
         }
         let next = self.take_in(input, core, now, reply);
         let held = self.held_bytes();
+        let replies = queued + reply.len();
+        self.standing.client.arrived_bytes.store(self.arrived_bytes(), Relaxed);
+        self.standing.client.waiting_bytes.store(replies, Relaxed);
         if next == Next::Close {
             self.end(core);
             return Next::Close;
@@ -204,7 +207,6 @@ impl Session {
         if held > core.shared.settings.query_limit_bytes.load(Relaxed) {
             return self.refuse(core, reply, "ERR the request is larger than client-query-limit");
         }
-        let replies = queued + reply.len();
         let charged = if replies > limits::IO_BUFFER_BYTES {
             self.charge.resize_with_replies(&core.shared.clients, held + replies)
         } else {
@@ -230,6 +232,7 @@ impl Session {
 
     /// Called when replies have left: `queued` bytes of them still wait.
     pub fn sent(&mut self, core: &Core, queued: usize) {
+        self.standing.client.waiting_bytes.store(queued, Relaxed);
         if queued > limits::IO_BUFFER_BYTES {
             // They may be more than was charged, when there was no room for them: they wait all the same.
             self.charge.resize_with_replies(&core.shared.clients, self.held_bytes() + queued);
@@ -248,7 +251,11 @@ impl Session {
         self.standing.stop_tracking(&mut held);
     }
 
-    /// What has come of requests that are not run yet, and what is watched for them.
+    fn arrived_bytes(&self) -> usize {
+        self.pending.len() + self.parser.stream_bytes() + self.args.aside_bytes()
+    }
+
+    /// What is held of requests that are not run yet, and what is watched for them.
     fn held_bytes(&self) -> usize {
         let transaction = self.standing.transaction.as_ref().map_or(0, |transaction| transaction.held_bytes());
         self.pending.capacity()

@@ -62,6 +62,10 @@ pub struct Client {
     pub no_touch: AtomicBool,
     /// Bytes held for requests that arrive and replies that wait.
     pub held_bytes: AtomicUsize,
+    /// Bytes of requests that have come and are not run yet, after the last turn.
+    pub arrived_bytes: AtomicUsize,
+    /// Bytes of replies that are not sent yet, after the last turn.
+    pub waiting_bytes: AtomicUsize,
     inbox: Inbox,
     memory: Arc<ClientMemory>,
     labels: Mutex<Labels>,
@@ -191,8 +195,8 @@ impl Client {
         if flags.is_empty() { "N".to_owned() } else { flags }
     }
 
-    /// One line of CLIENT LIST, in Redis's fields; those that have no meaning here are 0. Requests in arrival and replies
-    /// in waiting have one account, `tot-mem`.
+    /// One line of CLIENT LIST, in Redis's fields; those that have no meaning here are 0. `omem` is what others have
+    /// pushed, `obl` are the replies; `tot-mem` is charged for both and for requests in arrival.
     pub fn describe(&self, now: UnixMillis, unix_path: &str, command_name: impl Fn(usize) -> &'static str) -> String {
         let labels = self.labels().clone();
         let (addr, laddr) = self.addresses(unix_path);
@@ -204,7 +208,7 @@ impl Client {
         write!(
             line,
             "id={} addr={addr} laddr={laddr} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} \
-             watch={} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem={} tot-mem={} events=r \
+             watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r \
              cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} core={}",
             self.id,
             self.socket.as_raw_fd(),
@@ -215,6 +219,8 @@ impl Client {
             self.database.load(Relaxed),
             self.queued.load(Relaxed) as isize - 1,
             self.watched.load(Relaxed),
+            self.arrived_bytes.load(Relaxed),
+            self.waiting_bytes.load(Relaxed),
             self.inbox.bytes(),
             self.held_bytes.load(Relaxed) + self.inbox.bytes(),
             self.protocol.load(Relaxed),
@@ -291,6 +297,8 @@ impl Clients {
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             held_bytes: AtomicUsize::new(0),
+            arrived_bytes: AtomicUsize::new(0),
+            waiting_bytes: AtomicUsize::new(0),
             inbox: Inbox::default(),
             memory: self.memory.clone(),
             labels: Mutex::default(),

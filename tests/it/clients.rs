@@ -6,6 +6,7 @@ use crate::wire::Value;
 
 on_both_engines!(
     list_fields,
+    the_list_tells_what_waits,
     kill_by_address,
     kill_by_filter,
     kill_oneself,
@@ -49,6 +50,26 @@ fn list_fields(engine: Engine) {
     let mut unix = Client::new(std::os::unix::net::UnixStream::connect(&path).unwrap());
     let line = unix.call(&["CLIENT", "INFO"]).text();
     assert!(line.contains(&format!(" addr={}:0 ", path.display())) && line.contains(" flags=U "), "{line}");
+}
+
+fn the_list_tells_what_waits(engine: Engine) {
+    let server = Server::start(engine);
+    let (mut observer, mut client) = (server.client(), server.client());
+    let id = id(&mut client);
+    let mut field = |name: &str| {
+        let line = observer.call(&["CLIENT", "LIST", "ID", &id]).text();
+        let value = line.split(' ').find_map(|field| field.strip_prefix(name)).unwrap();
+        value.parse::<usize>().unwrap()
+    };
+    assert_eq!((field("qbuf="), field("obl=")), (0, 0));
+    client.send("*3\r\n$3\r\nSET\r\n$5\r\nlarge\r\n$300000\r\n01234");
+    wait_until("the half of a request", || field("qbuf=") > 0);
+    client.send(format!("{}\r\n", "x".repeat(300_000 - 5)));
+    client.expect("+OK\r\n");
+    assert_eq!(field("qbuf="), 0);
+    // More than the sockets take.
+    client.send("GET large\r\n".repeat(100));
+    wait_until("replies that are not read", || field("obl=") > 0);
 }
 
 fn kill_by_address(engine: Engine) {
