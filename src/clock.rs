@@ -39,26 +39,27 @@ impl Turn {
 /// One core's clock: a single reading tells both the time of day and the moment. Where the day's time is changed by
 /// somebody, it follows when it is set.
 pub struct Clock {
-    set_at: Cell<Instant>,
-    /// The time of day then.
-    since_epoch: Cell<Duration>,
+    /// When it was set, and the time of day then.
+    set: Cell<(Instant, Duration)>,
 }
 
 impl Clock {
     pub fn start() -> Clock {
-        Clock { set_at: Cell::new(tick()), since_epoch: Cell::new(since_epoch()) }
+        Clock { set: Cell::new((tick(), since_epoch())) }
     }
 
-    /// To be called every now and then.
-    pub fn set(&self) {
-        self.set_at.set(tick());
-        self.since_epoch.set(since_epoch());
+    /// To be called every now and then. Returns the time.
+    pub fn set(&self) -> UnixMillis {
+        let since_epoch = since_epoch();
+        self.set.set((tick(), since_epoch));
+        since_epoch.as_millis() as UnixMillis
     }
 
     #[inline]
     pub fn turn(&self) -> Turn {
         let begun = tick();
-        let now = self.since_epoch.get() + begun.duration_since(self.set_at.get());
+        let (set_at, since_epoch) = self.set.get();
+        let now = since_epoch + begun.duration_since(set_at);
         Turn { now: now.as_millis() as UnixMillis, begun }
     }
 }

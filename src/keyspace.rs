@@ -412,7 +412,7 @@ impl Several<'_, '_> {
     pub fn with_keys<T, E>(
         &mut self,
         items: Vec<T>,
-        key_of: impl Fn(&T) -> Key + Copy,
+        key_of: impl Fn(&T) -> Key,
         mut act: impl FnMut(&mut Shard, T) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut items = items.into_iter();

@@ -206,13 +206,11 @@ fn exec(call: &mut Call) -> Result<(), Stop> {
         call.standing.transaction = Some(transaction);
         return Err(stop);
     }
-    let mut watching = std::mem::take(&mut call.standing.watching);
-    for watched in &watching.keys {
+    for watched in &call.standing.watching.keys {
         call.held.shard(watched.hash).expire_if_due(watched.key(), call.now);
     }
-    let changed = watching.changed.0.load(Relaxed);
-    watching.stop(call.held);
-    call.standing.client.watched.store(0, Relaxed);
+    let changed = call.standing.watching.changed.0.load(Relaxed);
+    call.standing.unwatch(call.held);
     if changed {
         call.reply.null_array();
     } else {

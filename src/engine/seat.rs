@@ -278,8 +278,7 @@ async fn take_over<T: Transport>(
 async fn tend_shard<T: Transport>(transport: Rc<T>) {
     let links = &transport.desk().links;
     loop {
-        transport.desk().clock.set();
-        let now = clock::now();
+        let now = transport.desk().clock.set();
         transport.desk().end_pause(now);
         if links.shared.keyspace.tick(links.index, now) {
             tokio::task::yield_now().await;

@@ -270,7 +270,9 @@ impl Index {
             let bucket = self.bucket_mut(at);
             if let Some(slot) = matches(bucket, NO_ENTRY).next() {
                 set_fingerprint(bucket, slot, fingerprint(tag));
-                bucket[PASSED] |= u32::from(at != home) << (PASSED_BITS + slot as u32);
+                if at != home {
+                    bucket[PASSED] |= passed_bit(slot);
+                }
                 bucket[LOCS + slot] = loc.0;
                 return;
             }
@@ -286,7 +288,7 @@ impl Index {
         }
         let bucket = self.bucket_mut(bucket);
         set_fingerprint(bucket, slot, NO_ENTRY);
-        bucket[PASSED] &= !(1 << (PASSED_BITS + slot as u32));
+        bucket[PASSED] &= !passed_bit(slot);
     }
 
     fn bucket_mut(&mut self, at: u32) -> &mut Bucket {
@@ -339,9 +341,15 @@ fn passed(bucket: &Bucket) -> u32 {
     bucket[PASSED] & PASSED_MAX
 }
 
+/// Says in `PASSED` that the entry of a slot has passed by another bucket.
+#[inline]
+fn passed_bit(slot: usize) -> u32 {
+    1 << (PASSED_BITS as usize + slot)
+}
+
 /// The slots with entries that belong in this bucket; or, if it is not their `home`, may belong in one before it.
 fn slots_of_home(bucket: &Bucket, is_home: bool) -> impl Iterator<Item = usize> {
-    let has_passed = move |slot: usize| bucket[PASSED] >> (PASSED_BITS + slot as u32) & 1 != 0;
+    let has_passed = move |slot| bucket[PASSED] & passed_bit(slot) != 0;
     (0..SLOTS).filter(move |&slot| fingerprint_at(bucket, slot) != NO_ENTRY && has_passed(slot) != is_home)
 }
 

@@ -289,12 +289,6 @@ impl std::ops::Deref for Temporary {
     }
 }
 
-impl AsRef<std::ffi::OsStr> for Temporary {
-    fn as_ref(&self) -> &std::ffi::OsStr {
-        self.0.as_ref()
-    }
-}
-
 impl AsRef<std::path::Path> for Temporary {
     fn as_ref(&self) -> &std::path::Path {
         &self.0

@@ -74,7 +74,7 @@ fn the_configuration_file_may_be_named_by_the_environment() {
     let path = temporary("named.toml");
     std::fs::write(&path, "timeout = 44\n").unwrap();
     let mut command = command(&["--check"]);
-    command.env("KV_CACHE_CONFIG", &path);
+    command.env("KV_CACHE_CONFIG", &*path);
     let (code, listing, _) = run_to_end(command);
     assert_eq!((code, line(&listing, "timeout")), (Some(0), ("44", "file")));
 }
