@@ -6,7 +6,7 @@
 use std::net::TcpListener;
 use std::rc::Rc;
 
-use kv_cache::limits::{IO_BUFFER_BYTES, REGISTERED_BUFFERS_MAX};
+use kv_cache::config::limits::{IO_BUFFER_BYTES, REGISTERED_BUFFERS_MAX};
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::buf::fixed::{FixedBuf, FixedBufPool};
 use tokio_uring::net::TcpStream;

@@ -3,9 +3,9 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use kv_cache::config::StartError;
 use kv_cache::config::{self, LogLevel, Origin, Request, Resolved, Task};
-use kv_cache::error::StartError;
-use kv_cache::{ping, server, tune};
+use kv_cache::server::{self, ping, tune};
 
 /// Of jemalloc, mimalloc and glibc's malloc the one that keeps the memory cap with values of a megabyte: freed memory
 /// goes back to the kernel at once. (`tests/it/memory_cap.rs`; mimalloc held 1.6 times the cap at the peak.)

@@ -1,7 +1,8 @@
 //! Memory per item beyond key and value. Each case runs in a process of its own, so that none lives on what another left.
 
 use crate::support::*;
-use kv_cache::shard::{Expiry, Policy, Shard};
+use kv_cache::config::Policy;
+use kv_cache::store::shard::{Expiry, Shard};
 use std::env;
 use std::process::Command;
 

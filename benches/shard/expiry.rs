@@ -1,7 +1,8 @@
 //! How long after their time expired items are still held, when a million of them expire.
 
 use crate::support::*;
-use kv_cache::shard::{Expiry, Policy, Shard};
+use kv_cache::config::Policy;
+use kv_cache::store::shard::{Expiry, Shard};
 use std::time::Duration;
 
 const EXPIRING_ITEMS: u64 = 1_000_000;

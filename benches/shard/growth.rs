@@ -5,7 +5,8 @@
 //! them what the same clock says of a few instructions: interrupts, which no program can avoid.
 
 use crate::support::*;
-use kv_cache::shard::{Expiry, Policy, Shard};
+use kv_cache::config::Policy;
+use kv_cache::store::shard::{Expiry, Shard};
 
 const GROWN_ITEMS: u64 = 10_000_000;
 /// About as long as ten million inserts.

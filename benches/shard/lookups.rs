@@ -7,7 +7,7 @@
 
 use crate::support::*;
 use hashbrown::HashTable;
-use kv_cache::shard::{Expiry, Shard};
+use kv_cache::store::shard::{Expiry, Shard};
 use std::hint::black_box;
 
 const ROUNDS: usize = 5;

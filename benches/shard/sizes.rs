@@ -2,7 +2,8 @@
 
 use crate::support::*;
 use bytes::Bytes;
-use kv_cache::shard::{Expiry, NewValue, Policy, Room, SMALL_SET_BYTES, Shard};
+use kv_cache::config::Policy;
+use kv_cache::store::shard::{Expiry, NewValue, Room, SMALL_SET_BYTES, Shard};
 
 const LIMIT_BYTES: u64 = 512 * MIB;
 /// Each phase sets twice what the shard holds.

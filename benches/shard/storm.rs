@@ -2,7 +2,8 @@
 
 use crate::support::*;
 use bytes::Bytes;
-use kv_cache::shard::{Expiry, NewValue, Policy, Room, Shard};
+use kv_cache::config::Policy;
+use kv_cache::store::shard::{Expiry, NewValue, Room, Shard};
 use std::time::Instant;
 
 const LIMIT_BYTES: u64 = 1024 * MIB;

@@ -1,7 +1,8 @@
 //! Keys, random numbers, memory and times, for the tables.
 
 use hdrhistogram::Histogram;
-use kv_cache::shard::{Expiry, Key, NewValue, Policy, Shard};
+use kv_cache::config::Policy;
+use kv_cache::store::shard::{Expiry, Key, NewValue, Shard};
 use nix::time::ClockId;
 use std::time::Duration;
 

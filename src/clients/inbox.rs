@@ -9,7 +9,7 @@ use std::task::Waker;
 use bytes::Bytes;
 
 use super::ClientMemory;
-use crate::limits;
+use crate::config::limits;
 
 #[derive(Debug, Default)]
 pub struct Inbox {

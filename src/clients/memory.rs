@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::{Client, Clients};
-use crate::limits;
+use crate::config::limits;
 
 #[derive(Debug)]
 pub struct ClientMemory {
@@ -55,14 +55,14 @@ impl ClientMemory {
 
 /// One connection's part of the client memory. `resize` to nothing gives it back.
 #[derive(Debug)]
-pub struct Charge {
+pub struct MemoryQuota {
     client: Arc<Client>,
     charged: usize,
 }
 
-impl Charge {
-    pub fn new(client: Arc<Client>) -> Charge {
-        Charge { client, charged: 0 }
+impl MemoryQuota {
+    pub fn new(client: Arc<Client>) -> MemoryQuota {
+        MemoryQuota { client, charged: 0 }
     }
 
     pub fn bytes(&self) -> usize {
@@ -105,7 +105,7 @@ mod tests {
         let step = limits::CLIENT_MEMORY_STEP_BYTES;
         let clients = Clients::new(1, 10, 3 * step);
         let client = enter(&clients);
-        let (mut one, mut two) = (Charge::new(client.clone()), Charge::new(client));
+        let (mut one, mut two) = (MemoryQuota::new(client.clone()), MemoryQuota::new(client));
         assert!(one.resize(&clients, 2 * step));
         assert!(two.resize(&clients, 1));
         assert!(!two.resize(&clients, step + 1));

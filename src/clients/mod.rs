@@ -16,10 +16,10 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
-use crate::clock::UnixMillis;
-use crate::resp::reply::Protocol;
+use crate::base::clock::UnixMillis;
+use crate::message::reply::Protocol;
 use inbox::Inbox;
-pub use memory::{Charge, ClientMemory};
+pub use memory::{ClientMemory, MemoryQuota};
 pub use monitors::Monitors;
 pub use pause::{Pause, Paused};
 
@@ -363,7 +363,7 @@ impl Clients {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits;
+    use crate::config::limits;
 
     fn socket() -> OwnedFd {
         std::os::unix::net::UnixStream::pair().unwrap().0.into()

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use crate::clock::UnixMillis;
+use crate::base::clock::UnixMillis;
 
 #[derive(Debug, Default)]
 pub struct Pause {

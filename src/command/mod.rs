@@ -2,97 +2,71 @@
 //! command and the README's table all come from the rows. Commands know the keyspace and the reply, never a socket.
 
 mod absent;
-mod acl;
-mod bitfield;
-mod bitop;
-mod bits;
-mod client;
-mod compare;
-mod connection;
-mod counter;
-mod database;
-mod debug;
-mod docs;
-mod dump;
-mod expiry;
-mod increx;
-mod info;
-mod introspection;
+mod bitmap;
+pub mod connection;
+mod context;
 mod key;
-mod latency;
-mod lcs;
-mod long_double;
-mod memory;
-mod monitor;
-mod object;
-mod payload;
-mod range;
-mod rename;
 mod row;
-mod scan;
-pub mod script;
-mod server;
-mod settings;
-mod several;
-pub mod slowlog;
+pub mod scripting;
+pub mod server;
 mod string;
 mod table;
-pub mod tracking;
+pub mod timing;
 pub mod transaction;
 
+pub use context::{ConnectionState, ReplyMode};
 pub use row::{Command, Flags, Group, Keys, Run};
-pub use settings::configure;
+pub use server::settings::configure;
 pub use table::{Found, Table};
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
-use crate::clock::UnixMillis;
-use crate::error::{self, Stop};
-use crate::keyspace::Held;
-use crate::limits;
-use crate::resp::parser::Arguments;
-use crate::resp::reply::Reply;
+use crate::base::clock::UnixMillis;
+use crate::config::limits;
+use crate::message::error::{self, Stop};
+use crate::message::reply::Reply;
+use crate::message::request::Arguments;
+use crate::observe::stats::CoreStats;
 use crate::script::runner::Runner;
-use crate::session::Standing;
-use crate::shard::{Entry, Expiry, Key, NewValue, Room, SetError, Value};
 use crate::shared::Shared;
-use crate::stats::CoreStats;
+use crate::store::keyspace::ShardGuards;
+use crate::store::shard::{Entry, Expiry, Key, NewValue, Room, SetError, Value};
 
 /// Every family's rows.
 static FAMILIES: &[&[Command]] = &[
-    string::COMMANDS,
-    several::COMMANDS,
-    range::COMMANDS,
-    counter::COMMANDS,
-    increx::COMMANDS,
-    compare::COMMANDS,
-    bits::COMMANDS,
-    bitop::COMMANDS,
-    bitfield::COMMANDS,
-    lcs::COMMANDS,
-    dump::COMMANDS,
-    key::COMMANDS,
-    rename::COMMANDS,
-    scan::COMMANDS,
-    object::COMMANDS,
-    memory::COMMANDS,
-    database::COMMANDS,
+    string::basic::COMMANDS,
+    string::several::COMMANDS,
+    string::range::COMMANDS,
+    string::counter::COMMANDS,
+    string::increx::COMMANDS,
+    string::compare::COMMANDS,
+    bitmap::bits::COMMANDS,
+    bitmap::bitop::COMMANDS,
+    bitmap::bitfield::COMMANDS,
+    string::lcs::COMMANDS,
+    key::dump::COMMANDS,
+    key::basic::COMMANDS,
+    key::rename::COMMANDS,
+    key::scan::COMMANDS,
+    key::object::COMMANDS,
+    server::memory::COMMANDS,
+    key::database::COMMANDS,
     transaction::COMMANDS,
-    expiry::COMMANDS,
-    connection::COMMANDS,
-    client::COMMANDS,
-    introspection::COMMANDS,
-    slowlog::COMMANDS,
-    latency::COMMANDS,
-    acl::COMMANDS,
-    debug::COMMANDS,
-    server::COMMANDS,
-    settings::COMMANDS,
-    info::COMMANDS,
-    monitor::COMMANDS,
-    script::COMMANDS,
+    key::expiry::COMMANDS,
+    connection::basic::COMMANDS,
+    connection::client::COMMANDS,
+    server::introspection::COMMANDS,
+    server::slowlog::COMMANDS,
+    server::latency::COMMANDS,
+    server::acl::COMMANDS,
+    server::debug::COMMANDS,
+    server::basic::COMMANDS,
+    server::settings::COMMANDS,
+    server::info::COMMANDS,
+    server::monitor::COMMANDS,
+    scripting::COMMANDS,
 ];
 
 /// One request on its way through its command.
@@ -101,10 +75,10 @@ pub struct Call<'c, 'k> {
     /// The hash of the first key, computed when the batch was parsed.
     pub hash: u64,
     pub now: UnixMillis,
-    pub held: &'c mut Held<'k>,
+    pub guards: &'c mut ShardGuards<'k>,
     pub reply: &'c mut Reply,
     /// Who asks.
-    pub standing: &'c mut Standing,
+    pub state: &'c mut ConnectionState,
     pub shared: &'c Shared,
     pub stats: &'c CoreStats,
     /// What runs scripts; `None` within one.
@@ -122,11 +96,11 @@ impl<'c> Call<'c, '_> {
                 _ => self.refuse(wrong_arity(&Table::get().names()[place])),
             });
         }
-        if !self.standing.authenticated && !row.flags.has(Flags::NO_AUTH) {
+        if !self.state.authenticated && !row.flags.has(Flags::NO_AUTH) {
             self.stats.calls[place].rejected.add(1);
             return Err(self.refuse(error::NO_AUTH.into()));
         }
-        if self.standing.transaction.is_some() && !row.flags.has(Flags::UNQUEUED) {
+        if self.state.transaction.is_some() && !row.flags.has(Flags::UNQUEUED) {
             if row.flags.has(Flags::NO_MULTI) {
                 self.stats.calls[place].rejected.add(1);
                 return Err(self.refuse("ERR Command not allowed inside a transaction".into()));
@@ -138,9 +112,10 @@ impl<'c> Call<'c, '_> {
 
     /// Runs a command whose checks were made, counts it, and shows it to the monitors.
     pub fn execute(&mut self, (place, row): Found) -> Result<(), Stop> {
-        self.standing.client.last_command.store(place as u16 + 1, Relaxed);
+        self.state.client.last_command.store(place as u16 + 1, Relaxed);
         self.enter(row)?;
-        let outcome = if self.standing.tracking.is_some() { tracking::run(self, row) } else { (row.run)(self) };
+        let outcome =
+            if self.state.tracking.is_some() { connection::tracking::run(self, row) } else { (row.run)(self) };
         if matches!(outcome, Err(Stop::Retry | Stop::Busy)) {
             // It will run again.
             return outcome;
@@ -153,7 +128,7 @@ impl<'c> Call<'c, '_> {
         // What shows itself and was refused has not come to that.
         let is_shown = row.flags.has(Flags::SKIP_MONITOR) && !matches!(outcome, Err(Stop::Error(_)));
         if self.shared.clients.monitors.any() && !is_shown {
-            monitor::show(self, row);
+            server::monitor::show(self, row);
         }
         outcome
     }
@@ -165,7 +140,7 @@ impl<'c> Call<'c, '_> {
 
     /// A transaction in which a request is refused will not be run.
     fn refuse(&mut self, stop: Stop) -> Stop {
-        if let Some(transaction) = &mut self.standing.transaction {
+        if let Some(transaction) = &mut self.state.transaction {
             transaction.failed = true;
         }
         stop
@@ -177,7 +152,7 @@ impl<'c> Call<'c, '_> {
 
     /// The key at argument 1.
     pub fn key(&self) -> Key<'c> {
-        Key { bytes: self.args.get(1), hash: self.hash, db: self.standing.db }
+        Key { bytes: self.args.get(1), hash: self.hash, db: self.state.db }
     }
 
     /// The keys from argument 1 on, every `step`-th argument.
@@ -187,13 +162,13 @@ impl<'c> Call<'c, '_> {
 
     /// The key at any argument.
     pub fn key_at(&self, index: usize) -> Key<'c> {
-        self.key_in(self.standing.db, index)
+        self.key_in(self.state.db, index)
     }
 
     /// The key at any argument, in another database.
     pub fn key_in(&self, db: u8, index: usize) -> Key<'c> {
         let bytes = self.args.get(index);
-        Key { bytes, hash: self.held.keyspace().hash(bytes), db }
+        Key { bytes, hash: self.guards.keyspace().hash(bytes), db }
     }
 
     pub fn integer(&self, index: usize) -> Result<i64, Stop> {
@@ -210,19 +185,19 @@ impl<'c> Call<'c, '_> {
 
     /// Looks a key up for reading: the hit counters move, and recency unless the client wants it otherwise.
     pub fn find(&mut self, key: Key) -> Option<Entry<'_>> {
-        let found = read(self.held, key, self.now, self.standing.no_touch);
+        let found = read(self.guards, key, self.now, self.state.no_touch);
         count_lookup(self.stats, found.is_some());
         found
     }
 
     /// Looks a key up without a trace.
     pub fn peek(&mut self, key: Key) -> Option<Entry<'_>> {
-        self.held.shard(key.hash).peek(key, self.now)
+        self.guards.shard(key.hash).peek(key, self.now)
     }
 
     /// Replies with the value of `key`, or null.
     pub fn reply_value(&mut self, key: Key) {
-        let found = read(self.held, key, self.now, self.standing.no_touch);
+        let found = read(self.guards, key, self.now, self.state.no_touch);
         count_lookup(self.stats, found.is_some());
         match found {
             Some(entry) => write_value(self.reply, entry.value),
@@ -238,7 +213,7 @@ impl<'c> Call<'c, '_> {
     /// A value to work on while nothing is locked.
     pub fn read(&mut self, key: Key) -> Option<Bytes> {
         let value = self.find(key)?.value.to_bytes();
-        self.held.release();
+        self.guards.release();
         Some(value)
     }
 
@@ -260,7 +235,7 @@ impl<'c> Call<'c, '_> {
         if value_bytes > self.shared.settings.largest_value_bytes.load(Relaxed) {
             return Err(error::VALUE_TOO_LARGE.into());
         }
-        room(self.held.shard(key.hash).make_room(bytes, self.now))
+        room(self.guards.shard(key.hash).make_room(bytes, self.now))
     }
 
     /// Replaces a value by one that was put together here; its time of expiry stays.
@@ -274,13 +249,13 @@ impl<'c> Call<'c, '_> {
 
     /// Writes a value whose room `reserve` has made.
     pub fn store(&mut self, key: Key, value: NewValue, expiry: Expiry) -> Result<(), Stop> {
-        self.held.shard(key.hash).set(key, value, expiry, self.now).map_err(set_error)
+        self.guards.shard(key.hash).set(key, value, expiry, self.now).map_err(set_error)
     }
 }
 
 #[inline]
-fn read<'h>(held: &'h mut Held, key: Key, now: UnixMillis, no_touch: bool) -> Option<Entry<'h>> {
-    let shard = held.shard(key.hash);
+fn read<'h>(guards: &'h mut ShardGuards, key: Key, now: UnixMillis, no_touch: bool) -> Option<Entry<'h>> {
+    let shard = guards.shard(key.hash);
     if no_touch { shard.peek(key, now) } else { shard.get(key, now) }
 }
 
@@ -381,33 +356,31 @@ fn is_word(argument: &[u8], word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resp::parser::{Args, Bounds, Parser};
+    use crate::message::kept::Kept;
 
     #[test]
     fn keys_are_found_among_the_arguments() {
         let positions = |keys: Keys, request: &str| {
-            let text = request.as_bytes();
-            let mut args = Args::default();
-            let mut parser = Parser::default();
-            let bounds = Bounds { arguments: 100, argument_bytes: 100, unauthenticated: false };
-            parser.next(text, &bounds, &mut args).unwrap();
-            keys.positions(args.view(text, 0, args.len())).collect::<Vec<_>>()
+            let mut kept = Kept::default();
+            request.split_whitespace().for_each(|word| kept.push_argument(word.as_bytes()));
+            kept.end();
+            keys.positions(kept.get(0)).collect::<Vec<_>>()
         };
         let last_of_all = Keys { first: 2, ..Keys::ALL };
         let counted = Keys::counted(1, 2);
         for (keys, request, expect) in [
-            (Keys::NONE, "ping a b\r\n", vec![]),
-            (Keys::ONE, "get a\r\n", vec![1]),
-            (Keys::ONE, "get\r\n", vec![]),
-            (Keys::ALL, "del a b c\r\n", vec![1, 2, 3]),
-            (Keys::PAIRS, "mset a 1 b 2\r\n", vec![1, 3]),
-            (last_of_all, "bitop and a b\r\n", vec![2, 3]),
-            (last_of_all, "bitop and\r\n", vec![]),
-            (counted, "msetex 2 a 1 b 2 ex 10\r\n", vec![2, 4]),
-            (counted, "msetex 9223372036854775807 a 1\r\n", vec![]),
-            (counted, "msetex -9223372036854775808 a 1\r\n", vec![]),
-            (counted, "msetex x a 1\r\n", vec![]),
-            (counted, "msetex 1\r\n", vec![]),
+            (Keys::NONE, "ping a b", vec![]),
+            (Keys::ONE, "get a", vec![1]),
+            (Keys::ONE, "get", vec![]),
+            (Keys::ALL, "del a b c", vec![1, 2, 3]),
+            (Keys::PAIRS, "mset a 1 b 2", vec![1, 3]),
+            (last_of_all, "bitop and a b", vec![2, 3]),
+            (last_of_all, "bitop and", vec![]),
+            (counted, "msetex 2 a 1 b 2 ex 10", vec![2, 4]),
+            (counted, "msetex 9223372036854775807 a 1", vec![]),
+            (counted, "msetex -9223372036854775808 a 1", vec![]),
+            (counted, "msetex x a 1", vec![]),
+            (counted, "msetex 1", vec![]),
         ] {
             assert_eq!(positions(keys, request), expect, "{request}");
         }

@@ -2,9 +2,9 @@
 //! made. It must not know which commands there are.
 
 use super::{Call, parse_integer};
-use crate::error::{self, Stop};
-use crate::limits;
-use crate::resp::parser::Arguments;
+use crate::config::limits;
+use crate::message::error::{self, Stop};
+use crate::message::request::Arguments;
 
 /// One command, or one subcommand of a container such as CLIENT.
 pub struct Command {

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use super::{Command, FAMILIES, is_word};
-use crate::resp::parser::Arguments;
+use crate::message::request::Arguments;
 
 /// All rows in one sequence, and where each name is. A row's place in it stands for the command in the counters.
 pub struct Table {

@@ -4,17 +4,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use super::{Call, Command, Flags, Found, Group, Keys, script};
-use crate::clock;
-use crate::error::{self, Stop};
-use crate::keyspace::Held;
-use crate::limits;
-use crate::resp::kept::Kept;
-use crate::resp::parser::Arguments;
-use crate::resp::reply::Reply;
+use super::{Call, Command, Flags, Found, Group, Keys, scripting};
+use crate::base::clock;
+use crate::command::ConnectionState;
+use crate::config::limits;
+use crate::message::error::{self, Stop};
+use crate::message::kept::Kept;
+use crate::message::reply::Reply;
+use crate::message::request::Arguments;
 use crate::script::library::Library;
-use crate::session::Standing;
-use crate::shard::{Key, Watcher};
+use crate::store::keyspace::ShardGuards;
+use crate::store::shard::{Key, Watcher};
 
 pub const COMMANDS: &[Command] = &[
     row("multi", 1, multi).doc("1.2.0", "", "Starts a transaction."),
@@ -98,20 +98,20 @@ impl Watching {
     }
 
     /// Forgets all keys. No lock is taken when there are none.
-    pub fn stop(&mut self, held: &mut Held) {
+    pub fn stop(&mut self, guards: &mut ShardGuards) {
         if self.keys.is_empty() {
             return;
         }
         let Watching { keys, changed, .. } = std::mem::take(self);
         let watcher: Arc<dyn Watcher> = changed;
-        keys.iter().for_each(|watched| held.shard(watched.hash).unwatch(watched.key(), &watcher));
+        keys.iter().for_each(|watched| guards.shard(watched.hash).unwatch(watched.key(), &watcher));
     }
 }
 
-impl Standing {
+impl ConnectionState {
     /// Whether a command may change keys; EXEC does if what is queued may.
     pub fn may_write(&self, row: &Command, args: Arguments, scripts: &Library) -> bool {
-        let may_write = |row: &Command, args| row.flags.has(Flags::WRITE) || script::may_write(row, args, scripts);
+        let may_write = |row: &Command, args| row.flags.has(Flags::WRITE) || scripting::may_write(row, args, scripts);
         match &self.transaction {
             Some(transaction) if row.name == "exec" => {
                 let mut queued = transaction.rows.iter().enumerate();
@@ -122,55 +122,55 @@ impl Standing {
     }
 
     /// Leaves the transaction and its watched keys, if there are any.
-    pub fn leave_transaction(&mut self, held: &mut Held) {
+    pub fn leave_transaction(&mut self, guards: &mut ShardGuards) {
         self.transaction = None;
         self.client.queued.store(0, Relaxed);
-        self.unwatch(held);
+        self.unwatch(guards);
     }
 
-    fn unwatch(&mut self, held: &mut Held) {
-        self.watching.stop(held);
+    fn unwatch(&mut self, guards: &mut ShardGuards) {
+        self.watching.stop(guards);
         self.client.watched.store(0, Relaxed);
     }
 }
 
 fn multi(call: &mut Call) -> Result<(), Stop> {
-    if call.standing.transaction.is_some() {
+    if call.state.transaction.is_some() {
         return Err("ERR MULTI calls can not be nested".into());
     }
-    call.standing.transaction = Some(Box::default());
-    call.standing.client.queued.store(1, Relaxed);
+    call.state.transaction = Some(Box::default());
+    call.state.client.queued.store(1, Relaxed);
     call.reply.ok();
     Ok(())
 }
 
 /// Keeps a request for EXEC.
 pub fn queue(call: &mut Call, found: Found) -> Result<(), Stop> {
-    let transaction = call.standing.transaction.as_mut().expect("a transaction has begun");
+    let transaction = call.state.transaction.as_mut().expect("a transaction has begun");
     transaction.requests.push(call.args);
     transaction.rows.push(found);
-    call.standing.client.queued.store(transaction.rows.len() + 1, Relaxed);
+    call.state.client.queued.store(transaction.rows.len() + 1, Relaxed);
     call.reply.simple("QUEUED");
     Ok(())
 }
 
 fn discard(call: &mut Call) -> Result<(), Stop> {
-    if call.standing.transaction.is_none() {
+    if call.state.transaction.is_none() {
         return Err("ERR DISCARD without MULTI".into());
     }
-    call.standing.leave_transaction(call.held);
+    call.state.leave_transaction(call.guards);
     call.reply.ok();
     Ok(())
 }
 
 fn watch(call: &mut Call) -> Result<(), Stop> {
-    if call.standing.transaction.is_some() {
+    if call.state.transaction.is_some() {
         return Err("ERR WATCH inside MULTI is not allowed".into());
     }
-    let watcher: Arc<dyn Watcher> = call.standing.watching.changed.clone();
+    let watcher: Arc<dyn Watcher> = call.state.watching.changed.clone();
     for key in call.all_keys(1) {
         super::check_key(key)?;
-        let watching = &mut call.standing.watching;
+        let watching = &mut call.state.watching;
         if watching.keys.iter().any(|watched| watched.key() == key) {
             continue;
         }
@@ -179,51 +179,51 @@ fn watch(call: &mut Call) -> Result<(), Stop> {
         }
         watching.keys.push(WatchedKey { bytes: key.bytes.into(), hash: key.hash, db: key.db });
         watching.held_bytes += key.bytes.len() + size_of::<WatchedKey>();
-        call.held.shard(key.hash).watch(key, &watcher, call.now);
+        call.guards.shard(key.hash).watch(key, &watcher, call.now);
     }
-    call.standing.client.watched.store(call.standing.watching.keys.len(), Relaxed);
+    call.state.client.watched.store(call.state.watching.keys.len(), Relaxed);
     call.reply.ok();
     Ok(())
 }
 
 fn unwatch(call: &mut Call) -> Result<(), Stop> {
-    call.standing.unwatch(call.held);
+    call.state.unwatch(call.guards);
     call.reply.ok();
     Ok(())
 }
 
 fn exec(call: &mut Call) -> Result<(), Stop> {
-    let Some(transaction) = call.standing.transaction.take() else { return Err("ERR EXEC without MULTI".into()) };
+    let Some(transaction) = call.state.transaction.take() else { return Err("ERR EXEC without MULTI".into()) };
     if transaction.failed {
-        call.standing.leave_transaction(call.held);
+        call.state.leave_transaction(call.guards);
         return Err("EXECABORT Transaction discarded because of previous errors.".into());
     }
     if let Err(stop) = make_room(call, &transaction) {
-        call.standing.transaction = Some(transaction);
+        call.state.transaction = Some(transaction);
         return Err(stop);
     }
     if let Err(stop) = lock(call, &transaction) {
-        call.standing.transaction = Some(transaction);
+        call.state.transaction = Some(transaction);
         return Err(stop);
     }
-    for watched in &call.standing.watching.keys {
-        call.held.shard(watched.hash).expire_if_due(watched.key(), call.now);
+    for watched in &call.state.watching.keys {
+        call.guards.shard(watched.hash).expire_if_due(watched.key(), call.now);
     }
-    let changed = call.standing.watching.changed.0.load(Relaxed);
-    call.standing.unwatch(call.held);
+    let changed = call.state.watching.changed.0.load(Relaxed);
+    call.state.unwatch(call.guards);
     if changed {
         call.reply.null_array();
     } else {
         run(call, &transaction);
     }
-    call.standing.client.queued.store(0, Relaxed);
-    call.held.unseal();
+    call.state.client.queued.store(0, Relaxed);
+    call.guards.unseal();
     Ok(())
 }
 
 /// An EXEC that is not understood is the end of its transaction all the same.
 pub fn abort(call: &mut Call) -> Stop {
-    call.standing.leave_transaction(call.held);
+    call.state.leave_transaction(call.guards);
     "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command".into()
 }
 
@@ -238,9 +238,9 @@ fn make_room(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
         }
         let bytes = args.iter().skip(1).map(<[u8]>::len).sum();
         for key in row.keys.positions(args).take(1) {
-            let hash = call.held.keyspace().hash(args.get(key));
-            let shard = call.held.keyspace().shard_of(hash);
-            match wanted.iter_mut().find(|(known, _)| call.held.keyspace().shard_of(*known) == shard) {
+            let hash = call.guards.keyspace().hash(args.get(key));
+            let shard = call.guards.keyspace().shard_of(hash);
+            match wanted.iter_mut().find(|(known, _)| call.guards.keyspace().shard_of(*known) == shard) {
                 Some((_, sum)) => *sum += bytes,
                 None => wanted.push((hash, bytes)),
             }
@@ -251,8 +251,8 @@ fn make_room(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
         if bytes < limits::SMALL_WRITE_BYTES {
             continue;
         }
-        call.held.enter(hash).map_err(|busy| call.busy(busy))?;
-        if call.held.shard(hash).make_room(bytes, call.now) == crate::shard::Room::Retry {
+        call.guards.enter(hash).map_err(|busy| call.busy(busy))?;
+        if call.guards.shard(hash).make_room(bytes, call.now) == crate::store::shard::Room::Retry {
             return Err(Stop::Retry);
         }
     }
@@ -261,16 +261,16 @@ fn make_room(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
 
 /// Locks what the queued commands and the watched keys touch. A command that does not say by its row may touch anything.
 fn lock(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
-    let mut hashes: Vec<u64> = call.standing.watching.keys.iter().map(|watched| watched.hash).collect();
+    let mut hashes: Vec<u64> = call.state.watching.keys.iter().map(|watched| watched.hash).collect();
     for (index, (_, row)) in transaction.rows.iter().enumerate() {
         if row.keys == Keys::NONE || row.group == Group::Scripting {
-            return call.held.seal_all().map_err(|busy| call.busy(busy));
+            return call.guards.seal_all().map_err(|busy| call.busy(busy));
         }
         let args = transaction.requests.get(index);
-        let keyspace = call.held.keyspace();
+        let keyspace = call.guards.keyspace();
         hashes.extend(row.keys.positions(args).map(|key| keyspace.hash(args.get(key))));
     }
-    call.held.seal(hashes.into_iter()).map_err(|busy| call.busy(busy))
+    call.guards.seal(hashes.into_iter()).map_err(|busy| call.busy(busy))
 }
 
 fn run(call: &mut Call, transaction: &Transaction) {
@@ -300,14 +300,14 @@ fn run(call: &mut Call, transaction: &Transaction) {
 impl Call<'_, '_> {
     /// Runs another request within this one, under the locks that are held, and appends its reply.
     pub fn run_nested(&mut self, args: Arguments, found: Found) {
-        let hash = found.1.keys.positions(args).next().map_or(0, |key| self.held.keyspace().hash(args.get(key)));
+        let hash = found.1.keys.positions(args).next().map_or(0, |key| self.guards.keyspace().hash(args.get(key)));
         let mut nested = Call {
             args,
             hash,
             now: self.now,
-            held: self.held,
+            guards: self.guards,
             reply: self.reply,
-            standing: self.standing,
+            state: self.state,
             shared: self.shared,
             stats: self.stats,
             scripts: self.scripts,

@@ -5,8 +5,8 @@ use mlua::{Lua, LuaString, Table, Value};
 
 use super::sandbox::{COUNTED, is_counted};
 use super::{Host, number};
-use crate::limits;
-use crate::resp::reply::{Protocol, Reply};
+use crate::config::limits;
+use crate::message::reply::{Protocol, Reply};
 
 /// The names of fields, made once.
 pub struct Names {
@@ -177,7 +177,7 @@ pub fn to_reply(names: &Names, resp3: bool, value: &Value, host: &mut dyn Host, 
 struct Writer<'w> {
     names: &'w Names,
     resp3: bool,
-    /// Told of errors.
+    /// AlreadyReplied of errors.
     host: &'w mut dyn Host,
     tables: usize,
     /// Tables may contain each other over and over: what comes of them ends here.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use mlua::{Error, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Value};
 
-use crate::limits;
+use crate::config::limits;
 
 /// Why a function fails.
 pub enum Fault {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::limits;
+use crate::config::limits;
 
 /// SHA-1 of a script's source: its name.
 pub type Sha = [u8; 20];
@@ -135,7 +135,7 @@ pub struct Running {
     since: AtomicU64,
     wrote: AtomicBool,
     killed: AtomicBool,
-    /// Held by the core's interpreter.
+    /// ShardGuards by the core's interpreter.
     pub interpreter_bytes: AtomicUsize,
 }
 
@@ -273,7 +273,7 @@ impl Library {
         self.evicted.store(0, Relaxed);
     }
 
-    /// Held by all interpreters.
+    /// ShardGuards by all interpreters.
     pub fn interpreter_bytes(&self) -> usize {
         self.running.iter().map(|core| core.interpreter_bytes.load(Relaxed)).sum()
     }

@@ -29,10 +29,10 @@ use std::rc::Rc;
 
 use mlua::{Function, HookTriggers, Lua, MultiValue, Table, Value, VmState};
 
-use crate::limits;
-use crate::resp::kept::Kept;
-use crate::resp::parser::Arguments;
-use crate::resp::reply::Reply;
+use crate::config::limits;
+use crate::message::kept::Kept;
+use crate::message::reply::Reply;
+use crate::message::request::Arguments;
 use convert::Names;
 use fault::{Fault, Raised};
 use sandbox::{Failure, Mood, State};
@@ -65,7 +65,7 @@ pub struct Interpreter {
     state: Rc<State>,
     scratch: RefCell<Scratch>,
     memory_limit_bytes: usize,
-    /// Held after the last collection.
+    /// ShardGuards after the last collection.
     settled_bytes: usize,
     /// It ran out of memory or was stopped in the middle of something.
     worn: bool,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::library::{Library, Script, Sha, Traits};
 use super::{Compiled, Host, Interpreter, Pulse};
-use crate::limits;
-use crate::resp::reply::Reply;
+use crate::config::limits;
+use crate::message::reply::Reply;
 
 pub struct Runner {
     memory_limit_bytes: usize,
@@ -87,7 +87,7 @@ impl Runner {
         interpreter.run(compiled, &script.name, keys, arguments, host, reply);
     }
 
-    /// Held by the interpreter.
+    /// ShardGuards by the interpreter.
     pub fn used_bytes(&self) -> usize {
         self.interpreter.as_ref().map_or(0, Interpreter::used_bytes)
     }

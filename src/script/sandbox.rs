@@ -10,7 +10,7 @@ use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 
 use super::fault::{Fault, Given, Raised, native};
 use super::{bit, cjson, cmsgpack, structs};
-use crate::limits;
+use crate::config::limits;
 
 /// What one interpreter's functions share.
 #[derive(Default)]
@@ -304,7 +304,7 @@ fn log(given: &Given) -> Result<(), Fault> {
     let words: Vec<_> =
         (2..=given.len()).filter_map(|index| Some(given.string(index).ok()?.to_string_lossy())).collect();
     let text = words.join(" ");
-    let shown = crate::error::echo(text.as_bytes());
+    let shown = crate::message::error::echo(text.as_bytes());
     match level {
         0 => tracing::debug!("script: {shown}"),
         1 | 2 => tracing::info!("script: {shown}"),

@@ -1,7 +1,7 @@
 //! Scripts against a server made of a closure: conversions, libraries, and what a script cannot do.
 
 use super::*;
-use crate::resp::reply::Protocol;
+use crate::message::reply::Protocol;
 
 /// A server with one string that echoes, counts and answers in every type there is.
 #[derive(Default)]

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 
-use kv_cache::limits;
+use kv_cache::config::limits;
 
 use crate::client::{bulk, patterned, request};
 use crate::harness::{Engine, Server, on_both_engines, peak_resident_bytes};

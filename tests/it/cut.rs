@@ -1,7 +1,7 @@
 //! Input that comes in pieces: every command, cut at every byte, in RESP2, RESP3 and inline.
 
 use kv_cache::command::{Command, Table};
-use kv_cache::limits::STREAMED_ARGUMENT_MIN_BYTES;
+use kv_cache::config::limits::STREAMED_ARGUMENT_MIN_BYTES;
 
 use crate::client::{Client, bulk, patterned, request};
 use crate::harness::{Engine, Server, on_both_engines, wait_until};
@@ -207,7 +207,7 @@ fn one_byte_at_a_time(engine: Engine) {
 /// Values around the sizes where a value begins to be streamed or shared, in two pieces: in each of their headers, a
 /// little after them, and around their ends.
 fn large_values_cut_around_their_borders(engine: Engine) {
-    const PIECE: usize = kv_cache::limits::IO_BUFFER_BYTES;
+    const PIECE: usize = kv_cache::config::limits::IO_BUFFER_BYTES;
     let server = Server::start(engine);
     let mut observer = Observer::new(&server);
     let threshold = STREAMED_ARGUMENT_MIN_BYTES;

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use kv_cache::limits;
+use kv_cache::config::limits;
 
 use crate::client::{bulk, patterned, request};
 use crate::harness::{self, Server, injected, run_to_end, skip, temporary, wait_until};

@@ -1,6 +1,6 @@
 //! Values that are streamed in and sent from where they lie.
 
-use kv_cache::limits;
+use kv_cache::config::limits;
 
 use crate::client::{bulk, patterned, request};
 use crate::harness::{Engine, Server, on_both_engines};

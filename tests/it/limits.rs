@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use kv_cache::limits;
+use kv_cache::config::limits;
 
 use crate::client::{patterned, request};
 use crate::harness::{self, Engine, Server, on_both_engines, wait_until};

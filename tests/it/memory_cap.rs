@@ -1,6 +1,6 @@
 //! The memory cap: it holds whatever is written, what is used stays, and what to do at the cap is a policy.
 
-use kv_cache::limits::PROCESS_MEMORY_BYTES;
+use kv_cache::config::limits::PROCESS_MEMORY_BYTES;
 
 use crate::client::{Client, patterned, request};
 use crate::harness::{Engine, Server, on_both_engines, peak_resident_bytes, wait_until};

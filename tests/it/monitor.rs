@@ -2,7 +2,7 @@
 
 use crate::client::{Client, patterned, request};
 use crate::harness::{Engine, Server, on_both_engines, temporary, wait_until};
-use kv_cache::limits;
+use kv_cache::config::limits;
 
 on_both_engines!(
     it_shows_what_runs,

@@ -3,7 +3,8 @@
 
 use ahash::RandomState;
 use bytes::Bytes;
-use kv_cache::shard::{DATABASES, Expiry, Key, NewValue, Policy, Room, SMALL_SET_BYTES, Shard};
+use kv_cache::config::Policy;
+use kv_cache::store::shard::{DATABASES, Expiry, Key, NewValue, Room, SMALL_SET_BYTES, Shard};
 use lru::LruCache;
 
 /// The shard collects within this grain of time; the model's clock moves in whole grains.

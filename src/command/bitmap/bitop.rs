@@ -1,0 +1,175 @@
+//! BITOP: bit by bit, several values become one.
+
+use crate::command::{Call, Command, Flags, Group, Keys, is_word, room};
+use crate::config::limits;
+use crate::message::error::{self, Stop};
+use crate::store::shard::{Expiry, Key, NewValue};
+
+pub const COMMANDS: &[Command] = &[Command::new("bitop", -4, Group::Bitmap, bitop)
+    .flags(Flags::WRITE.and(Flags::DENYOOM))
+    .keys(Keys { first: 2, ..Keys::ALL })
+    .doc(
+        "2.6.0",
+        "<AND | OR | XOR | NOT | DIFF | DIFF1 | ANDOR | ONE> destkey key [key ...]",
+        "Performs bitwise operations on multiple strings, and stores the result.",
+    )];
+
+/// The operations; the last four came with Redis 8.2.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Operation {
+    And,
+    Or,
+    Xor,
+    Not,
+    /// In the first and in none of the others.
+    Diff,
+    /// In any of the others and not in the first.
+    Diff1,
+    /// In the first and in any of the others.
+    AndOr,
+    /// In exactly one.
+    One,
+}
+
+const OPERATIONS: [(&str, Operation); 8] = [
+    ("AND", Operation::And),
+    ("OR", Operation::Or),
+    ("XOR", Operation::Xor),
+    ("NOT", Operation::Not),
+    ("DIFF", Operation::Diff),
+    ("DIFF1", Operation::Diff1),
+    ("ANDOR", Operation::AndOr),
+    ("ONE", Operation::One),
+];
+
+fn bitop(call: &mut Call) -> Result<(), Stop> {
+    let Some(&(name, operation)) = OPERATIONS.iter().find(|(name, _)| is_word(call.arg(1), name)) else {
+        return Err(error::SYNTAX.into());
+    };
+    let sources: Vec<Key> = (3..call.args.len()).map(|index| call.key_at(index)).collect();
+    match operation {
+        Operation::Not if sources.len() != 1 => {
+            return Err("ERR BITOP NOT must be called with a single source key.".into());
+        }
+        Operation::Diff | Operation::Diff1 | Operation::AndOr if sources.len() < 2 => {
+            return Err(format!("ERR BITOP {name} must be called with at least two source keys.").into());
+        }
+        _ => {}
+    }
+    let target = call.key_at(2);
+    crate::command::check_key(target)?;
+    let now = call.now;
+    let mut shards = call.guards.shards(sources.iter().chain([&target]).map(|key| key.hash));
+    // Found as if they were used: making room must not take them.
+    let mut length_of =
+        |key: &Key| shards.shard(key.hash).get(*key, now).map_or(0, |entry| entry.value.as_slice().len());
+    let longest = sources.iter().map(&mut length_of).max().unwrap_or(0);
+    if target.bytes.len() + longest >= limits::SMALL_WRITE_BYTES {
+        room(shards.shard(target.hash).make_room(target.bytes.len() + longest, now))?;
+    }
+    let mut result = Combined::new(operation, longest);
+    for source in &sources {
+        let found = shards.shard(source.hash).peek(*source, now);
+        result.add(found.map_or(&[], |entry| entry.value.as_slice()));
+    }
+    let shard = shards.shard(target.hash);
+    if longest == 0 {
+        shard.delete(target, now);
+    } else {
+        shard
+            .set(target, NewValue::Shared(result.finish().into()), Expiry::Never, now)
+            .map_err(crate::command::set_error)?;
+    }
+    call.reply.integer(longest as i64);
+    Ok(())
+}
+
+/// What has come of the values so far. A value that is shorter than the longest ends in zeros.
+struct Combined {
+    operation: Operation,
+    bits: Vec<u8>,
+    /// The first value, of the operations that treat it differently; of ONE, the bits that were in more than one.
+    aside: Vec<u8>,
+    count: usize,
+}
+
+impl Combined {
+    fn new(operation: Operation, length: usize) -> Combined {
+        Combined { operation, bits: vec![0; length], aside: Vec::new(), count: 0 }
+    }
+
+    fn add(&mut self, value: &[u8]) {
+        use Operation::*;
+        let Combined { operation, bits, aside, count } = self;
+        match (*operation, *count) {
+            (Diff | Diff1 | AndOr, 0) => {
+                *aside = value.to_vec();
+                aside.resize(bits.len(), 0);
+            }
+            (One, 0) => {
+                *aside = vec![0; bits.len()];
+                each(bits, value, |bits, value| *bits = value);
+            }
+            (One, _) => {
+                for ((bits, twice), value) in bits.iter_mut().zip(aside).zip(value) {
+                    *twice |= *bits & value;
+                    *bits |= value;
+                }
+            }
+            (And, 1..) => {
+                each(bits, value, |bits, value| *bits &= value);
+                let end = value.len().min(bits.len());
+                bits[end..].fill(0);
+            }
+            (Xor, _) => each(bits, value, |bits, value| *bits ^= value),
+            (Not, _) => {
+                each(bits, value, |bits, value| *bits = !value);
+            }
+            (And, 0) | (Or | Diff | Diff1 | AndOr, _) => each(bits, value, |bits, value| *bits |= value),
+        }
+        *count += 1;
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        let combine: fn(&mut u8, u8) = match self.operation {
+            Operation::Diff => |bits, first| *bits = first & !*bits,
+            Operation::Diff1 => |bits, first| *bits &= !first,
+            Operation::AndOr => |bits, first| *bits &= first,
+            Operation::One => |bits, twice| *bits &= !twice,
+            _ => return self.bits,
+        };
+        each(&mut self.bits, &self.aside, combine);
+        self.bits
+    }
+}
+
+fn each(bits: &mut [u8], value: &[u8], change: impl Fn(&mut u8, u8)) {
+    bits.iter_mut().zip(value).for_each(|(bits, value)| change(bits, *value));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_operation_does_what_it_says_to_each_bit() {
+        // Every combination of bits in three values, the last of which is shorter.
+        let values: [&[u8]; 3] = [&[0b0000_1111, 0b0101_0000], &[0b0011_0011, 0b0011_0000], &[0b0101_0101]];
+        for (operation, expect) in [
+            (Operation::And, [0b0000_0001, 0]),
+            (Operation::Or, [0b0111_1111, 0b0111_0000]),
+            (Operation::Xor, [0b0110_1001, 0b0110_0000]),
+            (Operation::Diff, [0b0000_1000, 0b0100_0000]),
+            (Operation::Diff1, [0b0111_0000, 0b0010_0000]),
+            (Operation::AndOr, [0b0000_0111, 0b0001_0000]),
+            (Operation::One, [0b0110_1000, 0b0110_0000]),
+        ] {
+            let mut combined = Combined::new(operation, 2);
+            values.iter().for_each(|value| combined.add(value));
+            assert_eq!(combined.finish(), expect, "{operation:?}");
+        }
+        let mut not = Combined::new(Operation::Not, 2);
+        not.add(values[0]);
+        assert_eq!(not.finish(), [0b1111_0000, 0b1010_1111]);
+    }
+}

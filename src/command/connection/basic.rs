@@ -1,0 +1,160 @@
+//! Commands about the connection itself: who it is, which protocol it speaks, how it ends.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::command::ReplyMode;
+use crate::command::connection::client::label;
+use crate::command::{Call, Command, Flags, Group, is_word};
+use crate::message::error::{self, Stop};
+use crate::message::reply::Protocol;
+
+/// What clients take this server for: they choose features by it. 7.4 is the Redis whose string, key, connection and
+/// scripting commands are the measure here.
+pub const REDIS_VERSION: &str = "7.4.1";
+
+const FAST: Flags = Flags::FAST;
+const BEFORE_AUTH: Flags = Flags::FAST.and(Flags::NO_AUTH).and(Flags::NO_SCRIPT);
+
+pub const COMMANDS: &[Command] = &[
+    row("ping", -1, FAST, ping).doc("1.0.0", "[message]", "Returns the server's liveliness response."),
+    row("echo", 2, FAST, echo).doc("1.0.0", "message", "Returns the given string."),
+    row("quit", -1, BEFORE_AUTH.and(Flags::UNQUEUED), quit).doc("1.0.0", "", "Closes the connection."),
+    row("hello", -1, BEFORE_AUTH, hello).doc(
+        "6.0.0",
+        "[protover [AUTH username password] [SETNAME clientname]]",
+        "Handshakes with the server.",
+    ),
+    row("auth", -2, BEFORE_AUTH, auth).doc("1.0.0", "[username] password", "Authenticates the connection."),
+    row("reset", 1, BEFORE_AUTH.and(Flags::UNQUEUED), reset).doc("6.2.0", "", "Resets the connection."),
+];
+
+const fn row(name: &'static str, arity: i32, flags: Flags, run: crate::command::Run) -> Command {
+    Command::new(name, arity, Group::Connection, run).flags(flags)
+}
+
+fn ping(call: &mut Call) -> Result<(), Stop> {
+    match call.args.len() {
+        1 => call.reply.simple("PONG"),
+        2 => call.reply.bulk(call.args.get(1)),
+        _ => return Err(crate::command::wrong_arity("ping")),
+    }
+    Ok(())
+}
+
+fn echo(call: &mut Call) -> Result<(), Stop> {
+    match call.args.shared(1) {
+        Some(bytes) => call.reply.bulk_shared(bytes),
+        None => call.reply.bulk(call.args.get(1)),
+    }
+    Ok(())
+}
+
+fn quit(call: &mut Call) -> Result<(), Stop> {
+    call.reply.ok();
+    call.state.closing = true;
+    Ok(())
+}
+
+fn hello(call: &mut Call) -> Result<(), Stop> {
+    let protocol = match call.args.len() {
+        1 => call.state.protocol,
+        _ => match crate::command::parse_integer(call.arg(1)) {
+            Some(2) => Protocol::Resp2,
+            Some(3) => Protocol::Resp3,
+            Some(_) => return Err("NOPROTO unsupported protocol version".into()),
+            None => return Err("ERR Protocol version is not an integer or out of range".into()),
+        },
+    };
+    let mut name = None;
+    let mut index = 2;
+    while index < call.args.len() {
+        let left = call.args.len() - index - 1;
+        if is_word(call.arg(index), "AUTH") && left >= 2 {
+            authenticate(call, call.arg(index + 1), call.arg(index + 2))?;
+            index += 3;
+        } else if is_word(call.arg(index), "SETNAME") && left >= 1 {
+            name = Some(label(call.arg(index + 1), "Client names")?);
+            index += 2;
+        } else {
+            return Err(format!("ERR Syntax error in HELLO option '{}'", error::echo(call.arg(index))).into());
+        }
+    }
+    if !call.state.authenticated {
+        return Err("NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
+                    <user> <pass> option can be used to authenticate the client and select the RESP protocol version at \
+                    the same time"
+            .into());
+    }
+    if let Some(name) = name {
+        call.state.client.labels().name = name;
+    }
+    set_protocol(call, protocol);
+    let reply = &mut *call.reply;
+    reply.map(7);
+    reply.bulk(b"server");
+    reply.bulk(b"redis");
+    reply.bulk(b"version");
+    reply.bulk(REDIS_VERSION.as_bytes());
+    reply.bulk(b"proto");
+    reply.integer(if protocol == Protocol::Resp3 { 3 } else { 2 });
+    reply.bulk(b"id");
+    reply.integer(call.state.client.id as i64);
+    reply.bulk(b"mode");
+    reply.bulk(b"standalone");
+    reply.bulk(b"role");
+    reply.bulk(b"master");
+    reply.bulk(b"modules");
+    reply.array(0);
+    Ok(())
+}
+
+fn set_protocol(call: &mut Call, protocol: Protocol) {
+    call.state.protocol = protocol;
+    call.state.client.set_protocol(protocol);
+    call.reply.protocol = protocol;
+}
+
+fn auth(call: &mut Call) -> Result<(), Stop> {
+    match call.args.len() {
+        2 if !call.shared.settings.needs_password() => {
+            return Err(
+                "ERR AUTH <password> called without any password configured for the default user. Are you sure \
+                        your configuration is correct?"
+                    .into(),
+            );
+        }
+        2 => authenticate(call, b"default", call.arg(1))?,
+        3 => authenticate(call, call.arg(1), call.arg(2))?,
+        _ => return Err(error::SYNTAX.into()),
+    }
+    call.reply.ok();
+    Ok(())
+}
+
+/// There is one user, `default`.
+fn authenticate(call: &mut Call, user: &[u8], password: &[u8]) -> Result<(), Stop> {
+    let matches = call.shared.settings.password_matches(password);
+    if user == b"default" && matches {
+        call.state.authenticated = true;
+        return Ok(());
+    }
+    call.stats.auth_failures.add(1);
+    Err(error::WRONG_PASS.into())
+}
+
+fn reset(call: &mut Call) -> Result<(), Stop> {
+    call.state.authenticated = !call.shared.settings.needs_password();
+    crate::command::key::database::choose(call, 0);
+    call.state.leave_transaction(call.guards);
+    call.state.stop_tracking(call.guards);
+    set_protocol(call, Protocol::Resp2);
+    call.shared.clients.monitors.leave(&call.state.client);
+    let state = &mut *call.state;
+    state.client.labels().name.clear();
+    state.replies = ReplyMode::All;
+    state.no_touch = false;
+    state.client.no_touch.store(false, Relaxed);
+    state.client.no_evict.store(false, Relaxed);
+    call.reply.simple("RESET");
+    Ok(())
+}

@@ -1,0 +1,342 @@
+//! CLIENT: the connections as operators and libraries see them: names, lists, ends, pauses.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::clients::{Client, Paused};
+use crate::command::ReplyMode;
+use crate::command::connection::tracking;
+use crate::command::{Call, Command, Flags, Group, Table, is_word, parse_integer, reply_help};
+use crate::config::limits;
+use crate::message::error::{self, Stop};
+
+pub const COMMANDS: &[Command] = &[Command::container("client", Group::Connection, CLIENT).doc(
+    "2.4.0",
+    "",
+    "A container for client connection commands.",
+)];
+
+const CLIENT: &[Command] = &[
+    row("id", 2, Flags::FAST, id).doc("5.0.0", "", "Returns the unique client ID of the connection."),
+    row("getname", 2, Flags::FAST, getname).doc("2.6.9", "", "Returns the name of the connection."),
+    row("setname", 3, Flags::FAST, setname).doc("2.6.9", "connection-name", "Sets the connection name."),
+    row("setinfo", 4, Flags::FAST, setinfo).doc(
+        "7.2.0",
+        "<LIB-NAME libname | LIB-VER libver>",
+        "Sets information specific to the client or connection.",
+    ),
+    row("info", 2, Flags::NONE, info).doc("6.2.0", "", "Returns information about the connection."),
+    row("list", -2, Flags::ADMIN, list).doc(
+        "2.4.0",
+        "[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]",
+        "Lists open connections.",
+    ),
+    row("kill", -3, Flags::ADMIN, kill).doc(
+        "2.4.0",
+        "<ip:port | <[ID client-id] | [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] | [USER username] | [ADDR ip:port] | \
+         [LADDR ip:port] | [SKIPME <YES | NO>] | [MAXAGE maxage] [...]>>",
+        "Terminates open connections.",
+    ),
+    row("pause", -3, Flags::ADMIN, pause).doc(
+        "3.0.0",
+        "timeout [WRITE | ALL]",
+        "Suspends commands processing for so many milliseconds.",
+    ),
+    row("unpause", 2, Flags::ADMIN, unpause).doc("6.2.0", "", "Resumes processing commands from paused clients."),
+    row("reply", 3, Flags::NONE, reply).doc("3.2.0", "<ON | OFF | SKIP>", "Instructs the server whether to reply."),
+    row("no-evict", 3, Flags::ADMIN, no_evict).doc(
+        "7.0.0",
+        "<ON | OFF>",
+        "Accepted for drop-in use: connections never push each other out.",
+    ),
+    row("no-touch", 3, Flags::FAST, no_touch).doc(
+        "7.2.0",
+        "<ON | OFF>",
+        "Controls whether commands sent by the client count as a use of the keys that they read.",
+    ),
+    row("tracking", -3, Flags::NONE, tracking::client_tracking).doc(
+        "6.0.0",
+        "<ON | OFF> [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
+        "Controls server-assisted client-side caching for the connection.",
+    ),
+    row("trackinginfo", 2, Flags::NONE, tracking::client_trackinginfo).doc(
+        "6.2.0",
+        "",
+        "Returns information about server-assisted client-side caching for the connection.",
+    ),
+    row("caching", 3, Flags::NONE, tracking::client_caching).doc(
+        "6.0.0",
+        "<YES | NO>",
+        "Instructs the server whether to track the keys in the next request.",
+    ),
+    row("getredir", 2, Flags::NONE, tracking::client_getredir).doc(
+        "6.0.0",
+        "",
+        "Returns the client ID to which the connection's tracking notifications are redirected.",
+    ),
+    row("unblock", -3, Flags::ADMIN, unblock).doc(
+        "5.0.0",
+        "client-id [TIMEOUT | ERROR]",
+        "Unblocks a client blocked by a blocking command; there is none.",
+    ),
+    row("help", 2, Flags::NONE, help).doc("5.0.0", "", "Returns helpful text about the different subcommands."),
+];
+
+const fn row(name: &'static str, arity: i32, flags: Flags, run: crate::command::Run) -> Command {
+    Command::new(name, arity, Group::Connection, run).flags(flags.and(Flags::NO_SCRIPT))
+}
+
+fn id(call: &mut Call) -> Result<(), Stop> {
+    call.reply.integer(call.state.client.id as i64);
+    Ok(())
+}
+
+fn getname(call: &mut Call) -> Result<(), Stop> {
+    let labels = call.state.client.labels();
+    if labels.name.is_empty() {
+        call.reply.null()
+    } else {
+        call.reply.bulk(labels.name.as_bytes())
+    }
+    Ok(())
+}
+
+fn setname(call: &mut Call) -> Result<(), Stop> {
+    call.state.client.labels().name = label(call.arg(2), "Client names")?;
+    call.reply.ok();
+    Ok(())
+}
+
+fn setinfo(call: &mut Call) -> Result<(), Stop> {
+    let (option, value) = (call.arg(2), call.arg(3));
+    if is_word(option, "LIB-NAME") {
+        call.state.client.labels().lib_name = label(value, "lib-name")?;
+    } else if is_word(option, "LIB-VER") {
+        call.state.client.labels().lib_ver = label(value, "lib-ver")?;
+    } else {
+        return Err(format!("ERR Unrecognized option '{}'", error::echo(option)).into());
+    }
+    call.reply.ok();
+    Ok(())
+}
+
+/// A name that can stand in a line of CLIENT LIST.
+pub fn label(bytes: &[u8], what: &str) -> Result<String, Stop> {
+    if bytes.len() > limits::CLIENT_NAME_MAX_BYTES {
+        return Err(format!("ERR {what} may have at most {} bytes", limits::CLIENT_NAME_MAX_BYTES).into());
+    }
+    if bytes.iter().any(|byte| !byte.is_ascii_graphic()) {
+        return Err(format!("ERR {what} cannot contain spaces, newlines or special characters.").into());
+    }
+    Ok(String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// One line of CLIENT LIST.
+fn describe(call: &Call, client: &Client) -> String {
+    client.describe(call.now, &call.shared.unix_path(), |place| &Table::get().names()[place]) + "\n"
+}
+
+fn info(call: &mut Call) -> Result<(), Stop> {
+    let text = describe(call, &call.state.client);
+    call.reply.text(&text);
+    Ok(())
+}
+
+fn list(call: &mut Call) -> Result<(), Stop> {
+    let mut ids: Option<Vec<i64>> = None;
+    let mut normal = true;
+    match call.args.len() {
+        2 => {}
+        4 if is_word(call.arg(2), "TYPE") => normal = is_normal(call.arg(3))?,
+        n if n >= 4 && is_word(call.arg(2), "ID") => {
+            let given: Result<Vec<i64>, Stop> =
+                (3..n).map(|index| call.integer(index).map_err(|_| "ERR Invalid client ID".into())).collect();
+            ids = Some(given?);
+        }
+        _ => return Err(error::SYNTAX.into()),
+    }
+    // One that CLIENT KILL has ended is gone for everybody, though its core may not have closed it yet.
+    let chosen = |client: &Arc<Client>| {
+        !client.is_killed() && normal && ids.as_ref().is_none_or(|ids| ids.contains(&(client.id as i64)))
+    };
+    let text: String =
+        call.shared.clients.all().iter().filter(|client| chosen(client)).map(|client| describe(call, client)).collect();
+    call.reply.text(&text);
+    Ok(())
+}
+
+/// Whether a type of clients is the one that all of ours are of.
+fn is_normal(kind: &[u8]) -> Result<bool, Stop> {
+    let known = ["normal", "master", "replica", "slave", "pubsub"];
+    if !known.iter().any(|known| is_word(kind, known)) {
+        return Err(format!("ERR Unknown client type '{}'", error::echo(kind)).into());
+    }
+    Ok(is_word(kind, "normal"))
+}
+
+/// What CLIENT KILL is to end: whoever meets all of it.
+#[derive(Default)]
+struct Filter {
+    id: Option<u64>,
+    addr: Option<String>,
+    laddr: Option<String>,
+    /// Of a type, or a user, that nobody is.
+    nobody: bool,
+    max_age_s: Option<u64>,
+    spare_caller: bool,
+}
+
+impl Filter {
+    fn parse(call: &Call) -> Result<Filter, Stop> {
+        let mut filter = Filter { spare_caller: true, ..Filter::default() };
+        for index in (2..call.args.len()).step_by(2) {
+            if index + 1 == call.args.len() {
+                return Err(error::SYNTAX.into());
+            }
+            filter.add(call.arg(index), call.arg(index + 1))?;
+        }
+        Ok(filter)
+    }
+
+    fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Stop> {
+        let positive =
+            || parse_integer(value).and_then(|number| u64::try_from(number).ok()).filter(|&number| number > 0);
+        if is_word(name, "ID") {
+            self.id = Some(positive().ok_or("ERR client-id should be greater than 0")?);
+        } else if is_word(name, "TYPE") {
+            self.nobody |= !is_normal(value)?;
+        } else if is_word(name, "ADDR") {
+            self.addr = Some(error::echo(value));
+        } else if is_word(name, "LADDR") {
+            self.laddr = Some(error::echo(value));
+        } else if is_word(name, "USER") {
+            if value != b"default" {
+                return Err(format!("ERR No such user '{}'", error::echo(value)).into());
+            }
+        } else if is_word(name, "MAXAGE") {
+            let age = parse_integer(value).ok_or("ERR maxage is not an integer or out of range")?;
+            self.max_age_s =
+                Some(u64::try_from(age).ok().filter(|&age| age > 0).ok_or("ERR maxage should be greater than 0")?);
+        } else if is_word(name, "SKIPME") && (is_word(value, "YES") || is_word(value, "NO")) {
+            self.spare_caller = is_word(value, "YES");
+        } else {
+            return Err(error::SYNTAX.into());
+        }
+        Ok(())
+    }
+
+    fn meets(&self, call: &Call, client: &Client) -> bool {
+        let (addr, laddr) = client.addresses(&call.shared.unix_path());
+        !self.nobody
+            && self.id.is_none_or(|id| id == client.id)
+            && self.addr.as_ref().is_none_or(|wanted| *wanted == addr)
+            && self.laddr.as_ref().is_none_or(|wanted| *wanted == laddr)
+            && self.max_age_s.is_none_or(|age| call.now.saturating_sub(client.created) / 1000 >= age)
+            && !(self.spare_caller && client.id == call.state.client.id)
+    }
+}
+
+fn kill(call: &mut Call) -> Result<(), Stop> {
+    let by_address = call.args.len() == 3;
+    let filter = match by_address {
+        true => Filter { addr: Some(error::echo(call.arg(2))), ..Filter::default() },
+        false => Filter::parse(call)?,
+    };
+    let mut found = call.shared.clients.all();
+    found.retain(|client| !client.is_killed() && filter.meets(call, client));
+    if by_address && found.is_empty() {
+        return Err("ERR No such client".into());
+    }
+    for client in &found {
+        if client.id == call.state.client.id {
+            // It is told first.
+            call.state.closing = true;
+        } else {
+            client.kill();
+        }
+    }
+    if by_address {
+        call.reply.ok();
+    } else {
+        call.reply.integer(found.len() as i64);
+    }
+    Ok(())
+}
+
+fn pause(call: &mut Call) -> Result<(), Stop> {
+    let paused = match call.args.len() {
+        3 => Paused::All,
+        4 if is_word(call.arg(3), "WRITE") => Paused::Writes,
+        4 if is_word(call.arg(3), "ALL") => Paused::All,
+        4 => return Err("ERR CLIENT PAUSE mode must be WRITE or ALL".into()),
+        _ => return Err(crate::command::wrong_form(call.args)),
+    };
+    let millis = call.integer(2).map_err(|_| "ERR timeout is not an integer or out of range")?;
+    let millis = u64::try_from(millis).map_err(|_| "ERR timeout is negative")?;
+    call.shared.clients.pause.begin(call.now.saturating_add(millis), paused, call.now);
+    call.reply.ok();
+    Ok(())
+}
+
+fn unpause(call: &mut Call) -> Result<(), Stop> {
+    call.shared.clients.pause.end();
+    call.shared.clients.all().iter().filter(|client| client.paused.load(Relaxed)).for_each(|client| client.wake());
+    call.reply.ok();
+    Ok(())
+}
+
+/// The session leaves out what is not wanted.
+fn reply(call: &mut Call) -> Result<(), Stop> {
+    let wanted = call.arg(2);
+    if is_word(wanted, "ON") {
+        call.state.replies = ReplyMode::All;
+        call.reply.ok();
+    } else if is_word(wanted, "OFF") {
+        call.state.replies = ReplyMode::None;
+    } else if is_word(wanted, "SKIP") {
+        if call.state.replies != ReplyMode::None {
+            call.state.replies = ReplyMode::SkipNext;
+        }
+    } else {
+        return Err(error::SYNTAX.into());
+    }
+    Ok(())
+}
+
+fn switch(call: &Call) -> Result<bool, Stop> {
+    match call.arg(2) {
+        word if is_word(word, "ON") => Ok(true),
+        word if is_word(word, "OFF") => Ok(false),
+        _ => Err(error::SYNTAX.into()),
+    }
+}
+
+fn no_evict(call: &mut Call) -> Result<(), Stop> {
+    call.state.client.no_evict.store(switch(call)?, Relaxed);
+    call.reply.ok();
+    Ok(())
+}
+
+fn no_touch(call: &mut Call) -> Result<(), Stop> {
+    call.state.no_touch = switch(call)?;
+    call.state.client.no_touch.store(call.state.no_touch, Relaxed);
+    call.reply.ok();
+    Ok(())
+}
+
+fn unblock(call: &mut Call) -> Result<(), Stop> {
+    match call.args.len() {
+        3 => {}
+        4 if is_word(call.arg(3), "TIMEOUT") || is_word(call.arg(3), "ERROR") => {}
+        4 => return Err("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR".into()),
+        _ => return Err(crate::command::wrong_form(call.args)),
+    }
+    call.integer(2)?;
+    call.reply.integer(0);
+    Ok(())
+}
+
+fn help(call: &mut Call) -> Result<(), Stop> {
+    reply_help(call.reply, "client", CLIENT);
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! The connection itself: who asks, how it is answered, what it is told of.
+
+pub mod basic;
+pub mod client;
+pub mod tracking;

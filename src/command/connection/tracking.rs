@@ -1,0 +1,325 @@
+//! Client-side caching: CLIENT TRACKING has a connection told when a key that it has read changes, or in BCAST mode any
+//! key with one of its prefixes. The shards remember who has read what; what is told goes out as RESP3 pushes.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+
+use crate::clients::Client;
+use crate::command::ConnectionState;
+use crate::command::{Call, Command, Flags, Group, Keys, is_word};
+use crate::config::limits;
+use crate::message::error::{self, Stop};
+use crate::message::reply::{Protocol, Reply};
+use crate::store::keyspace::ShardGuards;
+use crate::store::shard::{Key, Watcher};
+
+/// What a connection has asked for.
+pub struct Tracking {
+    tracker: Arc<Tracker>,
+    broadcast: bool,
+    /// Remember only what is read right after CLIENT CACHING YES.
+    opt_in: bool,
+    /// Remember all but what is read right after CLIENT CACHING NO.
+    opt_out: bool,
+    /// What CLIENT CACHING has said about the next command.
+    caching: Option<bool>,
+    /// In BCAST mode; an empty one stands for every key.
+    prefixes: Vec<Box<[u8]>>,
+}
+
+/// What the shards know of a connection. It outlives the connection until its keys have changed, and keeps nothing of
+/// it open.
+struct Tracker {
+    client: Weak<Client>,
+    id: u64,
+    no_loop: AtomicBool,
+    /// CLIENT TRACKING OFF: what the shards still remember is told to nobody.
+    stopped: AtomicBool,
+}
+
+impl Watcher for Tracker {
+    fn changed(&self, key: &[u8], actor: u64) {
+        if self.stopped.load(Relaxed) || self.no_loop.load(Relaxed) && actor == self.id {
+            return;
+        }
+        if let Some(client) = self.client.upgrade() {
+            push(&client, Some(key));
+        }
+    }
+
+    /// Every connection that tracks is told of that at once: see `tell_flushed`.
+    fn emptied(&self) {}
+}
+
+/// An invalidation of one key, or of everything. In RESP2 there is no way to tell it.
+fn push(client: &Client, key: Option<&[u8]>) {
+    if client.protocol() == Protocol::Resp2 || !client.tracks() {
+        return;
+    }
+    let mut message = b">2\r\n$10\r\ninvalidate\r\n".to_vec();
+    match key {
+        Some(key) => {
+            message.extend_from_slice(format!("*1\r\n${}\r\n", key.len()).as_bytes());
+            message.extend_from_slice(key);
+            message.extend_from_slice(b"\r\n");
+        }
+        None => message.extend_from_slice(b"_\r\n"),
+    }
+    client.push(Bytes::from(message));
+}
+
+/// A database was emptied: whatever was read before is worth nothing.
+pub fn tell_flushed(call: &Call) {
+    for client in call.shared.clients.tracking() {
+        push(&client, None);
+    }
+}
+
+/// Runs a command of a connection that tracks, and remembers what it reads in the same step.
+pub fn run(call: &mut Call, row: &Command) -> Result<(), Stop> {
+    let tracking = call.state.tracking.as_deref().expect("asked before");
+    let wanted = match tracking {
+        Tracking { broadcast: true, .. } => false,
+        Tracking { opt_in: true, caching, .. } => *caching == Some(true),
+        Tracking { caching, .. } => *caching != Some(false),
+    };
+    let outcome = if wanted && reads_keys(row) {
+        let watcher: Arc<dyn Watcher> = tracking.tracker.clone();
+        run_and_remember(call, row, &watcher)
+    } else {
+        (row.run)(call)
+    };
+    // What CLIENT CACHING has said holds for one command, or for all of a transaction.
+    let goes_on = call.guards.is_sealed() || call.state.transaction.is_some() || is_word(call.arg(0), "client");
+    if !goes_on && let Some(tracking) = &mut call.state.tracking {
+        tracking.caching = None;
+    }
+    outcome
+}
+
+/// A script reads by the commands that it calls.
+fn reads_keys(row: &Command) -> bool {
+    row.flags.has(Flags::READONLY) && row.keys != Keys::NONE && row.group != Group::Scripting
+}
+
+fn run_and_remember(call: &mut Call, row: &Command, watcher: &Arc<dyn Watcher>) -> Result<(), Stop> {
+    let keys: Vec<Key> = row.keys.positions(call.args).map(|position| call.key_at(position)).collect();
+    let was_sealed = call.guards.is_sealed();
+    if !was_sealed {
+        call.guards.seal(keys.iter().map(|key| key.hash)).map_err(|busy| call.busy(busy))?;
+    }
+    let outcome = (row.run)(call);
+    if outcome.is_ok() {
+        keys.iter().for_each(|key| call.guards.shard(key.hash).watch(*key, watcher, call.now));
+    }
+    if !was_sealed {
+        call.guards.unseal();
+    }
+    outcome
+}
+
+impl ConnectionState {
+    pub fn stop_tracking(&mut self, guards: &mut ShardGuards) {
+        let Some(tracking) = self.tracking.take() else { return };
+        self.client.set_tracks(false);
+        tracking.tracker.stopped.store(true, Relaxed);
+        if tracking.broadcast {
+            let watcher: Arc<dyn Watcher> = tracking.tracker;
+            guards.all().each(|shard| shard.unwatch_prefixes(&watcher));
+        }
+    }
+}
+
+/// What CLIENT TRACKING's words ask for.
+#[derive(Default)]
+struct Options<'c> {
+    broadcast: bool,
+    opt_in: bool,
+    opt_out: bool,
+    no_loop: bool,
+    prefixes: Vec<&'c [u8]>,
+}
+
+impl<'c> Options<'c> {
+    fn parse(call: &Call<'c, '_>) -> Result<Options<'c>, Stop> {
+        let mut options = Options::default();
+        let mut index = 3;
+        while index < call.args.len() {
+            let word = call.arg(index);
+            let has_more = index + 1 < call.args.len();
+            match word {
+                _ if is_word(word, "BCAST") => options.broadcast = true,
+                _ if is_word(word, "OPTIN") => options.opt_in = true,
+                _ if is_word(word, "OPTOUT") => options.opt_out = true,
+                _ if is_word(word, "NOLOOP") => options.no_loop = true,
+                _ if is_word(word, "PREFIX") && has_more => {
+                    index += 1;
+                    options.prefixes.push(call.arg(index));
+                }
+                _ if is_word(word, "REDIRECT") && has_more => {
+                    return Err(
+                        "ERR REDIRECT needs pub/sub, which a cache does not serve; use RESP3 (HELLO 3) without it"
+                            .into(),
+                    );
+                }
+                _ => return Err(error::SYNTAX.into()),
+            }
+            index += 1;
+        }
+        Ok(options)
+    }
+
+    fn check(&self, current: Option<&Tracking>) -> Result<(), Stop> {
+        if !self.prefixes.is_empty() && !self.broadcast {
+            return Err("ERR PREFIX option requires BCAST mode to be enabled".into());
+        }
+        if current.is_some_and(|current| current.broadcast != self.broadcast) {
+            return Err("ERR You can't switch BCAST mode on/off before disabling tracking for this client, and then \
+                        re-enabling it with a different mode."
+                .into());
+        }
+        if self.broadcast && (self.opt_in || self.opt_out) {
+            return Err("ERR OPTIN and OPTOUT are not compatible with BCAST".into());
+        }
+        if self.opt_in && self.opt_out {
+            return Err("ERR You can't specify both OPTIN mode and OPTOUT mode".into());
+        }
+        if current.is_some_and(|current| self.opt_in && current.opt_out || self.opt_out && current.opt_in) {
+            return Err("ERR You can't switch OPTIN/OPTOUT mode before disabling tracking for this client, and then \
+                        re-enabling it with a different mode."
+                .into());
+        }
+        let existing = current.map_or(&[][..], |current| &current.prefixes);
+        if existing.len() + self.prefixes.len() > limits::TRACKING_PREFIXES_MAX {
+            return Err(format!("ERR a connection can track {} prefixes", limits::TRACKING_PREFIXES_MAX).into());
+        }
+        for (index, prefix) in self.prefixes.iter().enumerate() {
+            let provided = self.prefixes[index + 1..].iter().map(|other| (*other, "another provided"));
+            let existing = existing.iter().map(|other| (&**other, "an existing"));
+            for (other, which) in provided.chain(existing) {
+                if prefix.starts_with(other) || other.starts_with(prefix) {
+                    return Err(format!(
+                        "ERR Prefix '{}' overlaps with {which} prefix '{}'. Prefixes for a single client must not overlap.",
+                        error::echo(prefix),
+                        error::echo(other)
+                    )
+                    .into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+pub fn client_tracking(call: &mut Call) -> Result<(), Stop> {
+    let options = Options::parse(call)?;
+    if is_word(call.arg(2), "OFF") {
+        call.state.stop_tracking(call.guards);
+    } else if is_word(call.arg(2), "ON") {
+        options.check(call.state.tracking.as_deref())?;
+        turn_on(call, options);
+    } else {
+        return Err(error::SYNTAX.into());
+    }
+    call.reply.ok();
+    Ok(())
+}
+
+fn turn_on(call: &mut Call, options: Options) {
+    let client = &call.state.client;
+    client.set_tracks(true);
+    let tracking = call.state.tracking.get_or_insert_with(|| {
+        let (no_loop, stopped) = Default::default();
+        let tracker = Tracker { client: Arc::downgrade(client), id: client.id, no_loop, stopped };
+        Box::new(Tracking {
+            tracker: Arc::new(tracker),
+            broadcast: options.broadcast,
+            opt_in: false,
+            opt_out: false,
+            caching: None,
+            prefixes: Vec::new(),
+        })
+    });
+    tracking.tracker.no_loop.store(options.no_loop, Relaxed);
+    (tracking.opt_in, tracking.opt_out) = (options.opt_in, options.opt_out);
+    let mut prefixes = options.prefixes;
+    if options.broadcast && prefixes.is_empty() && tracking.prefixes.is_empty() {
+        prefixes.push(b"");
+    }
+    let watcher: Arc<dyn Watcher> = tracking.tracker.clone();
+    for prefix in prefixes {
+        tracking.prefixes.push(prefix.into());
+        call.guards.all().each(|shard| shard.watch_prefix(prefix, &watcher));
+    }
+}
+
+pub fn client_caching(call: &mut Call) -> Result<(), Stop> {
+    let Some(tracking) = &mut call.state.tracking else {
+        return Err(
+            "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode \
+                    enabled"
+                .into(),
+        );
+    };
+    let word = call.args.get(2);
+    if is_word(word, "YES") {
+        if !tracking.opt_in {
+            return Err("ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.".into());
+        }
+        tracking.caching = Some(true);
+    } else if is_word(word, "NO") {
+        if !tracking.opt_out {
+            return Err("ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.".into());
+        }
+        tracking.caching = Some(false);
+    } else {
+        return Err(error::SYNTAX.into());
+    }
+    call.reply.ok();
+    Ok(())
+}
+
+/// Nothing is ever redirected: 0 while the connection tracks, -1 while it does not.
+pub fn client_getredir(call: &mut Call) -> Result<(), Stop> {
+    call.reply.integer(redirection(call.state));
+    Ok(())
+}
+
+fn redirection(state: &ConnectionState) -> i64 {
+    if state.tracking.is_some() { 0 } else { -1 }
+}
+
+pub fn client_trackinginfo(call: &mut Call) -> Result<(), Stop> {
+    let redirection = redirection(call.state);
+    let tracking = call.state.tracking.as_deref();
+    let mut flags = vec![if tracking.is_some() { "on" } else { "off" }];
+    let mut prefixes: &[Box<[u8]>] = &[];
+    if let Some(tracking) = tracking {
+        let set = [
+            (tracking.broadcast, "bcast"),
+            (tracking.opt_in, "optin"),
+            (tracking.opt_in && tracking.caching == Some(true), "caching-yes"),
+            (tracking.opt_out, "optout"),
+            (tracking.opt_out && tracking.caching == Some(false), "caching-no"),
+            (tracking.tracker.no_loop.load(Relaxed), "noloop"),
+        ];
+        flags.extend(set.into_iter().filter(|(on, _)| *on).map(|(_, name)| name));
+        prefixes = &tracking.prefixes;
+    }
+    write_info(call.reply, &flags, redirection, prefixes);
+    Ok(())
+}
+
+fn write_info(reply: &mut Reply, flags: &[&str], redirection: i64, prefixes: &[Box<[u8]>]) {
+    reply.map(3);
+    reply.bulk(b"flags");
+    reply.set(flags.len());
+    flags.iter().for_each(|flag| reply.bulk(flag.as_bytes()));
+    reply.bulk(b"redirect");
+    reply.integer(redirection);
+    reply.bulk(b"prefixes");
+    reply.array(prefixes.len());
+    prefixes.iter().for_each(|prefix| reply.bulk(prefix));
+}

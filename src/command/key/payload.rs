@@ -1,0 +1,240 @@
+//! Strings in Redis's serialization (RDB), as DUMP writes and RESTORE reads them. It must not know commands.
+//!
+//! ```text
+//! type       1 byte, 0 for a string
+//! string     a length and so many bytes; or a number; or lengths and bytes compressed by LZF
+//! version    2 bytes, little endian
+//! checksum   8 bytes, little endian: CRC-64 of all before
+//! ```
+
+use crc::{CRC_64_REDIS, Crc, Table};
+
+use crate::command::parse_integer;
+
+/// Strings have not changed since Redis 2.6: the oldest version that servers of our time write is read by all of them.
+const VERSION: u16 = 10;
+/// The newest version known to keep strings so, that of Valkey 9.
+const VERSION_MAX: u16 = 80;
+const FOOTER_BYTES: usize = 10;
+const STRING: u8 = 0;
+/// The longest text of a number that is written as one.
+const NUMBER_MAX_BYTES: usize = 11;
+/// The most bytes that LZF makes of one: 264 out of three.
+const LZF_FACTOR: usize = 88;
+
+static CHECKSUM: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_REDIS);
+
+/// What comes before the bytes of a string of this length.
+pub fn head(length: usize) -> Vec<u8> {
+    let mut head = vec![STRING];
+    match length {
+        0..0x40 => head.push(length as u8),
+        0x40..0x4000 => head.extend_from_slice(&(0x4000 | length as u16).to_be_bytes()),
+        _ => {
+            head.push(0x80);
+            head.extend_from_slice(&(length as u32).to_be_bytes());
+        }
+    }
+    head
+}
+
+/// A number of at most 32 bits, type and all; none if the value is another text.
+pub fn number(value: &[u8]) -> Option<Vec<u8>> {
+    let number = parse_integer(value).filter(|_| value.len() <= NUMBER_MAX_BYTES)?;
+    let mut bytes = vec![STRING];
+    if let Ok(number) = i8::try_from(number) {
+        bytes.push(0xc0);
+        bytes.extend_from_slice(&number.to_le_bytes());
+    } else if let Ok(number) = i16::try_from(number) {
+        bytes.push(0xc1);
+        bytes.extend_from_slice(&number.to_le_bytes());
+    } else {
+        bytes.push(0xc2);
+        bytes.extend_from_slice(&i32::try_from(number).ok()?.to_le_bytes());
+    }
+    Some(bytes)
+}
+
+/// What comes after head and string.
+pub fn footer(head: &[u8], string: &[u8]) -> [u8; FOOTER_BYTES] {
+    let version = VERSION.to_le_bytes();
+    let mut digest = CHECKSUM.digest();
+    [head, string, &version].into_iter().for_each(|part| digest.update(part));
+    let mut footer = [0; FOOTER_BYTES];
+    footer[..2].copy_from_slice(&version);
+    footer[2..].copy_from_slice(&digest.finalize().to_le_bytes());
+    footer
+}
+
+/// The content of a payload whose version and checksum are right.
+pub fn open(payload: &[u8]) -> Option<&[u8]> {
+    let (rest, checksum) = payload.split_last_chunk::<8>()?;
+    let (content, version) = rest.split_last_chunk::<2>()?;
+    let is_right = u16::from_le_bytes(*version) <= VERSION_MAX && CHECKSUM.checksum(rest).to_le_bytes() == *checksum;
+    is_right.then_some(content)
+}
+
+/// A string as it lies in a payload.
+pub enum Encoded<'p> {
+    Plain(&'p [u8]),
+    Number(i64),
+    Compressed { bytes: &'p [u8], length: usize },
+}
+
+impl<'p> Encoded<'p> {
+    /// None if it is no string, or not whole.
+    pub fn read(content: &'p [u8]) -> Option<Encoded<'p>> {
+        let (&kind, mut rest) = content.split_first()?;
+        if kind != STRING {
+            return None;
+        }
+        Some(match *rest.first()? {
+            0xc0 => Encoded::Number(i8::from_le_bytes(*rest[1..].first_chunk()?) as i64),
+            0xc1 => Encoded::Number(i16::from_le_bytes(*rest[1..].first_chunk()?) as i64),
+            0xc2 => Encoded::Number(i32::from_le_bytes(*rest[1..].first_chunk()?) as i64),
+            0xc3 => {
+                rest = &rest[1..];
+                let compressed = read_length(&mut rest)?;
+                let length = read_length(&mut rest)?;
+                let bytes = rest.get(..compressed)?;
+                // A length that cannot be: nothing is reserved for it.
+                if length > bytes.len().saturating_mul(LZF_FACTOR) {
+                    return None;
+                }
+                Encoded::Compressed { bytes, length }
+            }
+            _ => {
+                let length = read_length(&mut rest)?;
+                Encoded::Plain(rest.get(..length)?)
+            }
+        })
+    }
+
+    /// The value's length, or a little more.
+    pub fn len(&self) -> usize {
+        match self {
+            Encoded::Plain(bytes) => bytes.len(),
+            Encoded::Number(_) => NUMBER_MAX_BYTES,
+            Encoded::Compressed { length, .. } => *length,
+        }
+    }
+
+    pub fn decode(self) -> Option<Vec<u8>> {
+        match self {
+            Encoded::Plain(bytes) => Some(bytes.to_vec()),
+            Encoded::Number(number) => Some(number.to_string().into_bytes()),
+            Encoded::Compressed { bytes, length } => decompress(bytes, length),
+        }
+    }
+}
+
+fn read_length(rest: &mut &[u8]) -> Option<usize> {
+    let (&first, after) = rest.split_first()?;
+    let (length, after) = match first {
+        0x00..0x40 => (first as usize, after),
+        0x40..0x80 => {
+            let (&second, after) = after.split_first()?;
+            ((first as usize & 0x3f) << 8 | second as usize, after)
+        }
+        0x80 => {
+            let (length, after) = after.split_first_chunk::<4>()?;
+            (u32::from_be_bytes(*length) as usize, after)
+        }
+        0x81 => {
+            let (length, after) = after.split_first_chunk::<8>()?;
+            (usize::try_from(u64::from_be_bytes(*length)).ok()?, after)
+        }
+        _ => return None,
+    };
+    *rest = after;
+    Some(length)
+}
+
+/// LZF: runs of up to 32 bytes as they are, and copies of up to 264 bytes from up to 8 KiB before. None unless exactly
+/// `length` bytes come out.
+fn decompress(mut input: &[u8], length: usize) -> Option<Vec<u8>> {
+    let mut output = Vec::with_capacity(length);
+    while let Some((&control, after)) = input.split_first() {
+        let (count, distance);
+        (count, distance, input) = match control {
+            0..32 => {
+                let (run, after) = after.split_at_checked(control as usize + 1)?;
+                if output.len() + run.len() > length {
+                    return None;
+                }
+                output.extend_from_slice(run);
+                input = after;
+                continue;
+            }
+            // Seven says that the length goes on in a byte of its own.
+            224.. => {
+                let (&[more, low], after) = after.split_first_chunk()?;
+                (7 + more as usize + 2, (control as usize & 31) << 8 | low as usize, after)
+            }
+            _ => {
+                let (&low, after) = after.split_first()?;
+                ((control >> 5) as usize + 2, (control as usize & 31) << 8 | low as usize, after)
+            }
+        };
+        let start = output.len().checked_sub(distance + 1)?;
+        if output.len() + count > length {
+            return None;
+        }
+        // One by one: a copy may reach into what it writes.
+        (start..start + count).for_each(|from| output.push(output[from]));
+    }
+    (output.len() == length).then_some(output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(value: &[u8]) -> Vec<u8> {
+        let (head, string) = match number(value) {
+            Some(head) => (head, &[][..]),
+            None => (head(value.len()), value),
+        };
+        let payload = [&head[..], string, &footer(&head, string)].concat();
+        Encoded::read(open(&payload).unwrap()).unwrap().decode().unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for length in [0, 1, 63, 64, 16_383, 16_384, 100_000] {
+            let value = vec![b'x'; length];
+            assert_eq!(round_trip(&value), value);
+        }
+        for value in ["0", "-1", "127", "128", "-32768", "32768", "-2147483648", "2147483648", "01", "-0", "1.5"] {
+            assert_eq!(round_trip(value.as_bytes()), value.as_bytes());
+        }
+    }
+
+    #[test]
+    fn compressed_strings() {
+        // "a" and 99 copies of it: a run of one, and a copy of the byte before.
+        let all = [0, b'a', 0xe0, 90, 0];
+        assert_eq!(decompress(&all, 100).unwrap(), vec![b'a'; 100]);
+        assert_eq!(decompress(&[2, b'a', b'b', b'c', 0x20, 2], 6).unwrap(), b"abcabc");
+        for (broken, length) in [(&all[..], 99), (&all, 101), (&all[..4], 100), (&[0x20, 0], 3), (&[5, b'a'], 6)] {
+            assert!(decompress(broken, length).is_none(), "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn broken_payloads_are_refused() {
+        let head = head(5);
+        let payload = [&head[..], b"value", &footer(&head, b"value")].concat();
+        for at in 0..payload.len() {
+            assert!(open(&payload[..at]).is_none());
+            let mut changed = payload.clone();
+            changed[at] ^= 1;
+            assert!(open(&changed).is_none());
+        }
+        for content in
+            [&b""[..], b"\x01\x00", b"\x00", b"\x00\x05abcd", b"\x00\xc1\x00", b"\x00\xc3\x01\xff\xff", b"\x00\x83"]
+        {
+            assert!(Encoded::read(content).is_none(), "{content:?}");
+        }
+    }
+}

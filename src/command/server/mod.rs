@@ -1,0 +1,13 @@
+//! The server: settings, statistics, what is known of commands.
+
+pub mod acl;
+pub mod basic;
+pub mod debug;
+pub mod docs;
+pub mod info;
+pub mod introspection;
+pub mod latency;
+pub mod memory;
+pub mod monitor;
+pub mod settings;
+pub mod slowlog;

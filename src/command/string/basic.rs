@@ -1,0 +1,183 @@
+//! Commands that read and write one value as a whole.
+
+use crate::command::key::expiry::{self, TimeWord, Unit};
+use crate::command::string::compare::Condition;
+use crate::command::{Call, Command, Flags, Group, Keys, is_word};
+use crate::message::error::{self, Stop};
+use crate::store::shard::Expiry;
+
+pub const COMMANDS: &[Command] = &[
+    row("get", 2, Flags::READONLY.and(Flags::FAST), get)
+        .doc("1.0.0", "key", "Returns the string value of a key."),
+    row("set", -3, Flags::WRITE.and(Flags::DENYOOM), set).doc(
+        "1.0.0",
+        "key value [NX | XX | IFEQ value | IFNE value | IFDEQ digest | IFDNE digest] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
+        "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
+    ),
+    row("setex", 4, Flags::WRITE.and(Flags::DENYOOM), |call| set_with_time(call, Unit::SECONDS, "setex")).doc(
+        "2.0.0",
+        "key seconds value",
+        "Sets the string value and expiration time of a key. Creates the key if it doesn't exist.",
+    ),
+    row("psetex", 4, Flags::WRITE.and(Flags::DENYOOM), |call| set_with_time(call, Unit::MILLISECONDS, "psetex")).doc(
+        "2.6.0",
+        "key milliseconds value",
+        "Sets both string value and expiration time in milliseconds of a key. The key is created if it doesn't exist.",
+    ),
+    row("setnx", 3, Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST), setnx).doc(
+        "1.0.0",
+        "key value",
+        "Sets the string value of a key only when the key doesn't exist.",
+    ),
+    row("getset", 3, Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST), getset).doc(
+        "1.0.0",
+        "key value",
+        "Returns the previous string value of a key after setting it to a new value.",
+    ),
+    row("getdel", 2, Flags::WRITE.and(Flags::FAST), getdel)
+        .doc("6.2.0", "key", "Returns the string value of a key after deleting the key."),
+    row("getex", -2, Flags::WRITE.and(Flags::FAST), getex).doc(
+        "6.2.0",
+        "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]",
+        "Returns the string value of a key after setting its expiration time.",
+    ),
+    row("strlen", 2, Flags::READONLY.and(Flags::FAST), strlen)
+        .doc("2.2.0", "key", "Returns the length of a string value."),
+    row("append", 3, Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST), append)
+        .doc("2.0.0", "key value", "Appends a string to the value of a key. Creates the key if it doesn't exist."),
+];
+
+const fn row(name: &'static str, arity: i32, flags: Flags, run: crate::command::Run) -> Command {
+    Command::new(name, arity, Group::String, run).flags(flags).keys(Keys::ONE)
+}
+
+fn get(call: &mut Call) -> Result<(), Stop> {
+    call.reply_value(call.key());
+    Ok(())
+}
+
+/// What SET's words ask for.
+#[derive(Default)]
+struct SetOptions<'a> {
+    only_if: Option<Condition<'a>>,
+    get: bool,
+    time: TimeWord,
+}
+
+impl<'a> SetOptions<'a> {
+    fn parse(call: &Call<'a, '_>) -> Result<SetOptions<'a>, Stop> {
+        let mut options = SetOptions::default();
+        let mut index = 3;
+        while index < call.args.len() {
+            let word = call.arg(index);
+            if is_word(word, "GET") {
+                options.get = true;
+                index += 1;
+            } else if let Some((condition, taken)) = Condition::parse(call, index)? {
+                if options.only_if.is_some_and(|other| other != condition || condition.is_comparison()) {
+                    return Err(error::SYNTAX.into());
+                }
+                options.only_if = Some(condition);
+                index += taken;
+            } else {
+                index += options.time.take(call, index, &[("KEEPTTL", TimeWord::Keep)])?;
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn set(call: &mut Call) -> Result<(), Stop> {
+    let options = SetOptions::parse(call)?;
+    let expiry = options.time.expiry(call, Expiry::Never, "set")?;
+    let key = call.key();
+    let value = call.new_value(2);
+    call.reserve(key, call.arg(2).len())?;
+    let old = if options.get { call.old_value(key) } else { None };
+    let allowed = options.only_if.is_none_or(|condition| condition.holds(call.peek(key)));
+    if allowed {
+        call.store(key, value, expiry)?;
+    }
+    match (options.get, allowed) {
+        (true, _) => call.reply_old_value(old),
+        (false, true) => call.reply.ok(),
+        (false, false) => call.reply.null(),
+    }
+    Ok(())
+}
+
+fn set_with_time(call: &mut Call, unit: Unit, name: &str) -> Result<(), Stop> {
+    let key = call.key();
+    let expires_at = expiry::absolute(call, 2, unit, name)?;
+    call.reserve(key, call.arg(3).len())?;
+    call.store(key, call.new_value(3), Expiry::At(expires_at))?;
+    call.reply.ok();
+    Ok(())
+}
+
+fn setnx(call: &mut Call) -> Result<(), Stop> {
+    let key = call.key();
+    call.reserve(key, call.arg(2).len())?;
+    let is_new = call.peek(key).is_none();
+    if is_new {
+        call.store(key, call.new_value(2), Expiry::Never)?;
+    }
+    call.reply.integer(is_new as i64);
+    Ok(())
+}
+
+fn getset(call: &mut Call) -> Result<(), Stop> {
+    let key = call.key();
+    call.reserve(key, call.arg(2).len())?;
+    let old = call.old_value(key);
+    call.store(key, call.new_value(2), Expiry::Never)?;
+    call.reply_old_value(old);
+    Ok(())
+}
+
+fn getdel(call: &mut Call) -> Result<(), Stop> {
+    let key = call.key();
+    call.reply_value(key);
+    call.guards.shard(key.hash).delete(key, call.now);
+    Ok(())
+}
+
+fn getex(call: &mut Call) -> Result<(), Stop> {
+    let key = call.key();
+    let mut time = TimeWord::Unsaid;
+    let mut index = 2;
+    while index < call.args.len() {
+        index += time.take(call, index, &[("PERSIST", TimeWord::Never)])?;
+    }
+    // Nothing to give a time to: not even a wrong one is looked at.
+    let expiry = if call.peek(key).is_some() { time.expiry(call, Expiry::Keep, "getex")? } else { Expiry::Keep };
+    call.reply_value(key);
+    match expiry {
+        Expiry::Keep => false,
+        Expiry::Never => expiry::apply(call, key, None),
+        Expiry::At(at) => expiry::apply(call, key, Some(at)),
+    };
+    Ok(())
+}
+
+fn strlen(call: &mut Call) -> Result<(), Stop> {
+    let length = call.find(call.key()).map_or(0, |entry| entry.value.as_slice().len());
+    call.reply.integer(length as i64);
+    Ok(())
+}
+
+fn append(call: &mut Call) -> Result<(), Stop> {
+    let key = call.key();
+    let added = call.arg(2);
+    let old = call.peek(key).map_or(0, |entry| entry.value.as_slice().len());
+    call.reserve(key, old + added.len())?;
+    let mut value = Vec::with_capacity(old + added.len());
+    if let Some(entry) = call.peek(key) {
+        value.extend_from_slice(entry.value.as_slice());
+    }
+    value.extend_from_slice(added);
+    let length = value.len();
+    call.store_built(key, value)?;
+    call.reply.integer(length as i64);
+    Ok(())
+}

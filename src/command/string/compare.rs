@@ -1,0 +1,125 @@
+//! Commands that act if a value is what the client thinks it is: conditions of SET and DELEX, and digests of values.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::command::{Call, Command, Flags, Group, Keys, is_word};
+use crate::message::error::{self, Stop};
+use crate::store::shard::Entry;
+
+pub const COMMANDS: &[Command] = &[
+    row("delex", -2, Flags::WRITE.and(Flags::FAST), delex).doc(
+        "8.4.0",
+        "key [IFEQ value | IFNE value | IFDEQ digest | IFDNE digest]",
+        "Conditionally removes the specified key based on value or digest comparison.",
+    ),
+    row("delifeq", 3, Flags::WRITE.and(Flags::FAST), delifeq).doc(
+        "9.0.0",
+        "key value",
+        "Deletes a key if its value is equal to the one given (from Valkey).",
+    ),
+    row("digest", 2, Flags::READONLY.and(Flags::FAST), digest).doc(
+        "8.4.0",
+        "key",
+        "Returns the XXH3 hash of a string value.",
+    ),
+];
+
+const fn row(name: &'static str, arity: i32, flags: Flags, run: crate::command::Run) -> Command {
+    Command::new(name, arity, Group::String, run).flags(flags).keys(Keys::ONE)
+}
+
+/// What must hold of a key before it is changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Condition<'a> {
+    Absent,
+    Present,
+    Equal(&'a [u8]),
+    NotEqual(&'a [u8]),
+    DigestEqual(u64),
+    DigestNotEqual(u64),
+}
+
+impl<'a> Condition<'a> {
+    /// The condition that begins at argument `index`, and how many arguments it takes; none if the word is another.
+    pub fn parse(call: &Call<'a, '_>, index: usize) -> Result<Option<(Condition<'a>, usize)>, Stop> {
+        let word = call.arg(index);
+        for (name, condition) in [("NX", Condition::Absent), ("XX", Condition::Present)] {
+            if is_word(word, name) {
+                return Ok(Some((condition, 1)));
+            }
+        }
+        let Some(name) = ["IFEQ", "IFNE", "IFDEQ", "IFDNE"].into_iter().find(|name| is_word(word, name)) else {
+            return Ok(None);
+        };
+        if index + 1 == call.args.len() {
+            return Err(error::SYNTAX.into());
+        }
+        let operand = call.arg(index + 1);
+        let condition = match name {
+            "IFEQ" => Condition::Equal(operand),
+            "IFNE" => Condition::NotEqual(operand),
+            "IFDEQ" => Condition::DigestEqual(parse_digest(operand)?),
+            _ => Condition::DigestNotEqual(parse_digest(operand)?),
+        };
+        Ok(Some((condition, 2)))
+    }
+
+    /// Compares with a value, other than NX and XX.
+    pub fn is_comparison(self) -> bool {
+        !matches!(self, Condition::Absent | Condition::Present)
+    }
+
+    /// A key that is not there has no value: it is equal to nothing.
+    pub fn holds(self, current: Option<Entry>) -> bool {
+        let value = current.map(|entry| entry.value.as_slice());
+        match self {
+            Condition::Absent => value.is_none(),
+            Condition::Present => value.is_some(),
+            Condition::Equal(wanted) => value == Some(wanted),
+            Condition::NotEqual(other) => value != Some(other),
+            Condition::DigestEqual(wanted) => value.map(xxh3_64) == Some(wanted),
+            Condition::DigestNotEqual(other) => value.map(xxh3_64) != Some(other),
+        }
+    }
+}
+
+fn parse_digest(text: &[u8]) -> Result<u64, Stop> {
+    let text = std::str::from_utf8(text).ok().filter(|text| text.len() == 16 && !text.starts_with('+'));
+    let digest = text.and_then(|text| u64::from_str_radix(text, 16).ok());
+    digest.ok_or("ERR the digest must be exactly 16 hexadecimal characters".into())
+}
+
+fn delex(call: &mut Call) -> Result<(), Stop> {
+    let condition = match call.args.len() {
+        2 => Condition::Present,
+        4 => match Condition::parse(call, 2)? {
+            Some((condition, 2)) => condition,
+            _ => return Err(error::SYNTAX.into()),
+        },
+        _ => return Err(error::SYNTAX.into()),
+    };
+    delete_if(call, condition);
+    Ok(())
+}
+
+fn delifeq(call: &mut Call) -> Result<(), Stop> {
+    delete_if(call, Condition::Equal(call.arg(2)));
+    Ok(())
+}
+
+/// What is not there is not deleted, whatever the condition says of it.
+fn delete_if(call: &mut Call, condition: Condition) {
+    let key = call.key();
+    let allowed = condition.holds(call.peek(key));
+    let deleted = allowed && call.guards.shard(key.hash).delete(key, call.now);
+    call.reply.integer(deleted as i64);
+}
+
+fn digest(call: &mut Call) -> Result<(), Stop> {
+    let digest = call.find(call.key()).map(|entry| xxh3_64(entry.value.as_slice()));
+    match digest {
+        Some(digest) => call.reply.bulk(format!("{digest:016x}").as_bytes()),
+        None => call.reply.null(),
+    }
+    Ok(())
+}

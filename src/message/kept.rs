@@ -1,0 +1,68 @@
+//! Requests with bytes of their own, for a time when the input they came in is gone. It must not know what they ask.
+
+use bytes::Bytes;
+
+use super::request::{Args, Arguments};
+use crate::config::limits;
+
+#[derive(Default)]
+pub struct Kept {
+    bytes: Vec<u8>,
+    args: Args,
+    /// Where each request's arguments end.
+    ends: Vec<usize>,
+}
+
+impl Kept {
+    /// Copies a request; of streamed arguments it keeps the handles.
+    pub fn push(&mut self, request: Arguments) {
+        for index in 0..request.len() {
+            match request.shared(index) {
+                Some(bytes) => self.args.push_aside(bytes.clone()),
+                None => {
+                    let bytes = request.get(index);
+                    self.args.push(self.bytes.len(), bytes.len());
+                    self.bytes.extend_from_slice(bytes);
+                }
+            }
+        }
+        self.ends.push(self.args.len());
+    }
+
+    /// Copies one argument of a request that is put together here; `end` follows its last one.
+    pub fn push_argument(&mut self, argument: &[u8]) {
+        if argument.len() >= limits::STREAMED_ARGUMENT_MIN_BYTES {
+            return self.args.push_aside(Bytes::copy_from_slice(argument));
+        }
+        self.args.push(self.bytes.len(), argument.len());
+        self.bytes.extend_from_slice(argument);
+    }
+
+    pub fn end(&mut self) {
+        self.ends.push(self.args.len());
+    }
+
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.args.clear();
+        self.ends.clear();
+    }
+
+    /// How many requests.
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn get(&self, index: usize) -> Arguments<'_> {
+        let from = if index == 0 { 0 } else { self.ends[index - 1] };
+        self.args.view(&self.bytes, from, self.ends[index])
+    }
+
+    /// Memory held.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
+            + self.args.aside_bytes()
+            + self.args.capacity_bytes()
+            + self.ends.capacity() * size_of::<usize>()
+    }
+}

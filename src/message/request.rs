@@ -1,0 +1,125 @@
+//! Requests as arguments, wherever their bytes lie: spans of the input, or allocations of their own. It must not know a
+//! protocol.
+
+use bytes::Bytes;
+
+use crate::config::limits;
+
+/// Where an argument lies: in the input, or aside in an allocation of its own.
+#[derive(Clone, Copy)]
+struct Span {
+    start: u32,
+    /// `ASIDE` marks an argument kept aside; `start` is then its index.
+    len: u32,
+}
+
+const ASIDE: u32 = u32::MAX;
+
+/// The arguments of one or more requests, in order. Kept between calls so that parsing allocates nothing.
+#[derive(Default)]
+pub struct Args {
+    spans: Vec<Span>,
+    /// Streamed values and unquoted inline words: bytes that do not lie in the input as they are meant.
+    asides: Vec<Bytes>,
+}
+
+impl Args {
+    pub fn clear(&mut self) {
+        self.spans.clear();
+        self.asides.clear();
+    }
+
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// The arguments number `from` up to `to`, read from the input that they were parsed from.
+    pub fn view<'a>(&'a self, input: &'a [u8], from: usize, to: usize) -> Arguments<'a> {
+        Arguments { input, spans: &self.spans[from..to], asides: &self.asides }
+    }
+
+    /// Copies the arguments number `from` up to `to`, for an input that will begin `offset` bytes later.
+    pub fn keep(&self, from: usize, to: usize, offset: usize) -> Args {
+        let mut kept = Args::default();
+        for span in &self.spans[from..to] {
+            if span.len == ASIDE {
+                kept.push_aside(self.asides[span.start as usize].clone());
+            } else {
+                kept.push(span.start as usize - offset, span.len as usize);
+            }
+        }
+        kept
+    }
+
+    /// Bytes allocated for arguments that were streamed.
+    pub fn aside_bytes(&self) -> usize {
+        self.asides.iter().map(Bytes::len).sum()
+    }
+
+    /// Memory held for the positions of arguments.
+    pub fn capacity_bytes(&self) -> usize {
+        self.spans.capacity() * size_of::<Span>()
+    }
+
+    /// Gives back what a request of many arguments made this grow to.
+    pub fn shrink(&mut self) {
+        self.spans.shrink_to(limits::BATCH_ARGUMENTS_MAX);
+    }
+
+    pub fn push(&mut self, start: usize, len: usize) {
+        self.spans.push(Span { start: start as u32, len: len as u32 });
+    }
+
+    pub fn push_aside(&mut self, bytes: Bytes) {
+        self.spans.push(Span { start: self.asides.len() as u32, len: ASIDE });
+        self.asides.push(bytes);
+    }
+}
+
+/// One request's arguments, borrowed.
+#[derive(Clone, Copy)]
+pub struct Arguments<'a> {
+    input: &'a [u8],
+    spans: &'a [Span],
+    asides: &'a [Bytes],
+}
+
+impl<'a> Arguments<'a> {
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Argument `index`; 0 is the command's name. Panics beyond the last: the arity was checked before.
+    pub fn get(&self, index: usize) -> &'a [u8] {
+        let Span { start, len } = self.spans[index];
+        if len == ASIDE {
+            &self.asides[start as usize]
+        } else {
+            &self.input[start as usize..start as usize + len as usize]
+        }
+    }
+
+    /// All but the first `count`: a request inside a request.
+    pub fn skip(self, count: usize) -> Arguments<'a> {
+        Arguments { spans: &self.spans[count..], ..self }
+    }
+
+    /// The handle of an argument that has an allocation of its own.
+    pub fn shared(&self, index: usize) -> Option<&'a Bytes> {
+        let Span { start, len } = self.spans[index];
+        (len == ASIDE).then(|| &self.asides[start as usize])
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+        let this = *self;
+        (0..this.len()).map(move |index| this.get(index))
+    }
+}

@@ -1,0 +1,165 @@
+//! How bytes reach the sessions: io_uring where the host allows it, epoll elsewhere. Chooses between the two, and
+//! holds what both share. Only code below this folder awaits a socket.
+
+pub mod epoll;
+mod busy_acceptor;
+mod janitor;
+pub mod listener;
+mod outgoing;
+
+pub mod uring;
+mod worker;
+
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Barrier, OnceLock};
+
+use tokio::sync::{mpsc, watch};
+
+use crate::base::clock;
+use crate::clients::Peer;
+use crate::config::StartError;
+use crate::config::limits;
+use crate::config::{Engine, Switch};
+use crate::shared::Shared;
+
+/// A connection that was placed on a core and is on its way there.
+#[derive(Debug)]
+pub struct Accepted {
+    pub socket: OwnedFd,
+    pub peer: Peer,
+}
+
+/// What one core's thread is given to run with.
+pub struct WorkerConfig {
+    pub index: usize,
+    pub shared: Arc<Shared>,
+    /// One per bound address; each core has its own, by SO_REUSEPORT.
+    pub tcp: Vec<TcpListener>,
+    /// Core 0 only.
+    pub unix: Option<UnixListener>,
+    /// Connections that other cores accepted for this one. Bounded by `maxclients`: places are counted before sending.
+    pub inbox: mpsc::UnboundedReceiver<Accepted>,
+    /// Every core's inbox.
+    pub cores: Vec<mpsc::UnboundedSender<Accepted>>,
+    /// Turns true when the server drains.
+    pub drain: watch::Receiver<bool>,
+}
+
+/// The engine that will run.
+#[derive(Clone, Debug)]
+pub enum Choice {
+    Uring(uring::Setup),
+    Epoll,
+}
+
+/// Where all cores' threads meet once each has its ring, or has none: either all run on rings, or none does.
+pub struct StartupBarrier {
+    everybody: Barrier,
+    failure: OnceLock<String>,
+}
+
+impl StartupBarrier {
+    pub fn of(cores: usize) -> StartupBarrier {
+        StartupBarrier { everybody: Barrier::new(cores), failure: OnceLock::new() }
+    }
+
+    /// Comes with what one core has got, waits for the others, and returns it if nobody has failed.
+    pub fn attend<T>(&self, own: Result<T, String>) -> Result<T, String> {
+        let own = own.map_err(|reason| self.failure.get_or_init(|| reason).clone());
+        self.everybody.wait();
+        match self.failure.get() {
+            Some(reason) => Err(reason.clone()),
+            None => own,
+        }
+    }
+}
+
+/// Probes the host as `--engine` asks. The text says why.
+pub fn choose(wanted: Engine, cores: usize) -> Result<(Choice, String), StartError> {
+    if wanted == Engine::Epoll {
+        return Ok((Choice::Epoll, "asked for by --engine epoll".to_owned()));
+    }
+    match (uring::probe(cores), wanted) {
+        (Ok(setup), _) => Ok((Choice::Uring(setup), format!("the host allows it ({})", setup.describe()))),
+        (Err(reason), Engine::Auto) => Ok((Choice::Epoll, reason)),
+        (Err(reason), _) => Err(StartError::host(format!("{reason}, or start with --engine epoll"))),
+    }
+}
+
+/// Registered buffers for each core, before it is known whether the kernel grants them.
+pub fn wanted_buffers(choice: &Choice, switch: Switch, max_memory_bytes: usize, cores: usize) -> usize {
+    match (choice, switch) {
+        (Choice::Uring(_), Switch::On) => limits::registered_buffers(max_memory_bytes, cores),
+        _ => 0,
+    }
+}
+
+/// Where an accepted socket goes.
+enum Admission {
+    /// To this core, placed and counted.
+    Here(Accepted),
+    /// To another core, or nowhere.
+    Gone,
+}
+
+/// Prepares an accepted socket and sends it to the core that has the fewest.
+fn admit(config: &WorkerLinks, socket: OwnedFd, peer: Option<Peer>) -> Admission {
+    let stats = &config.shared.stats[config.index];
+    stats.connections.add(1);
+    let reference = socket2::SockRef::from(&socket);
+    let peer = match peer {
+        Some(peer) => peer,
+        None => {
+            // A peer that is gone already has no address: nobody is there to be served.
+            let (Ok(peer), Ok(local)) = (reference.peer_addr(), reference.local_addr()) else { return Admission::Gone };
+            let (Some(peer), Some(local)) = (peer.as_socket(), local.as_socket()) else { return Admission::Gone };
+            listener::prepare(&reference, config.shared.settings.tcp_keepalive_s.load(Relaxed));
+            Peer::Tcp { peer, local }
+        }
+    };
+    // Whoever comes to a core that runs a long script would wait for its end.
+    let now = clock::now();
+    let is_free = |core: usize| {
+        let elapsed = config.shared.scripts.running[core].elapsed(now);
+        elapsed.is_none_or(|elapsed| elapsed < limits::SCRIPT_LONG_MS)
+    };
+    let Some(core) = config.shared.clients.place(config.index, is_free) else {
+        stats.rejected_connections.add(1);
+        // The send buffer of a new socket has room for it.
+        let _ = reference.send(b"-ERR max number of clients reached\r\n");
+        return Admission::Gone;
+    };
+    let accepted = Accepted { socket, peer };
+    if core == config.index {
+        return Admission::Here(accepted);
+    }
+    if config.cores[core].send(accepted).is_err() {
+        // That core has ended: the server is going down.
+        config.shared.clients.unplace(core);
+    }
+    Admission::Gone
+}
+
+/// The parts of a seat that its accept tasks share.
+#[derive(Clone)]
+struct WorkerLinks {
+    index: usize,
+    shared: Arc<Shared>,
+    cores: Vec<mpsc::UnboundedSender<Accepted>>,
+}
+
+/// Says why an accept failed, and what to do; the caller rests before it tries again.
+fn report_accept_error(config: &WorkerLinks, error: &std::io::Error) {
+    config.shared.stats[config.index].accept_errors.add(1);
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => {
+            tracing::warn!(
+                "cannot accept: {error}; raise the limit on open files (ulimit -n, LimitNOFILE) or lower --maxclients"
+            );
+        }
+        _ => tracing::debug!("cannot accept: {error}"),
+    }
+}

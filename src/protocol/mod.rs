@@ -1,0 +1,3 @@
+//! The protocols that the endpoints speak, a folder each: parser and session.
+
+pub mod resp;

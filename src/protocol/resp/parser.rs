@@ -1,0 +1,515 @@
+//! Turns bytes into requests, as they come in. Pure: no I/O, no limits of its own, nothing allocated for what was
+//! only promised. Format: <https://redis.io/docs/latest/develop/reference/protocol-spec/>, inline commands included.
+//!
+//! Invariant: `pos <= input.len()`, and everything before `pos` has been turned into `Args`.
+
+use bytes::Bytes;
+
+use crate::config::limits;
+use crate::message::request::Args;
+
+/// What the parser accepts; the session sets it by its options and by whether the client has authenticated.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub arguments: usize,
+    pub argument_bytes: usize,
+    /// Chooses the error text: the bounds are the tight ones from before authentication.
+    pub unauthenticated: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// A request is complete (possibly without arguments: an empty line); its spans were appended.
+    Request,
+    /// All input was used and more is needed.
+    Incomplete,
+}
+
+/// Why the bytes are no request; the text of Redis, after `Protocol error: `. The connection is closed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ProtocolError {
+    MultibulkLength,
+    BulkLength,
+    ExpectedDollar(u8),
+    UnauthenticatedMultibulkLength,
+    UnauthenticatedBulkLength,
+    BulkTerminator,
+    InlineTooBig,
+    UnbalancedQuotes,
+}
+
+impl std::fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ProtocolError::MultibulkLength => f.write_str("invalid multibulk length"),
+            ProtocolError::BulkLength => f.write_str("invalid bulk length"),
+            ProtocolError::ExpectedDollar(b'\r' | b'\n') => f.write_str("expected '$', got ' '"),
+            ProtocolError::ExpectedDollar(got) => write!(f, "expected '$', got '{}'", got.escape_ascii()),
+            ProtocolError::UnauthenticatedMultibulkLength => f.write_str("unauthenticated multibulk length"),
+            ProtocolError::UnauthenticatedBulkLength => f.write_str("unauthenticated bulk length"),
+            ProtocolError::BulkTerminator => f.write_str("expected CRLF after bulk"),
+            ProtocolError::InlineTooBig => f.write_str("too big inline request"),
+            ProtocolError::UnbalancedQuotes => f.write_str("unbalanced quotes in request"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Between requests.
+    Start,
+    /// A `$length` line comes next, for the first of `missing` arguments.
+    Length { missing: usize },
+    /// `len` bytes and CRLF come next.
+    Body { missing: usize, len: usize },
+    /// The rest of a streamed argument, then CRLF.
+    Stream { missing: usize, len: usize },
+    /// The request was complete already and is asked for again.
+    Complete,
+}
+
+pub struct Parser {
+    state: State,
+    pos: usize,
+    /// The streamed argument that is arriving.
+    stream: Vec<u8>,
+}
+
+impl Default for Parser {
+    fn default() -> Self {
+        Parser { state: State::Start, pos: 0, stream: Vec::new() }
+    }
+}
+
+impl Parser {
+    /// How much of the input has been turned into arguments.
+    pub fn pos(&self) -> usize {
+        self.pos
+    }
+
+    /// The input now begins `bytes` later than it did.
+    pub fn rebase(&mut self, bytes: usize) {
+        self.pos -= bytes;
+    }
+
+    /// Goes back to where a request ended, so that the next ones are parsed again later.
+    pub fn rewind(&mut self, pos: usize) {
+        self.pos = pos;
+        self.state = State::Start;
+    }
+
+    /// Goes back to before a complete request whose arguments the caller keeps; `pos` is its end.
+    pub fn hold(&mut self, pos: usize) {
+        self.pos = pos;
+        self.state = State::Complete;
+    }
+
+    /// True while a streamed argument's bytes arrive: they go to `stream`, not into the input.
+    pub fn is_streaming(&self) -> bool {
+        matches!(self.state, State::Stream { len, .. } if self.stream.len() < len)
+    }
+
+    /// Bytes allocated for the argument that is arriving, as far as they have been touched.
+    pub fn stream_bytes(&self) -> usize {
+        self.stream.len()
+    }
+
+    /// Takes what belongs to the streamed argument and returns how much that was. `Err` when memory is refused.
+    pub fn stream(&mut self, input: &[u8]) -> Result<usize, std::collections::TryReserveError> {
+        let State::Stream { len, .. } = self.state else { return Ok(0) };
+        let taken = input.len().min(len - self.stream.len());
+        if self.stream.len() + taken > self.stream.capacity() {
+            let grown = (self.stream.capacity() * 2).max(self.stream.len() + taken);
+            let target = if grown > limits::STREAM_DOUBLING_MAX_BYTES { len } else { grown.min(len) };
+            self.stream.try_reserve_exact(target - self.stream.len())?;
+        }
+        self.stream.extend_from_slice(&input[..taken]);
+        Ok(taken)
+    }
+
+    /// Parses the next request and appends its arguments.
+    pub fn next(&mut self, input: &[u8], bounds: &Bounds, args: &mut Args) -> Result<Parsed, ProtocolError> {
+        loop {
+            match self.state {
+                State::Start => match input.get(self.pos) {
+                    None => return Ok(Parsed::Incomplete),
+                    Some(b'*') => match number(input, self.pos + 1) {
+                        Line::Incomplete => return Ok(Parsed::Incomplete),
+                        Line::Number(count, next) if count <= bounds.arguments as i64 => {
+                            self.pos = next;
+                            if count <= 0 {
+                                return Ok(Parsed::Request);
+                            }
+                            self.state = State::Length { missing: count as usize };
+                        }
+                        Line::Number(..) if bounds.unauthenticated => {
+                            return Err(ProtocolError::UnauthenticatedMultibulkLength);
+                        }
+                        Line::Number(..) | Line::Invalid => return Err(ProtocolError::MultibulkLength),
+                    },
+                    Some(_) => return self.inline(input, args),
+                },
+                State::Length { missing } => match input.get(self.pos) {
+                    None => return Ok(Parsed::Incomplete),
+                    Some(b'$') => match number(input, self.pos + 1) {
+                        Line::Incomplete => return Ok(Parsed::Incomplete),
+                        Line::Number(len, next) if (0..=bounds.argument_bytes as i64).contains(&len) => {
+                            self.pos = next;
+                            let len = len as usize;
+                            if len >= limits::STREAMED_ARGUMENT_MIN_BYTES {
+                                self.state = State::Stream { missing, len };
+                                continue;
+                            }
+                            self.state = State::Body { missing, len };
+                            if let Some(parsed) = self.body(input, args, missing, len)? {
+                                return Ok(parsed);
+                            }
+                        }
+                        Line::Number(len, _) if len > 0 && bounds.unauthenticated => {
+                            return Err(ProtocolError::UnauthenticatedBulkLength);
+                        }
+                        Line::Number(..) | Line::Invalid => return Err(ProtocolError::BulkLength),
+                    },
+                    Some(&other) => return Err(ProtocolError::ExpectedDollar(other)),
+                },
+                State::Body { missing, len } => {
+                    if let Some(parsed) = self.body(input, args, missing, len)? {
+                        return Ok(parsed);
+                    }
+                }
+                State::Stream { missing, len } => {
+                    if self.stream.len() < len || input.len() < self.pos + 2 {
+                        return Ok(Parsed::Incomplete);
+                    }
+                    let value = std::mem::take(&mut self.stream);
+                    args.push_aside(Bytes::from(value));
+                    if self.end_argument(input, self.pos, missing)? {
+                        return Ok(Parsed::Request);
+                    }
+                }
+                State::Complete => {
+                    self.state = State::Start;
+                    return Ok(Parsed::Request);
+                }
+            }
+        }
+    }
+
+    /// Takes an argument whose bytes begin here; `None` if the request has more.
+    #[inline(always)]
+    fn body(
+        &mut self,
+        input: &[u8],
+        args: &mut Args,
+        missing: usize,
+        len: usize,
+    ) -> Result<Option<Parsed>, ProtocolError> {
+        let end = self.pos + len;
+        if input.len() < end + 2 {
+            return Ok(Some(Parsed::Incomplete));
+        }
+        args.push(self.pos, len);
+        Ok(self.end_argument(input, end, missing)?.then_some(Parsed::Request))
+    }
+
+    /// Steps over the CRLF at `end`; true if that was the request's last argument.
+    fn end_argument(&mut self, input: &[u8], end: usize, missing: usize) -> Result<bool, ProtocolError> {
+        if input[end..end + 2] != *b"\r\n" {
+            return Err(ProtocolError::BulkTerminator);
+        }
+        self.pos = end + 2;
+        self.state = if missing == 1 { State::Start } else { State::Length { missing: missing - 1 } };
+        Ok(missing == 1)
+    }
+
+    fn inline(&mut self, input: &[u8], args: &mut Args) -> Result<Parsed, ProtocolError> {
+        let rest = &input[self.pos..];
+        let Some(newline) = memchr::memchr(b'\n', &rest[..rest.len().min(limits::INLINE_MAX_BYTES)]) else {
+            if rest.len() >= limits::INLINE_MAX_BYTES {
+                return Err(ProtocolError::InlineTooBig);
+            }
+            return Ok(Parsed::Incomplete);
+        };
+        let line = rest[..newline].strip_suffix(b"\r").unwrap_or(&rest[..newline]);
+        split_words(line, self.pos, args)?;
+        self.pos += newline + 1;
+        Ok(Parsed::Request)
+    }
+}
+
+enum Line {
+    /// The value, and where the next line starts.
+    Number(i64, usize),
+    Incomplete,
+    Invalid,
+}
+
+/// Enough for every length and count that is accepted, and never overflows.
+const DIGITS_MAX: usize = 18;
+
+/// A decimal number and CRLF, as strict as Redis's `string2ll`: no plus, no leading zero, no minus zero.
+#[inline(always)]
+fn number(input: &[u8], start: usize) -> Line {
+    // Nearly all have one digit or two: this is half of what parsing a small request costs.
+    match input.get(start..start + 4) {
+        Some(&[a @ b'0'..=b'9', b'\r', b'\n', _]) => Line::Number((a - b'0') as i64, start + 3),
+        Some(&[a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n']) => {
+            Line::Number((a - b'0') as i64 * 10 + (b - b'0') as i64, start + 4)
+        }
+        _ => any_number(input, start),
+    }
+}
+
+#[inline(never)]
+fn any_number(input: &[u8], start: usize) -> Line {
+    let negative = input.get(start) == Some(&b'-');
+    let first = start + negative as usize;
+    let mut at = first;
+    let mut value: i64 = 0;
+    while let Some(digit @ b'0'..=b'9') = input.get(at) {
+        if at - first == DIGITS_MAX {
+            return Line::Invalid;
+        }
+        value = value * 10 + (digit - b'0') as i64;
+        at += 1;
+    }
+    let digits = at - first;
+    let odd_zero = digits > 0 && input[first] == b'0' && (digits > 1 || negative);
+    match (input.get(at), input.get(at + 1)) {
+        _ if odd_zero => Line::Invalid,
+        (None, _) => Line::Incomplete,
+        (Some(b'\r'), None) if digits > 0 => Line::Incomplete,
+        (Some(b'\r'), Some(b'\n')) if digits > 0 => Line::Number(if negative { -value } else { value }, at + 2),
+        _ => Line::Invalid,
+    }
+}
+
+/// Splits an inline command at white space; quotes as in Redis's `sdssplitargs`: "\n\x41" with escapes, 'it\'s'.
+fn split_words(line: &[u8], offset: usize, args: &mut Args) -> Result<(), ProtocolError> {
+    let mut at = 0;
+    loop {
+        while at < line.len() && line[at].is_ascii_whitespace() {
+            at += 1;
+        }
+        if at == line.len() {
+            return Ok(());
+        }
+        let start = at;
+        while at < line.len() && !line[at].is_ascii_whitespace() && !matches!(line[at], b'"' | b'\'') {
+            at += 1;
+        }
+        if at == line.len() || line[at].is_ascii_whitespace() {
+            args.push(offset + start, at - start);
+        } else {
+            let (word, end) = quoted_word(line, start)?;
+            args.push_aside(Bytes::from(word));
+            at = end;
+        }
+    }
+}
+
+/// A word with quotes in it: its meaning, and where it ends.
+fn quoted_word(line: &[u8], start: usize) -> Result<(Vec<u8>, usize), ProtocolError> {
+    let mut word = Vec::new();
+    let mut at = start;
+    let mut quote = None;
+    loop {
+        let Some(&byte) = line.get(at) else {
+            return if quote.is_some() { Err(ProtocolError::UnbalancedQuotes) } else { Ok((word, at)) };
+        };
+        match (quote, byte) {
+            (None, b'"' | b'\'') => quote = Some(byte),
+            (None, _) if byte.is_ascii_whitespace() => return Ok((word, at)),
+            (Some(open), _) if byte == open => {
+                if line.get(at + 1).is_some_and(|next| !next.is_ascii_whitespace()) {
+                    return Err(ProtocolError::UnbalancedQuotes);
+                }
+                return Ok((word, at + 1));
+            }
+            (Some(b'\''), b'\\') if line.get(at + 1) == Some(&b'\'') => {
+                word.push(b'\'');
+                at += 1;
+            }
+            (Some(b'"'), b'\\') if at + 1 < line.len() => {
+                at += 1;
+                if let Some(byte) = hex_escape(&line[at..]) {
+                    word.push(byte);
+                    at += 2;
+                } else {
+                    word.push(match line[at] {
+                        b'n' => b'\n',
+                        b'r' => b'\r',
+                        b't' => b'\t',
+                        b'b' => 8,
+                        b'a' => 7,
+                        other => other,
+                    });
+                }
+            }
+            _ => word.push(byte),
+        }
+        at += 1;
+    }
+}
+
+/// `x41` to `A`.
+fn hex_escape(rest: &[u8]) -> Option<u8> {
+    let [b'x', high, low, ..] = rest else { return None };
+    let digit = |byte: u8| (byte as char).to_digit(16);
+    Some((digit(*high)? * 16 + digit(*low)?) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BOUNDS: Bounds = Bounds { arguments: 65_536, argument_bytes: 512 << 20, unauthenticated: false };
+
+    fn words(args: &Args, input: &[u8]) -> Vec<Vec<u8>> {
+        args.view(input, 0, args.len()).iter().map(<[u8]>::to_vec).collect()
+    }
+
+    /// Parses one request that comes in pieces, as the session would.
+    fn parse_in_pieces(pieces: &[&[u8]]) -> Result<Option<Vec<Vec<u8>>>, ProtocolError> {
+        let (mut parser, mut args, mut input) = (Parser::default(), Args::default(), Vec::new());
+        for piece in pieces {
+            let mut piece = *piece;
+            loop {
+                let taken = parser.stream(piece).unwrap();
+                if !parser.is_streaming() {
+                    input.extend_from_slice(&piece[taken..]);
+                    piece = b"";
+                }
+                if parser.next(&input, &BOUNDS, &mut args)? == Parsed::Request {
+                    return Ok(Some(words(&args, &input)));
+                }
+                if !parser.is_streaming() {
+                    break;
+                }
+                piece = if piece.is_empty() { &[] } else { &piece[taken..] };
+                let rest = input.split_off(parser.pos());
+                let taken = parser.stream(&rest).unwrap();
+                input.extend_from_slice(&rest[taken..]);
+                if rest.is_empty() && piece.is_empty() {
+                    break;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn check(input: &[u8], expect: &[&str]) {
+        let got = parse_in_pieces(&[input]).unwrap().expect("a complete request");
+        let got: Vec<_> = got.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        assert_eq!(got, expect);
+        for cut in 0..=input.len() {
+            let (a, b) = input.split_at(cut);
+            assert_eq!(parse_in_pieces(&[a, b]).unwrap().map(|words| words.len()), Some(expect.len()), "cut at {cut}");
+        }
+    }
+
+    fn refuse(input: &[u8], expect: &str) {
+        assert_eq!(
+            parse_in_pieces(&[input]).unwrap_err().to_string(),
+            expect,
+            "{:?}",
+            input.escape_ascii().to_string()
+        );
+    }
+
+    #[test]
+    fn requests() {
+        check(b"*1\r\n$4\r\nPING\r\n", &["PING"]);
+        check(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$0\r\n\r\n", &["SET", "k", ""]);
+        check(b"PING\r\n", &["PING"]);
+        check(b"  SET a  b\n", &["SET", "a", "b"]);
+        check(b"*0\r\n", &[]);
+        check(b"*-1\r\n", &[]);
+        check(b"\r\n", &[]);
+    }
+
+    #[test]
+    fn inline_quotes() {
+        check(b"SET k \"a b\\x41\\n\\\"\"\r\n", &["SET", "k", "a bA\n\""]);
+        check(b"SET k 'it\\'s \\n'\r\n", &["SET", "k", "it's \\n"]);
+        check(b"SET pre\"fix\" ''\r\n", &["SET", "prefix", ""]);
+        refuse(b"SET k \"a\r\n", "unbalanced quotes in request");
+        refuse(b"SET k \"a\"b\r\n", "unbalanced quotes in request");
+    }
+
+    #[test]
+    fn odd_numbers_are_refused() {
+        for text in ["+5", "05", "-0", " 5", "", "5 ", "0x5", "99999999999999999999", "\0", "--1", "-"] {
+            refuse(format!("*{text}\r\n").as_bytes(), "invalid multibulk length");
+            refuse(format!("*1\r\n${text}\r\n").as_bytes(), "invalid bulk length");
+        }
+        refuse(b"*65537\r\n", "invalid multibulk length");
+        refuse(b"*1\r\n$-1\r\n", "invalid bulk length");
+        refuse(b"*1\r\n$536870913\r\n", "invalid bulk length");
+    }
+
+    #[test]
+    fn wrong_types_and_terminators_are_refused() {
+        refuse(b"*1\r\n:1\r\n", "expected '$', got ':'");
+        refuse(b"*1\r\n*1\r\n$1\r\nx\r\n", "expected '$', got '*'");
+        refuse(b"*1\r\n$4\r\nPINGxx", "expected CRLF after bulk");
+        refuse(&[b'x'; limits::INLINE_MAX_BYTES], "too big inline request");
+    }
+
+    #[test]
+    fn a_large_argument_is_streamed_aside() {
+        let value = vec![b'v'; limits::STREAMED_ARGUMENT_MIN_BYTES + 7];
+        let mut input = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n", value.len()).into_bytes();
+        let header = input.len();
+        input.extend_from_slice(&value);
+        input.extend_from_slice(b"\r\n");
+        for cut in (0..header + 40).chain(input.len() - 40..input.len()) {
+            let (a, b) = input.split_at(cut);
+            let got = parse_in_pieces(&[a, b]).unwrap().expect("complete");
+            assert_eq!(got[2], value, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_promise_allocates_nothing() {
+        let (mut parser, mut args) = (Parser::default(), Args::default());
+        let input = b"*65536\r\n$536870912\r\n";
+        assert_eq!(parser.next(input, &BOUNDS, &mut args), Ok(Parsed::Incomplete));
+        assert_eq!((parser.stream.capacity(), args.capacity_bytes()), (0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn any_request_survives_any_cuts(
+            request in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..8),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
+        ) {
+            let mut input = format!("*{}\r\n", request.len()).into_bytes();
+            for word in &request {
+                input.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+                input.extend_from_slice(word);
+                input.extend_from_slice(b"\r\n");
+            }
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(input.len())).collect();
+            cuts.sort_unstable();
+            let mut pieces = Vec::new();
+            let mut last = 0;
+            for cut in cuts {
+                pieces.push(&input[last..cut]);
+                last = cut;
+            }
+            pieces.push(&input[last..]);
+            prop_assert_eq!(parse_in_pieces(&pieces).unwrap(), Some(request));
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(input in prop::collection::vec(any::<u8>(), 0..200)) {
+            let (mut parser, mut args) = (Parser::default(), Args::default());
+            while let Ok(Parsed::Request) = parser.next(&input, &BOUNDS, &mut args) {
+                args.clear();
+                if parser.pos() == input.len() { break }
+            }
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Starts the cores, one pinned thread each, handles signals, drains and stops. It must not know how bytes move.
+
+pub mod ping;
+pub mod reload;
+pub mod supervisor;
+pub mod tune;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use nix::sys::signal::{SigSet, Signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::command::Table;
+use crate::config::StartError;
+use crate::config::host;
+use crate::config::limits;
+use crate::config::units::human;
+use crate::config::{AtStart, Engine, Options, Resolved};
+use crate::net::{self, Choice, StartupBarrier, WorkerConfig, listener};
+use crate::server::reload::Applied;
+use crate::shared::{EngineReport, Plan, Shared};
+
+/// Runs the server until it has drained after SIGTERM, SIGINT or SHUTDOWN.
+pub fn run(resolved: Resolved) -> Result<(), StartError> {
+    let begun = Instant::now();
+    end_on_panic();
+    let options = resolved.options.clone();
+    let signals = block_signals()?;
+    if options.tune == AtStart::Apply {
+        // Before the sockets are there: they take some settings along from their beginning. What could not be set, the
+        // banner says.
+        tune::apply(|outcome, line| {
+            if outcome == tune::Outcome::Set {
+                tracing::info!("{line}")
+            }
+        });
+    }
+    let threads = options.threads.map_or_else(host::granted_threads, usize::from);
+    let (choice, reason) = net::choose(options.engine, threads)?;
+    let (tcp, tcp_port) = listener::bind_tcp(&options.bind, options.port, threads, options.tcp_backlog)?;
+    let unix = match &options.unixsocket {
+        Some(path) => Some(listener::bind_unix(path, options.unixsocketperm.0, options.tcp_backlog)?),
+        None => None,
+    };
+    let plan = plan(options, &choice, threads, tcp_port)?;
+    let buffers = plan.registered_buffers;
+    let shared = Arc::new(Shared::new(plan, Table::get().names().len()));
+
+    let (drain, draining) = watch::channel(false);
+    let (inboxes, outboxes): (Vec<_>, Vec<_>) =
+        (0..threads).map(|_| mpsc::unbounded_channel()).map(|(sender, receiver)| (receiver, sender)).unzip();
+    let cores = host::allowed_cores();
+    let (reports, reported) = std::sync::mpsc::channel();
+    let barrier = Arc::new(StartupBarrier::of(threads));
+    let mut handles = Vec::new();
+    for (index, (tcp, inbox)) in tcp.into_iter().zip(inboxes).enumerate() {
+        let config = WorkerConfig {
+            index,
+            shared: shared.clone(),
+            tcp,
+            unix: if index == 0 { unix.as_ref().and_then(|unix| unix.try_clone().ok()) } else { None },
+            inbox,
+            cores: outboxes.clone(),
+            drain: draining.clone(),
+        };
+        let (choice, reports, core) = (choice.clone(), reports.clone(), cores[index % cores.len()]);
+        let barrier = barrier.clone();
+        let run = move || run_core(core, choice, buffers, config, &barrier, &reports);
+        let spawned = std::thread::Builder::new().name(format!("core-{index}")).spawn(run);
+        handles
+            .push(spawned.map_err(|error| StartError::host(format!("cannot start a thread: {error}; see ulimit -u")))?);
+    }
+    drop(reports);
+    let report = await_cores(reason, reported.iter().take(threads))?;
+    shared.engine.set(report).expect("set once, here");
+    announce(&shared, &cores, begun);
+    supervisor::ready(&status(&shared));
+    supervisor::feed_watchdog(shared.clone());
+    watch_signals(signals, shared.clone(), Applied::new(resolved, &shared), drain);
+    for handle in handles {
+        handle.join().expect("a panicking core ends the process");
+    }
+    if let Some(path) = &shared.options.unixsocket {
+        let _ = std::fs::remove_file(path);
+    }
+    tracing::info!("drained; bye");
+    Ok(())
+}
+
+/// A panic anywhere ends the process with a message: never a half-dead server.
+fn end_on_panic() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        before(info);
+        eprintln!("kv-cache: a thread panicked; the process ends. Please report the lines above.");
+        std::process::abort();
+    }));
+}
+
+/// Resolves what the options leave to the host.
+fn plan(options: Options, choice: &Choice, cores: usize, tcp_port: u16) -> Result<Plan, StartError> {
+    let (granted_bytes, grantor) = host::granted_memory();
+    let mut max_memory_bytes = options.maxmemory.resolve(granted_bytes) as usize;
+    if max_memory_bytes < limits::MEMORY_CAP_MIN_BYTES {
+        return Err(StartError::option(format!(
+            "--maxmemory is {} and must be at least {}",
+            human(max_memory_bytes as u64),
+            human(limits::MEMORY_CAP_MIN_BYTES as u64)
+        )));
+    }
+    if (max_memory_bytes + limits::PROCESS_MEMORY_BYTES) as u64 > granted_bytes {
+        let lowered = granted_bytes as usize / 10 * 7;
+        tracing::warn!(
+            "--maxmemory {} does not fit the {grantor}'s {}: lowered to 70% of it, {}",
+            human(max_memory_bytes as u64),
+            human(granted_bytes),
+            human(lowered as u64)
+        );
+        max_memory_bytes = lowered;
+    }
+    check_address_space(cores)?;
+    let open_files = host::raise_open_files() as usize;
+    let descriptors = open_files.saturating_sub(limits::DESCRIPTORS_RESERVED + 8 * cores).max(1);
+    let mut maxclients = options.maxclients as usize;
+    if maxclients > descriptors {
+        tracing::warn!(
+            "--maxclients {maxclients} lowered to {descriptors}: the limit on open files is {open_files}; \
+             raise it (ulimit -n, LimitNOFILE)"
+        );
+        maxclients = descriptors;
+    }
+    Ok(Plan {
+        password: options.password()?,
+        registered_buffers: net::wanted_buffers(choice, options.registered_buffers, max_memory_bytes, cores),
+        options,
+        cores,
+        max_memory_bytes,
+        granted_bytes,
+        maxclients,
+        descriptors,
+        tcp_port,
+    })
+}
+
+/// Without this a reservation or an allocation would fail at any time, without a reason that anybody sees.
+fn check_address_space(cores: usize) -> Result<(), StartError> {
+    let needed = (cores * limits::ADDRESS_SPACE_PER_CORE_BYTES) as u64;
+    match host::address_space_limit() {
+        Some(limit) if limit < needed => Err(StartError::host(format!(
+            "the address space is limited to {} and {cores} cores reserve up to {}, most of which is never memory: take \
+             the limit away (ulimit -v unlimited, LimitAS=infinity); --maxmemory is what bounds memory",
+            human(limit),
+            human(needed)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What a core tells when it runs.
+struct Running {
+    engine: &'static str,
+    /// Why it is not the engine that the probe chose.
+    fallback: Option<String>,
+    registered_buffers: usize,
+    registered_reason: String,
+}
+
+type Reports = std::sync::mpsc::Sender<Result<Running, String>>;
+
+/// The life of one core's thread.
+fn run_core(
+    core: usize,
+    choice: Choice,
+    buffers: usize,
+    config: WorkerConfig,
+    barrier: &StartupBarrier,
+    reports: &Reports,
+) {
+    if let Err(error) = host::pin(core) {
+        tracing::warn!("cannot pin a thread to core {core}: {error}; it runs where the scheduler puts it");
+    }
+    // The receiver is gone only when another core has failed and the process ends.
+    let report = |running| drop(reports.send(running));
+    let on_epoll = |config, fallback| {
+        let registered_reason = "the epoll engine has none".to_owned();
+        report(Ok(Running { engine: "epoll", fallback, registered_buffers: 0, registered_reason }));
+        net::epoll::run(config).map_err(|error| error.to_string())
+    };
+    let ran = match choice {
+        Choice::Epoll => on_epoll(config, None),
+        Choice::Uring(setup) => match barrier.attend(net::uring::prepare(setup)) {
+            Ok(ring) => net::uring::run(ring, buffers, config, |(registered_buffers, registered_reason)| {
+                report(Ok(Running { engine: "io_uring", fallback: None, registered_buffers, registered_reason }));
+            })
+            .map_err(|error| format!("{error}; --engine epoll needs no ring")),
+            Err(reason) if config.shared.options.engine == Engine::Auto => on_epoll(config, Some(reason)),
+            Err(reason) => Err(format!("{reason}, or start with --engine epoll")),
+        },
+    };
+    if let Err(reason) = ran {
+        report(Err(format!("core {core} cannot run its event loop: {reason}")));
+    }
+}
+
+/// Waits until every core runs.
+fn await_cores(
+    reason: String,
+    reports: impl Iterator<Item = Result<Running, String>>,
+) -> Result<EngineReport, StartError> {
+    let mut least: Option<Running> = None;
+    for running in reports {
+        let running = running.map_err(StartError::host)?;
+        if least.as_ref().is_none_or(|least| running.registered_buffers < least.registered_buffers) {
+            least = Some(running);
+        }
+    }
+    let Running { engine, fallback, registered_buffers, registered_reason } = least.expect("there is a core");
+    Ok(EngineReport { name: engine, reason: fallback.unwrap_or(reason), registered_buffers, registered_reason })
+}
+
+/// The banner, on standard output: what runs, and what of this host costs speed.
+fn announce(shared: &Shared, cores: &[usize], begun: Instant) {
+    let options = &shared.options;
+    let pinned: Vec<_> = (0..shared.cores).map(|index| cores[index % cores.len()].to_string()).collect();
+    let engine = shared.engine.get().expect("set before");
+    println!("kv-cache {} in {} ms", env!("CARGO_PKG_VERSION"), begun.elapsed().as_millis());
+    for address in &options.bind {
+        println!("  listening on       {}", std::net::SocketAddr::new(*address, shared.tcp_port));
+    }
+    if let Some(path) = &options.unixsocket {
+        println!("  listening on       {} (mode {})", path.display(), options.unixsocketperm);
+    }
+    println!("  cores              {}, pinned to {}", shared.cores, pinned.join(","));
+    println!("  engine             {}: {}", engine.name, engine.reason);
+    match engine.registered_buffers {
+        0 => println!("  registered buffers none: {}", engine.registered_reason),
+        buffers => {
+            println!("  registered buffers {buffers} of {} for each core", human(limits::IO_BUFFER_BYTES as u64))
+        }
+    }
+    println!(
+        "  memory cap         {} of {}; values up to {}",
+        human(shared.settings.max_memory_bytes.load(Relaxed)),
+        human(shared.granted_bytes),
+        human(shared.settings.largest_value_bytes.load(Relaxed) as u64)
+    );
+    let findings = tune::check();
+    for cost in findings.iter().filter_map(tune::Finding::cost) {
+        println!("  kernel setting     {cost}");
+    }
+    if let Some(command) = tune::remedy(&findings) {
+        println!("  as root, on host   {command}");
+    }
+    if engine.name == "epoll" && options.engine != Engine::Epoll {
+        tracing::warn!("running on epoll: {}", engine.reason);
+    }
+    if engine.name == "io_uring"
+        && engine.registered_buffers == 0
+        && options.registered_buffers == crate::config::Switch::On
+    {
+        tracing::warn!("buffers are not registered: {}", engine.registered_reason);
+    }
+}
+
+/// One line for the service manager.
+fn status(shared: &Shared) -> String {
+    let engine = shared.engine.get().expect("set before");
+    format!("serving on port {} with {} cores on {}", shared.tcp_port, shared.cores, engine.name)
+}
+
+/// Signals are handled by one thread; every other one is started with them blocked.
+fn block_signals() -> Result<SigSet, StartError> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGHUP);
+    signals.thread_block().map_err(|error| StartError::host(format!("cannot block signals: {error}")))?;
+    Ok(signals)
+}
+
+/// SIGHUP reads the options again. The first other signal drains, the second ends the process at once.
+fn watch_signals(signals: SigSet, shared: Arc<Shared>, mut applied: Applied, drain: watch::Sender<bool>) {
+    std::thread::spawn(move || {
+        while let Ok(signal) = signals.wait() {
+            let is_draining = shared.draining.load(Relaxed);
+            match signal {
+                Signal::SIGHUP if is_draining => {}
+                Signal::SIGHUP => {
+                    supervisor::reloading();
+                    applied.reload(&shared);
+                    supervisor::ready(&status(&shared));
+                }
+                _ if is_draining => {
+                    tracing::warn!("{signal} again: ending at once");
+                    std::process::exit(1);
+                }
+                _ => {
+                    tracing::info!("{signal}: answering what was accepted, then ending; a second signal ends at once");
+                    supervisor::stopping();
+                    shared.draining.store(true, Relaxed);
+                    let _ = drain.send(true);
+                }
+            }
+        }
+    });
+}

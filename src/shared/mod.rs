@@ -1,0 +1,226 @@
+//! What all cores share: keyspace, connections, counters, and the settings that CONFIG SET can change while they run.
+//! It must not know engines or commands.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock, RwLock};
+
+use crate::base::clock::{self, UnixMillis};
+use crate::clients::Clients;
+use crate::config::Options;
+use crate::config::Policy;
+use crate::config::limits;
+use crate::observe::latency::Latency;
+use crate::observe::rates::{Rates, Sample};
+use crate::observe::slowlog::SlowLog;
+use crate::observe::stats::{self, CoreStats};
+use crate::script::library::Library;
+use crate::store::keyspace::{Keyspace, ShardGuards};
+
+pub struct Shared {
+    pub keyspace: Keyspace,
+    pub clients: Clients,
+    pub stats: Box<[CoreStats]>,
+    pub settings: Settings,
+    pub slowlog: SlowLog,
+    pub latency: Latency,
+    pub rates: Rates,
+    pub started: UnixMillis,
+    /// 40 hex digits, new at each start: clients tell a restart by it.
+    pub run_id: String,
+    pub tcp_port: u16,
+    pub cores: usize,
+    /// What the host or the cgroup grants.
+    pub granted_bytes: u64,
+    /// File descriptors that clients may take.
+    pub descriptors: usize,
+    /// As they were at the start.
+    pub options: Options,
+    /// The scripts that are known, and those that run.
+    pub scripts: Library,
+    /// Set once the engine has been chosen.
+    pub engine: OnceLock<EngineReport>,
+    /// One for each core, which counts it up twice a second: one that stands still is stuck.
+    pub heartbeats: Box<[AtomicU64]>,
+    /// True from SIGTERM on: no new connections, what was accepted is answered.
+    pub draining: AtomicBool,
+}
+
+/// Which engine runs, and why, for the banner and INFO.
+#[derive(Clone, Debug)]
+pub struct EngineReport {
+    pub name: &'static str,
+    pub reason: String,
+    /// Registered buffers for each core; 0 when the engine runs without.
+    pub registered_buffers: usize,
+    pub registered_reason: String,
+}
+
+pub struct Settings {
+    pub max_memory_bytes: AtomicU64,
+    pub policy: Mutex<Policy>,
+    pub timeout_s: AtomicU32,
+    pub tcp_keepalive_s: AtomicU32,
+    pub output_limit_bytes: AtomicUsize,
+    pub query_limit_bytes: AtomicUsize,
+    pub max_arguments: AtomicUsize,
+    /// As the option says; `largest_value_bytes` is what holds.
+    pub max_value_bytes: AtomicUsize,
+    pub largest_value_bytes: AtomicUsize,
+    pub registered_bytes: usize,
+    /// 0 for never.
+    pub busy_reply_threshold_ms: AtomicU64,
+    password: RwLock<Option<String>>,
+}
+
+/// What the options come to on this host.
+pub struct Plan {
+    pub options: Options,
+    pub password: Option<String>,
+    pub cores: usize,
+    pub max_memory_bytes: usize,
+    /// What the host or the cgroup grants.
+    pub granted_bytes: u64,
+    pub maxclients: usize,
+    /// File descriptors that clients may take.
+    pub descriptors: usize,
+    /// Registered buffers for each core, if the engine gets them.
+    pub registered_buffers: usize,
+    pub tcp_port: u16,
+}
+
+impl Shared {
+    pub fn new(plan: Plan, commands: usize) -> Shared {
+        let Plan { options, cores, .. } = plan;
+        let registered_bytes = plan.registered_buffers * limits::IO_BUFFER_BYTES * cores;
+        let data = limits::data_bytes(plan.max_memory_bytes, registered_bytes);
+        let shared = Shared {
+            keyspace: Keyspace::new(cores, data, options.maxmemory_policy),
+            clients: Clients::new(cores, plan.maxclients, 0),
+            stats: (0..cores).map(|_| CoreStats::new(commands)).collect(),
+            settings: Settings {
+                max_memory_bytes: AtomicU64::new(0),
+                policy: Mutex::new(options.maxmemory_policy),
+                timeout_s: AtomicU32::new(options.timeout),
+                tcp_keepalive_s: AtomicU32::new(options.tcp_keepalive),
+                output_limit_bytes: AtomicUsize::new(options.client_output_limit.0 as usize),
+                query_limit_bytes: AtomicUsize::new(
+                    (options.client_query_limit.0 as usize).min(limits::QUERY_LIMIT_BYTES),
+                ),
+                max_arguments: AtomicUsize::new(options.max_arguments as usize),
+                max_value_bytes: AtomicUsize::new(options.max_value.0 as usize),
+                largest_value_bytes: AtomicUsize::new(0),
+                registered_bytes,
+                busy_reply_threshold_ms: AtomicU64::new(options.busy_reply_threshold),
+                password: RwLock::new(plan.password),
+            },
+            slowlog: SlowLog::default(),
+            latency: Latency::default(),
+            rates: Rates::default(),
+            started: clock::now(),
+            run_id: run_id(),
+            tcp_port: plan.tcp_port,
+            granted_bytes: plan.granted_bytes,
+            descriptors: plan.descriptors,
+            cores,
+            scripts: Library::new(cores),
+            engine: OnceLock::new(),
+            heartbeats: (0..cores).map(|_| AtomicU64::new(0)).collect(),
+            draining: AtomicBool::new(false),
+            options,
+        };
+        shared.set_max_memory(&mut shared.keyspace.hold(), plan.max_memory_bytes);
+        shared
+    }
+
+    /// The lowest memory cap: it leaves data as much room as the buffers.
+    pub fn least_memory_bytes(&self) -> usize {
+        limits::MEMORY_CAP_MIN_BYTES.max(4 * self.settings.registered_bytes)
+    }
+
+    /// Divides a memory cap among data, clients and buffers. The shards shrink to a lower one step by step.
+    pub fn set_max_memory(&self, guards: &mut ShardGuards, bytes: usize) {
+        let data = limits::data_bytes(bytes, self.settings.registered_bytes);
+        self.settings.max_memory_bytes.store(bytes as u64, Relaxed);
+        guards.set_limit(data);
+        self.clients.memory.set_limit(bytes / limits::CLIENT_MEMORY_SHARE);
+        self.bound_values();
+    }
+
+    pub fn set_max_value(&self, bytes: usize) {
+        self.settings.max_value_bytes.store(bytes, Relaxed);
+        self.bound_values();
+    }
+
+    pub fn set_policy(&self, guards: &mut ShardGuards, policy: Policy) {
+        *self.settings.policy.lock().expect("a panicking core ends the process") = policy;
+        guards.set_policy(policy);
+    }
+
+    /// What counts against the memory cap, given what the shards use.
+    pub fn used_bytes(&self, shards: u64) -> u64 {
+        shards + self.clients.memory.used_bytes() as u64 + self.settings.registered_bytes as u64
+    }
+
+    /// Twice a second, by one core.
+    pub fn sample(&self, now: UnixMillis) {
+        self.rates.add(Sample {
+            at: now,
+            commands: stats::total(&self.stats, |core| &core.commands),
+            input_bytes: stats::total(&self.stats, |core| &core.net_input_bytes),
+            output_bytes: stats::total(&self.stats, |core| &core.net_output_bytes),
+        });
+        // While a script has a shard, its core cannot tell.
+        if let Ok(shards) = self.keyspace.used_bytes() {
+            self.rates.peak(self.used_bytes(shards));
+        }
+    }
+
+    /// Where Unix clients come from, as CLIENT LIST shows it.
+    pub fn unix_path(&self) -> String {
+        self.options.unixsocket.as_ref().map_or(String::new(), |path| path.display().to_string())
+    }
+
+    /// The most that one reply may hold beside shared values.
+    pub fn copied_reply_bytes(&self) -> usize {
+        self.settings.output_limit_bytes.load(Relaxed).min(self.clients.memory.limit_bytes())
+    }
+
+    fn bound_values(&self) {
+        let cap = self.settings.max_memory_bytes.load(Relaxed) as usize;
+        let shard = limits::data_bytes(cap, self.settings.registered_bytes) / self.cores;
+        let largest = limits::largest_value_bytes(cap, shard).min(self.settings.max_value_bytes.load(Relaxed));
+        self.settings.largest_value_bytes.store(largest, Relaxed);
+    }
+}
+
+impl Settings {
+    pub fn needs_password(&self) -> bool {
+        self.password.read().expect("a panicking core ends the process").is_some()
+    }
+
+    pub fn password(&self) -> String {
+        self.password.read().expect("a panicking core ends the process").clone().unwrap_or_default()
+    }
+
+    pub fn set_password(&self, password: &str) {
+        let password = (!password.is_empty()).then(|| password.to_owned());
+        *self.password.write().expect("a panicking core ends the process") = password;
+    }
+
+    /// Compares in constant time, whatever the lengths. True when no password is set.
+    pub fn password_matches(&self, given: &[u8]) -> bool {
+        let password = self.password.read().expect("a panicking core ends the process");
+        let Some(password) = password.as_deref() else { return true };
+        let differs = (0..given.len().max(password.len())).fold(given.len() ^ password.len(), |differs, at| {
+            let given = given.get(at).copied().unwrap_or(0);
+            let wanted = password.as_bytes().get(at).copied().unwrap_or(0);
+            differs | (given ^ wanted) as usize
+        });
+        std::hint::black_box(differs) == 0
+    }
+}
+
+fn run_id() -> String {
+    // The keys of a fresh hasher are the process's randomness.
+    (0..3).map(|n| format!("{:016x}", ahash::RandomState::new().hash_one(n))).collect::<String>()[..40].to_owned()
+}

@@ -1,0 +1,4 @@
+//! Where the data lies: the keyspace, and its shards.
+
+pub mod keyspace;
+pub mod shard;

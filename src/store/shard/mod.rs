@@ -1,0 +1,613 @@
+//! One core's cache: a plain synchronous library. It must not know sockets, protocol, clocks or other shards:
+//! keys come hashed, the time comes as an argument.
+//!
+//! In reading order, from what a command does down to where bytes lie:
+//!
+//! - this file: the commands on one key;
+//! - `reclaim`: room for what comes, by eviction, by moving cells together, by giving memory back, in bounded steps;
+//! - `scan`: the commands on any key;
+//! - `databases`, `index`: from a key's hash to its cell;  `recency`: the order of use;  `wheel`: the order of expiry;
+//! - `item`: what lies in a cell;  `heap`, `classes`: where cells lie;  `large`: what is too large for one;
+//! - `space`: the memory of cells and indexes;
+//! - `watch`: who is told when a key changes;
+//! - `types`: what goes in and comes out;
+//! - `graveyard`, `garbage`: what has been cleared or removed and is not given back yet.
+//!
+//! An item is one cell. Both orders are lists threaded through the cells, so an item costs its cell and an entry of
+//! the index, and whoever moves a cell mends the index and the neighbours (`Shard::move_item`).
+
+// Two exceptions: `space` (memory as the kernel gives it) and `prefetch` (one instruction).
+#![deny(unsafe_code)]
+
+mod classes;
+mod databases;
+mod garbage;
+mod graveyard;
+mod heap;
+mod index;
+mod item;
+mod large;
+mod prefetch;
+mod reclaim;
+mod recency;
+mod scan;
+mod space;
+#[cfg(test)]
+mod testing;
+mod types;
+mod watch;
+mod wheel;
+
+use bytes::Bytes;
+use classes::{MAX_CELL_BYTES, class_of};
+use databases::Databases;
+use garbage::Garbage;
+use graveyard::Graveyard;
+use heap::{Heap, Loc};
+use index::Place;
+use item::Shape;
+use large::{Large, LargeItems};
+use recency::Recency;
+use reclaim::Reservation;
+use watch::Watches;
+use wheel::Wheel;
+
+pub use crate::base::clock::UnixMillis;
+use crate::config::Policy;
+pub use databases::DATABASES;
+pub use types::*;
+pub use watch::Watcher;
+
+/// `set` makes the room for items of at most this much itself; for larger ones call `make_room` first. Also the
+/// largest item whose value is copied into the shard; of a larger one the `Bytes` handle is kept.
+pub const SMALL_SET_BYTES: usize = MAX_CELL_BYTES;
+
+/// The cache lines of an item that are fetched ahead: links, key, and a value of about a hundred bytes.
+const ITEM_LINES: usize = 3;
+
+pub struct Shard {
+    heap: Heap,
+    large: LargeItems,
+    databases: Databases,
+    recency: Recency,
+    wheel: Wheel,
+    graveyard: Graveyard,
+    garbage: Garbage,
+    watches: Watches,
+    policy: Policy,
+    limit_bytes: u64,
+    dataset_bytes: u64,
+    reservation: Option<Reservation>,
+    evicted: u64,
+    expired: u64,
+    eviction_age_millis: u64,
+    /// State of the generator behind random choices.
+    random: u64,
+}
+
+impl Shard {
+    /// `limit_bytes`: what items, tables and their allocator overhead may hold together.
+    pub fn new(limit_bytes: u64, policy: Policy) -> Shard {
+        Shard {
+            heap: Heap::new(),
+            large: LargeItems::default(),
+            databases: Databases::new(),
+            recency: Recency::new(),
+            wheel: Wheel::new(),
+            graveyard: Graveyard::default(),
+            garbage: Garbage::default(),
+            watches: Watches::new(),
+            policy,
+            limit_bytes,
+            dataset_bytes: 0,
+            reservation: None,
+            evicted: 0,
+            expired: 0,
+            eviction_age_millis: 0,
+            random: 0,
+        }
+    }
+
+    /// Finds and marks as most recently used.
+    pub fn get(&mut self, key: Key, now: UnixMillis) -> Option<Entry<'_>> {
+        let loc = self.find_live(key, now)?;
+        self.touch(loc, now);
+        Some(self.entry(loc))
+    }
+
+    /// Finds and leaves recency as it is.
+    pub fn peek(&self, key: Key, now: UnixMillis) -> Option<Entry<'_>> {
+        Some(self.entry(self.peek_live(key, now)?))
+    }
+
+    /// Inserts or replaces; the item becomes the most recently used. Evicts what it must for an item of at most
+    /// `SMALL_SET_BYTES`; larger ones call `make_room` first. A time of expiry that has passed removes the item.
+    pub fn set(&mut self, key: Key, value: NewValue<'_>, expiry: Expiry, now: UnixMillis) -> Result<(), SetError> {
+        let old = self.find_live(key, now);
+        self.write(old, key, value, expiry, now)
+    }
+
+    /// The same with a value of at most `SMALL_SET_BYTES` that `change` makes of the present one, if there is one; what
+    /// expires keeps its time. An error of `change` leaves all as it is.
+    pub fn update<'v, E>(
+        &mut self,
+        key: Key,
+        now: UnixMillis,
+        change: impl FnOnce(Option<&[u8]>) -> Result<NewValue<'v>, E>,
+    ) -> Result<Result<(), SetError>, E> {
+        let old = self.find_live(key, now);
+        let value = match old {
+            Some(loc) => change(Some(self.entry(loc).value.as_slice())),
+            None => change(None),
+        }?;
+        Ok(self.write(old, key, value, Expiry::Keep, now))
+    }
+
+    #[inline]
+    fn write(
+        &mut self,
+        old: Option<Loc>,
+        key: Key,
+        value: NewValue<'_>,
+        expiry: Expiry,
+        now: UnixMillis,
+    ) -> Result<(), SetError> {
+        let expires_at = match expiry {
+            Expiry::Never => None,
+            Expiry::At(at) => Some(at),
+            Expiry::Keep => old.and_then(|loc| self.heap.expires_at(loc)),
+        };
+        if expires_at.is_some_and(|at| at <= now) {
+            old.inspect(|&loc| self.remove(loc));
+            return Ok(());
+        }
+        let shape = shape_of(key.bytes.len(), value.len(), expires_at.is_some());
+        let class = class_of(shape.cell_bytes()).expect("what is too large for a cell is not inline");
+        let outside = if shape.is_large() { LargeItems::cost(key.bytes.len(), value.len()) } else { 0 };
+        if let Some(loc) = old {
+            // First, so that it is not what is evicted for its own successor.
+            self.touch(loc, now);
+            let old = self.heap.shape(loc);
+            if !shape.is_large() && !old.is_large() && class_of(old.cell_bytes()) == Some(class) {
+                self.overwrite(loc, shape, key, value.as_slice(), expires_at, now);
+                return self.settle(now);
+            }
+        }
+        self.admit(class, outside, now)?;
+        if old.is_some()
+            && let Some(loc) = self.find(key)
+        {
+            self.remove(loc);
+        }
+        self.insert(class, shape, key, value, expires_at, now);
+        Ok(())
+    }
+
+    /// Removes; true if a live item was there.
+    pub fn delete(&mut self, key: Key, now: UnixMillis) -> bool {
+        let live = self.find_live(key, now);
+        live.inspect(|&loc| self.remove(loc)).is_some()
+    }
+
+    /// Sets or clears the time of expiry; true if a live item was there. Recency stays as it is (under volatile-lru an
+    /// item that starts to expire counts as just used). A time that has passed removes the item.
+    pub fn set_expiry(&mut self, key: Key, at: Option<UnixMillis>, now: UnixMillis) -> bool {
+        let Some(mut loc) = self.find_live(key, now) else { return false };
+        self.note_change(loc);
+        if at.is_some_and(|at| at <= now) {
+            self.remove(loc);
+            return true;
+        }
+        let expires = self.heap.shape(loc).expires();
+        if expires != at.is_some() {
+            let Some(moved) = self.reshape(loc, at.is_some()) else { return true };
+            loc = moved;
+        } else if expires {
+            self.stop_timer(loc);
+        }
+        if let Some(at) = at {
+            self.start_timer(loc, at, now);
+            if self.policy == Policy::VolatileLru {
+                self.recency.touch(&mut self.heap, loc);
+            }
+        }
+        // Beyond the limit for a moment rather than refused: the next command pays.
+        let _ = self.settle(now);
+        true
+    }
+
+    /// Items held in all databases, those past their time or of an emptied database but not yet collected included.
+    pub fn len(&self) -> usize {
+        self.databases.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Items that carry a time of expiry.
+    pub fn expiring(&self) -> usize {
+        self.wheel.len()
+    }
+
+    /// Items of one database, and how many of them carry a time of expiry; those past it but not yet collected included.
+    pub fn len_of(&self, database: u8) -> (usize, usize) {
+        let table = self.databases.table(database);
+        (self.databases.index(table).len(), self.databases.expiring(table))
+    }
+
+    /// The sum of the times at which items of one database expire.
+    pub fn expiry_sum_of(&self, database: u8) -> u128 {
+        self.databases.expiry_sum(self.databases.table(database))
+    }
+
+    /// What an item holds of memory: its cell, its share of the tables, its own allocations. None if it is not there.
+    pub fn memory_usage(&self, key: Key, now: UnixMillis) -> Option<u64> {
+        let loc = self.peek_live(key, now)?;
+        let own = match self.heap.shape(loc).is_large() {
+            true => LargeItems::cost(key.bytes.len(), self.entry(loc).value.as_slice().len()),
+            false => 0,
+        };
+        Some(self.heap.cell_bytes(loc) + own + self.databases.bytes() / self.len() as u64)
+    }
+
+    /// Milliseconds since the item was last used, to a tenth of a second. None if it is not there.
+    pub fn idle_millis(&self, key: Key, now: UnixMillis) -> Option<u64> {
+        Some(self.heap.idle_millis(self.peek_live(key, now)?, now))
+    }
+
+    /// Empties at once; `tick` gives the memory back piece by piece.
+    pub fn clear(&mut self) {
+        (0..DATABASES as u8).for_each(|database| self.note_emptying(database));
+        let heap = std::mem::replace(&mut self.heap, Heap::new());
+        let databases = std::mem::replace(&mut self.databases, Databases::new());
+        self.graveyard.bury(heap, databases.into_indexes(), std::mem::take(&mut self.large));
+        self.recency = Recency::new();
+        self.wheel = Wheel::new();
+        self.dataset_bytes = 0;
+    }
+
+    /// Empties one database at once; its items are removed by `tick`. Only when sixteen are being emptied already, the
+    /// items of one of these are removed now.
+    pub fn clear_database(&mut self, database: u8) {
+        if self.databases.is_all(database) {
+            return self.clear();
+        }
+        self.note_emptying(database);
+        while !self.databases.empty(database) {
+            self.empty_step();
+        }
+    }
+
+    pub fn swap_databases(&mut self, one: u8, other: u8) {
+        self.databases.swap(one, other);
+        self.note_swap(one, other);
+    }
+
+    /// Moves an item to another database as it is; false if it is not there, or its key is there already.
+    pub fn move_to(&mut self, key: Key, database: u8, now: UnixMillis) -> bool {
+        let target = Key { db: database, ..key };
+        if self.find_live(target, now).is_some() {
+            return false;
+        }
+        let Some(loc) = self.find_live(key, now) else { return false };
+        let (from, to) = (self.heap.table(loc), self.databases.table(database));
+        if from == to {
+            return false;
+        }
+        self.note_change(loc);
+        let place = self.place_of(loc);
+        if let Some(at) = self.heap.expires_at(loc) {
+            self.databases.discount_expiring(from, at);
+            self.databases.count_expiring(to, at);
+        }
+        self.databases.remove(from, key.tag(), place, |loc| self.heap.tag(loc));
+        self.databases.insert(to, key.tag(), loc, |loc| self.heap.tag(loc));
+        self.heap.set_table(loc, to);
+        self.heap.set_accessed(loc, now);
+        self.note_change(loc);
+        true
+    }
+
+    /// A value of a MiB or more that has been removed. Freeing it takes the kernel up to some milliseconds: take these
+    /// after whatever may have removed values (`set`, `make_room`, `delete`, `tick`, ...), and drop them once the shard
+    /// is released. What nobody takes, a later `tick` or the need for room frees.
+    pub fn take_garbage(&mut self) -> Option<Bytes> {
+        self.garbage.take()
+    }
+
+    /// What the shard holds of memory, as the limit counts it.
+    pub fn used_bytes(&self) -> u64 {
+        self.heap.resident_bytes()
+            + self.databases.bytes()
+            + self.watches.bytes()
+            + self.large.bytes()
+            + self.graveyard.bytes()
+            + self.garbage.bytes()
+    }
+
+    pub fn stats(&self) -> ShardStats {
+        ShardStats {
+            evicted: self.evicted,
+            expired: self.expired,
+            eviction_age_millis: self.eviction_age_millis,
+            items: self.len() as u64,
+            expiring: self.expiring() as u64,
+            used_bytes: self.used_bytes(),
+            dataset_bytes: self.dataset_bytes,
+        }
+    }
+
+    /// Starts fetching the memory that look-ups of these hashes will touch, a stage at a time for all of them: their
+    /// cache misses overlap instead of adding up.
+    pub fn prefetch(&self, database: u8, hashes: impl Iterator<Item = u64> + Clone) {
+        let index = self.databases.index(self.databases.table(database));
+        let tags = hashes.map(|hash| (hash >> 32) as u32);
+        tags.clone().for_each(|tag| index.prefetch(tag));
+        for loc in tags.filter_map(|tag| index.likely(tag)) {
+            self.heap.prefetch(loc, ITEM_LINES);
+        }
+    }
+
+    #[inline]
+    fn find(&self, key: Key) -> Option<Loc> {
+        let index = self.databases.index(self.databases.table(key.db));
+        index.find(key.tag(), |loc| self.has_key(loc, key.bytes))
+    }
+
+    #[inline]
+    fn has_key(&self, loc: Loc, key: &[u8]) -> bool {
+        let shape = self.heap.shape(loc);
+        if shape.has_inline_key(key.len()) {
+            return self.heap.bytes(loc, shape.body_start(), key.len()) == key;
+        }
+        shape.is_large() && *self.key_at(loc) == *key
+    }
+
+    fn peek_live(&self, key: Key, now: UnixMillis) -> Option<Loc> {
+        self.find(key).filter(|&loc| !self.heap.is_expired(loc, now))
+    }
+
+    /// As `peek_live`, and removes what is past its time.
+    #[inline]
+    fn find_live(&mut self, key: Key, now: UnixMillis) -> Option<Loc> {
+        let loc = self.find(key)?;
+        if self.heap.is_expired(loc, now) {
+            self.remove_expired(loc);
+            return None;
+        }
+        Some(loc)
+    }
+
+    fn remove_expired(&mut self, loc: Loc) {
+        // What an emptied database still holds has gone before its time came.
+        self.expired += u64::from(!self.databases.is_emptying(self.heap.table(loc)));
+        self.remove(loc);
+    }
+
+    #[inline]
+    fn touch(&mut self, loc: Loc, now: UnixMillis) {
+        self.recency.touch(&mut self.heap, loc);
+        self.heap.set_accessed(loc, now);
+    }
+
+    fn key_at(&self, loc: Loc) -> &[u8] {
+        key_at(&self.heap, &self.large, loc)
+    }
+
+    #[inline]
+    fn entry(&self, loc: Loc) -> Entry<'_> {
+        let shape = self.heap.shape(loc);
+        let value = match shape.is_large() {
+            true => Value::Shared(&self.large.get(self.heap.large_id(loc)).value),
+            false => Value::Inline(self.heap.value(loc, shape)),
+        };
+        Entry { value, expires_at: if shape.expires() { self.heap.expires_at(loc) } else { None } }
+    }
+
+    /// Adds an item for which room has been made and whose key is not there.
+    fn insert(&mut self, class: u8, shape: Shape, key: Key, value: NewValue, expires_at: Option<u64>, now: UnixMillis) {
+        let loc = self.heap.alloc(class).expect("room has been made");
+        let table = self.databases.table(key.db);
+        self.dataset_bytes += (key.bytes.len() + value.len()) as u64;
+        self.heap.set_shape(loc, shape);
+        self.heap.set_tag(loc, key.tag());
+        self.heap.set_table(loc, table);
+        self.heap.set_accessed(loc, now);
+        if shape.is_large() {
+            let id = self.large.insert(Large { key: key.bytes.into(), value: value.into_bytes() });
+            self.heap.set_large_id(loc, id);
+        } else {
+            self.heap.set_key_and_value(loc, key.bytes, value.as_slice());
+        }
+        self.recency.link(&mut self.heap, loc);
+        if let Some(at) = expires_at {
+            self.start_timer(loc, at, now);
+        }
+        self.databases.insert(table, key.tag(), loc, |loc| self.heap.tag(loc));
+        self.note_change(loc);
+    }
+
+    /// Replaces the value of an inline item by one for which a cell of the same class will do.
+    fn overwrite(&mut self, loc: Loc, shape: Shape, key: Key, value: &[u8], expires_at: Option<u64>, now: UnixMillis) {
+        let old = self.heap.shape(loc);
+        self.dataset_bytes = self.dataset_bytes - old.body_len() as u64 + shape.body_len() as u64;
+        if old.expires() {
+            self.stop_timer(loc);
+        }
+        self.heap.set_shape(loc, shape);
+        if old.expires() == shape.expires() {
+            self.heap.set_value(loc, shape, value);
+        } else {
+            self.heap.set_key_and_value(loc, key.bytes, value);
+        }
+        if let Some(at) = expires_at {
+            self.start_timer(loc, at, now);
+        }
+        self.note_change(loc);
+    }
+
+    fn start_timer(&mut self, loc: Loc, at: UnixMillis, now: UnixMillis) {
+        self.heap.set_expires_at(loc, at);
+        self.wheel.link(&mut self.heap, loc, now);
+        self.databases.count_expiring(self.heap.table(loc), at);
+    }
+
+    fn stop_timer(&mut self, loc: Loc) {
+        self.wheel.unlink(&mut self.heap, loc);
+        let at = self.heap.expires_at(loc).expect("on the wheel is what expires");
+        self.databases.discount_expiring(self.heap.table(loc), at);
+    }
+
+    fn remove(&mut self, loc: Loc) {
+        self.note_change(loc);
+        let (tag, shape) = (self.heap.tag(loc), self.heap.shape(loc));
+        self.recency.unlink(&mut self.heap, loc);
+        if shape.expires() {
+            self.stop_timer(loc);
+        }
+        let body_bytes = if shape.is_large() {
+            let large = self.large.remove(self.heap.large_id(loc));
+            let payload_bytes = large.key.len() + large.value.len();
+            self.garbage.add(large.value);
+            payload_bytes
+        } else {
+            shape.body_len()
+        };
+        self.dataset_bytes -= body_bytes as u64;
+        let place = self.place_of(loc);
+        self.databases.remove(self.heap.table(loc), tag, place, |loc| self.heap.tag(loc));
+        self.heap.free(loc);
+    }
+
+    fn place_of(&self, loc: Loc) -> Place {
+        let index = self.databases.index(self.heap.table(loc));
+        index.place_of(self.heap.tag(loc), loc).expect("every cell is in the index")
+    }
+
+    /// Moves an item to a cell with or without the fields of expiry, off the wheel, and returns the cell. None when no
+    /// memory is to be had: then the item is gone.
+    fn reshape(&mut self, from: Loc, expires: bool) -> Option<Loc> {
+        let old = self.heap.shape(from);
+        let shape = old.with_expires(expires);
+        let class = class_of(shape.cell_bytes()).expect("inline items leave room for an expiry: see `shape_of`");
+        if !self.heap.has_room(class) && !self.heap.grow(0) {
+            self.remove(from);
+            return None;
+        }
+        let to = self.heap.alloc(class).expect("room has been made");
+        if old.expires() {
+            self.stop_timer(from);
+        }
+        self.heap.copy_reshaped(from, to, shape);
+        self.follow(from, to);
+        self.heap.free(from);
+        Some(to)
+    }
+
+    /// Moves an item to another cell of its class.
+    fn move_item(&mut self, from: Loc) {
+        let to = self.heap.alloc(self.heap.class_at(from)).expect("the class has a hole for it");
+        self.heap.copy_cell(from, to);
+        self.follow(from, to);
+        if self.heap.shape(to).expires() {
+            self.wheel.follow(&mut self.heap, to);
+        }
+        self.heap.free(from);
+    }
+
+    /// The item at `from` has been copied to `to`: the order of use and the index follow.
+    fn follow(&mut self, from: Loc, to: Loc) {
+        self.recency.follow(&mut self.heap, from, to);
+        let place = self.place_of(from);
+        self.databases.relocate(self.heap.table(to), place, to);
+    }
+}
+
+fn key_at<'a>(heap: &'a Heap, large: &'a LargeItems, loc: Loc) -> &'a [u8] {
+    match heap.shape(loc).is_large() {
+        true => &large.get(heap.large_id(loc)).key,
+        false => heap.key_and_value(loc).0,
+    }
+}
+
+/// Small items lie inline. Whether one expires makes no difference to that, so that a time of expiry can be given to
+/// any item where it is.
+fn shape_of(key_len: usize, value_len: usize, expires: bool) -> Shape {
+    if item::inline_bytes(key_len, value_len, true) <= MAX_CELL_BYTES {
+        Shape::inline(key_len, value_len, expires)
+    } else {
+        Shape::large(expires)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{NOW, Random, key};
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    #[test]
+    fn an_item_at_the_edge_of_a_cell_can_be_given_a_time_and_lose_it_again() {
+        let mut shard = Shard::new(64 * MIB, Policy::AllKeysLru);
+        for len in SMALL_SET_BYTES - 80..SMALL_SET_BYTES + 20 {
+            shard.put(1, len, Expiry::Never).unwrap();
+            for at in [Some(NOW + 5), None] {
+                assert!(shard.set_expiry(key(&1u64.to_le_bytes()), at, NOW));
+                let entry = shard.peek(key(&1u64.to_le_bytes()), NOW).unwrap();
+                assert_eq!((entry.value.as_slice().len(), entry.expires_at), (len, at));
+            }
+        }
+    }
+
+    #[test]
+    fn clear_empties_at_once_and_ticks_give_the_memory_back() {
+        let mut shard = Shard::new(256 * MIB, Policy::AllKeysLru);
+        for number in 0..100_000 {
+            shard.put(number, 100 + (number as usize % 100) * 500, Expiry::Never).ok();
+        }
+        let before = shard.used_bytes();
+        shard.clear();
+        assert!(shard.is_empty() && !shard.has(99_999) && shard.stats().dataset_bytes == 0);
+        assert!(shard.used_bytes() > before / 2, "memory is held until it is given back");
+        while shard.tick(NOW).more {}
+        assert!(shard.used_bytes() < MIB, "{}", shard.used_bytes());
+        shard.put(1, 1, Expiry::Never).unwrap();
+        assert!(shard.has(1));
+    }
+
+    #[test]
+    fn a_shard_that_was_cleared_can_be_filled_before_its_memory_is_back() {
+        let mut shard = Shard::new(16 * MIB, Policy::NoEviction);
+        for _ in 0..5 {
+            for number in 0..10_000 {
+                shard.put(number, 1000, Expiry::Never).unwrap();
+            }
+            shard.clear();
+        }
+    }
+
+    #[test]
+    fn memory_usage_adds_up_to_what_the_shard_holds() {
+        let mut shard = Shard::new(1024 * MIB, Policy::AllKeysLru);
+        let mut random = Random(7);
+        for number in 0..200_000 {
+            shard.put(number, random.below(2000) as usize, Expiry::Never).unwrap();
+        }
+        let usage = |number: u64| shard.memory_usage(key(&number.to_le_bytes()), NOW).unwrap();
+        let sum: u64 = (0..200_000).map(usage).sum();
+        let used = shard.used_bytes();
+        assert!(used.abs_diff(sum) * 50 < used, "{sum} of {used}");
+    }
+
+    #[test]
+    fn idle_time_counts_from_the_last_use() {
+        let mut shard = Shard::new(16 * MIB, Policy::AllKeysLru);
+        shard.put(1, 1, Expiry::Never).unwrap();
+        let bytes = 1u64.to_le_bytes();
+        assert_eq!(shard.idle_millis(key(&bytes), NOW + 5000), Some(5000));
+        shard.get(key(&bytes), NOW + 4000);
+        assert_eq!(shard.idle_millis(key(&bytes), NOW + 5000), Some(1000));
+    }
+}

@@ -1,0 +1,443 @@
+//! Room for what comes: eviction by policy, moving cells together, giving memory back. All of it is done in steps of a
+//! microsecond or a few, and whoever asks says how many. It must not know what a command wants the room for.
+
+use std::ops::RangeInclusive;
+
+use super::heap::PAGE_BYTES;
+use super::large::LargeItems;
+use super::wheel::Step;
+use super::{Loc, Room, SMALL_SET_BYTES, SetError, Shard, Tick, UnixMillis};
+use crate::config::Policy;
+
+/// Work is counted in evictions or moves of an item: each takes up to a microsecond, for it touches half a dozen cache
+/// lines. This much is done in one call of `make_room`, which somebody waits for, ...
+const ROOM_WORK: usize = 512;
+/// ... this much in one call of `tick`, ...
+const TICK_WORK: usize = 256;
+/// ... and this much in a command that finds the shard above its limit.
+const SETTLE_WORK: usize = 16;
+/// ... and, when the memory for its item is not at hand either, this much at most: about a millisecond. If that was not
+/// enough, because the limit has just fallen far, the item is taken in beyond it, and the next command goes on. That
+/// converges: so many evictions free more than the largest item takes.
+const SET_WORK: usize = 4096;
+/// What giving a page back to the kernel counts for: it takes some 12 us.
+const PAGE_WORK: usize = 16;
+/// How long room that was begun for a waiting caller is kept from others when the caller does not come back.
+const RESERVATION_MILLIS: u64 = 1000;
+/// Pages kept for the next class that asks, instead of given back at once: a quarter of all, but 1 MiB at least, and 3 MiB
+/// at most.
+const IDLE_PAGES_KEPT: RangeInclusive<usize> = 16..=48;
+/// Cells are moved together in the background when more than one byte in this many is in holes.
+const TOLERATED_HOLES: u64 = 8;
+/// An eviction's weight in the mean of the eviction age is one over this.
+const AGE_WEIGHT: u64 = 16;
+
+/// Room that is being made for a caller of `make_room`: until it comes back, what others set has to fit beside it.
+pub struct Reservation {
+    bytes: u64,
+    until: UnixMillis,
+}
+
+impl Shard {
+    /// Makes room for `bytes` of keys and values that are about to be set under the same borrow. After `Retry`, the
+    /// room made so far is kept from others for a second.
+    pub fn make_room(&mut self, bytes: usize, now: UnixMillis) -> Room {
+        if bytes <= SMALL_SET_BYTES {
+            return Room::Ready;
+        }
+        let needed = LargeItems::cost(0, bytes) + PAGE_BYTES as u64;
+        if needed > self.limit_bytes {
+            return Room::Refused(SetError::TooLarge);
+        }
+        let mut work = 0;
+        while work < ROOM_WORK {
+            if self.used_bytes() + needed <= self.limit_bytes {
+                self.reservation = None;
+                return Room::Ready;
+            }
+            let Some(done) = self.shrink_step(now) else {
+                self.reservation = None;
+                return Room::Refused(self.refusal());
+            };
+            work += done;
+            // To be freed by the caller, once the shard is released.
+            if !self.garbage.is_empty() {
+                break;
+            }
+        }
+        self.reservation = Some(Reservation { bytes: needed, until: now + RESERVATION_MILLIS });
+        Room::Retry
+    }
+
+    /// One bounded step of background work: expiry, give-back, eviction after the limit fell.
+    pub fn tick(&mut self, now: UnixMillis) -> Tick {
+        if self.reservation.as_ref().is_some_and(|reservation| reservation.until <= now) {
+            self.reservation = None;
+        }
+        drop(self.garbage.take());
+        let mut work = 0;
+        while work < TICK_WORK {
+            match self.expire_step(now).or_else(|| self.background_step(now)) {
+                Some(done) => work += done,
+                None => return Tick { more: false },
+            }
+        }
+        Tick { more: true }
+    }
+
+    pub fn set_limit(&mut self, limit_bytes: u64) {
+        self.limit_bytes = limit_bytes;
+    }
+
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+        self.recency.unpark_all(&mut self.heap);
+    }
+
+    /// Makes room for a cell of the class and `outside` bytes beside it.
+    pub(super) fn admit(&mut self, class: u8, outside: u64, now: UnixMillis) -> Result<(), SetError> {
+        self.settle(now)?;
+        let mut work = 0;
+        while outside > 0 && work < SET_WORK && self.used_bytes() + outside + PAGE_BYTES as u64 > self.limit_bytes {
+            work += self.shrink_step(now).ok_or_else(|| self.refusal())?;
+        }
+        // Room that a waiting caller has reserved is not for small items: they evict for themselves, up to a point.
+        let mut reserved = if outside > 0 { 0 } else { self.reserved(now) };
+        while !self.heap.has_hole(class) {
+            let used = self.used_bytes() + reserved;
+            let is_near = used <= self.limit_bytes || work >= SET_WORK;
+            if is_near && self.heap.idle_pages() > 0 {
+                break;
+            }
+            if work >= SET_WORK {
+                return if self.heap.grow(0) { Ok(()) } else { Err(SetError::OutOfMemory) };
+            }
+            if used + PAGE_BYTES as u64 <= self.limit_bytes && self.heap.grow(self.limit_bytes - used) {
+                break;
+            }
+            match self.shrink_step(now) {
+                Some(done) => work += done,
+                None if reserved == 0 => return Err(self.refusal()),
+                None => reserved = 0,
+            }
+            if work >= SETTLE_WORK {
+                reserved = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// Above the limit, or above what a waiting caller leaves of it: some work towards it. An error when that is needed
+    /// and the policy allows none.
+    pub(super) fn settle(&mut self, now: UnixMillis) -> Result<(), SetError> {
+        let reserved = self.reserved(now);
+        let mut work = 0;
+        while work < SETTLE_WORK && self.used_bytes() + reserved > self.limit_bytes {
+            match self.shrink_step(now) {
+                Some(done) => work += done,
+                None if self.used_bytes() > self.limit_bytes => return Err(self.refusal()),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn reserved(&self, now: UnixMillis) -> u64 {
+        self.reservation
+            .as_ref()
+            .filter(|reservation| reservation.until > now)
+            .map_or(0, |reservation| reservation.bytes)
+    }
+
+    fn refusal(&self) -> SetError {
+        if self.is_empty() { SetError::TooLarge } else { SetError::OutOfMemory }
+    }
+
+    // What follows are steps: each says what it cost, in evictions or so, or none when there was nothing left to do.
+
+    /// Removes an item whose time has come, or brings the wheel nearer to it.
+    fn expire_step(&mut self, now: UnixMillis) -> Option<usize> {
+        match self.wheel.step(&mut self.heap, now) {
+            Step::Due(loc) => {
+                self.prefetch_removal(self.heap.timer_next(loc));
+                self.remove_expired(loc);
+                Some(1)
+            }
+            Step::Moved => Some(1),
+            Step::Rest => None,
+        }
+    }
+
+    fn idle_pages_kept(&self) -> usize {
+        (self.heap.resident_pages() / 4).clamp(*IDLE_PAGES_KEPT.start(), *IDLE_PAGES_KEPT.end())
+    }
+
+    /// Work that nobody waits for.
+    fn background_step(&mut self, now: UnixMillis) -> Option<usize> {
+        if self.used_bytes() + self.reserved(now) > self.limit_bytes {
+            return self.shrink_step(now);
+        }
+        let too_many_idle = self.heap.idle_pages() > self.idle_pages_kept();
+        let too_many_holes = self.heap.hole_bytes() * TOLERATED_HOLES > self.heap.resident_bytes();
+        self.exhume_step()
+            .or_else(|| self.empty_step())
+            .or_else(|| if too_many_idle { self.release_step() } else { None })
+            .or_else(|| if too_many_holes { self.evacuate_step() } else { None })
+    }
+
+    /// A step towards less memory in use.
+    fn shrink_step(&mut self, now: UnixMillis) -> Option<usize> {
+        let freed = self.garbage.take().map(|_| ROOM_WORK);
+        freed
+            .or_else(|| self.exhume_step())
+            .or_else(|| self.empty_step())
+            .or_else(|| self.release_step())
+            .or_else(|| self.evacuate_step())
+            .or_else(|| self.evict_step(now))
+            .or_else(|| self.expire_step(now))
+    }
+
+    /// Gives back some of what has been cleared.
+    fn exhume_step(&mut self) -> Option<usize> {
+        self.graveyard.step(&mut self.garbage).then_some(PAGE_WORK)
+    }
+
+    /// Removes some items of emptied databases.
+    pub(super) fn empty_step(&mut self) -> Option<usize> {
+        let doomed = self.databases.doomed(|loc| self.heap.tag(loc));
+        doomed.iter().for_each(|&loc| self.remove(loc));
+        (!doomed.is_empty()).then_some(doomed.len())
+    }
+
+    fn release_step(&mut self) -> Option<usize> {
+        self.heap.release_idle_page().then_some(PAGE_WORK)
+    }
+
+    /// Moves one item, so that its page becomes free in the end; none when no class has a page's worth of holes.
+    fn evacuate_step(&mut self) -> Option<usize> {
+        let loc = self.heap.next_evacuee()?;
+        self.move_item(loc);
+        Some(1)
+    }
+
+    /// Evicts one item, or parks one that the policy spares; none when the policy allows no more.
+    fn evict_step(&mut self, now: UnixMillis) -> Option<usize> {
+        let loc = match self.policy {
+            Policy::AllKeysLru | Policy::VolatileLru => self.recency.oldest(&mut self.heap),
+            Policy::AllKeysRandom => self.pick_random(),
+            Policy::VolatileTtl => self.wheel.soonest(),
+            Policy::NoEviction => None,
+        }?;
+        self.prefetch_removal(self.heap.newer(loc));
+        if self.policy == Policy::VolatileLru && !self.heap.shape(loc).expires() {
+            self.recency.park(&mut self.heap, loc);
+        } else {
+            self.evict(loc, now);
+        }
+        Some(1)
+    }
+
+    /// Starts fetching the entry of an item that is likely the next to go; `loc` may be none.
+    fn prefetch_removal(&self, loc: Loc) {
+        if !loc.is_none() {
+            self.databases.index(self.heap.table(loc)).prefetch(self.heap.tag(loc));
+        }
+    }
+
+    fn evict(&mut self, loc: Loc, now: UnixMillis) {
+        if self.heap.is_expired(loc, now) {
+            self.expired += 1;
+        } else {
+            let age = self.heap.idle_millis(loc, now);
+            self.eviction_age_millis = match self.evicted {
+                0 => age,
+                _ => (self.eviction_age_millis * (AGE_WEIGHT - 1) + age) / AGE_WEIGHT,
+            };
+            self.evicted += 1;
+        }
+        self.remove(loc);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NOW, Random, key};
+    use super::super::{Expiry, NewValue};
+    use super::*;
+    use bytes::Bytes;
+
+    const MIB: u64 = 1024 * 1024;
+    const SOON: Expiry = Expiry::At(NOW + 1000);
+
+    fn full(policy: Policy, expiry: impl Fn(u64) -> Expiry) -> (Shard, u64) {
+        let mut shard = Shard::new(8 * MIB, policy);
+        let mut number = 0;
+        while shard.put(number, 100, expiry(number)).is_ok() && shard.stats().evicted == 0 {
+            number += 1;
+        }
+        (shard, number)
+    }
+
+    #[test]
+    fn noeviction_refuses_what_does_not_fit_and_keeps_what_is_there() {
+        let (mut shard, number) = full(Policy::NoEviction, |_| Expiry::Never);
+        assert_eq!(shard.put(number, 100, Expiry::Never), Err(SetError::OutOfMemory));
+        assert_eq!(shard.make_room(MIB as usize, NOW), Room::Refused(SetError::OutOfMemory));
+        assert!((0..number).all(|number| shard.has(number)));
+        assert!(shard.delete(key(&0u64.to_le_bytes()), NOW));
+        shard.put(number, 100, Expiry::Never).unwrap();
+    }
+
+    #[test]
+    fn noeviction_makes_room_of_what_has_expired() {
+        let (mut shard, number) = full(Policy::NoEviction, |_| SOON);
+        let later = NOW + 2000;
+        let bytes = number.to_le_bytes();
+        shard.set(key(&bytes), NewValue::Copied(&[1; 100]), Expiry::Never, later).unwrap();
+        assert!(shard.stats().expired > 0);
+    }
+
+    #[test]
+    fn volatile_lru_evicts_only_what_expires_in_the_order_of_use() {
+        let (mut shard, number) =
+            full(Policy::VolatileLru, |number| if number % 2 == 0 { SOON } else { Expiry::Never });
+        for new in number + 1..number + 1000 {
+            shard.put(new, 100, SOON).unwrap();
+        }
+        let gone: Vec<u64> = (0..number).filter(|&number| !shard.has(number)).collect();
+        assert!(gone.len() > 900 && gone.iter().enumerate().all(|(at, &number)| number == 2 * at as u64));
+        // And refuses when only such are left as do not expire.
+        let mut new = number + 1000;
+        while shard.put(new, 100, Expiry::Never).is_ok() {
+            new += 1;
+        }
+        assert_eq!(shard.expiring(), 0);
+        // Another policy finds again what this one spared.
+        shard.set_policy(Policy::AllKeysLru);
+        shard.put(new, 100, Expiry::Never).unwrap();
+        assert!(!shard.has(1));
+    }
+
+    #[test]
+    fn volatile_ttl_evicts_what_expires_soonest() {
+        let (mut shard, number) = full(Policy::VolatileTtl, |number| Expiry::At(NOW + 1_000_000 - number));
+        for new in number + 1..number + 2000 {
+            shard.put(new, 100, Expiry::Never).unwrap();
+        }
+        let gone = (0..=number).filter(|&number| !shard.has(number)).count() as u64;
+        // A bucket of the wheel's second level covers 8 s, that is 8192 of these items.
+        assert!(gone > 1000 && (0..=number - gone.max(8192)).all(|number| shard.has(number)));
+    }
+
+    #[test]
+    fn allkeys_random_evicts_and_holds_the_limit() {
+        let (mut shard, number) = full(Policy::AllKeysRandom, |_| Expiry::Never);
+        for new in number + 1..2 * number {
+            shard.put(new, 100, Expiry::Never).unwrap();
+            assert!(shard.used_bytes() <= 8 * MIB + PAGE_BYTES as u64);
+        }
+        let old = (0..number).filter(|&number| shard.has(number)).count() as u64;
+        assert!(old > number / 5 && old < number / 2, "{old} of {number}");
+    }
+
+    #[test]
+    fn what_can_never_fit_is_too_large() {
+        let mut shard = Shard::new(8 * MIB, Policy::AllKeysLru);
+        assert_eq!(shard.make_room(9 * MIB as usize, NOW), Room::Refused(SetError::TooLarge));
+        let large = NewValue::Shared(Bytes::from(vec![0; 9 * MIB as usize]));
+        assert_eq!(shard.set(key(&[0; 8]), large, Expiry::Never, NOW), Err(SetError::TooLarge));
+        assert!(shard.is_empty());
+    }
+
+    #[test]
+    fn a_waiting_caller_gets_its_room_although_others_go_on_setting() {
+        let (mut shard, mut number) = full(Policy::AllKeysLru, |_| Expiry::Never);
+        let mut calls = 0;
+        while shard.make_room(5 * MIB as usize, NOW) == Room::Retry {
+            calls += 1;
+            assert!(calls < 1000, "starved");
+            for _ in 0..200 {
+                number += 1;
+                shard.put(number, 100 + number as usize % 1000, Expiry::Never).unwrap();
+            }
+        }
+        let large = NewValue::Shared(Bytes::from(vec![0; 5 * MIB as usize]));
+        shard.set(key(&[0; 8]), large, Expiry::Never, NOW).unwrap();
+        assert!(calls > 10 && shard.used_bytes() <= 8 * MIB);
+    }
+
+    #[test]
+    fn room_for_a_caller_that_never_comes_back_is_given_up() {
+        let (mut shard, number) = full(Policy::AllKeysLru, |_| Expiry::Never);
+        assert_eq!(shard.make_room(5 * MIB as usize, NOW), Room::Retry);
+        while shard.tick(NOW).more {}
+        assert!(shard.used_bytes() <= 3 * MIB, "the rest is made in the background");
+        shard.tick(NOW + RESERVATION_MILLIS);
+        for new in 0..number {
+            shard.put(new, 100, Expiry::Never).unwrap();
+        }
+        assert!(shard.used_bytes() > 7 * MIB);
+    }
+
+    #[test]
+    fn a_lower_limit_is_reached_by_ticks_alone() {
+        let (mut shard, _) = full(Policy::AllKeysLru, |_| Expiry::Never);
+        shard.set_limit(2 * MIB);
+        let mut ticks = 0;
+        while shard.tick(NOW).more {
+            ticks += 1;
+        }
+        assert!(ticks > 10 && shard.used_bytes() <= 2 * MIB && !shard.is_empty());
+    }
+
+    #[test]
+    fn far_above_a_limit_that_has_fallen_a_set_does_bounded_work() {
+        let mut shard = Shard::new(64 * MIB, Policy::AllKeysLru);
+        let mut number = 0;
+        while shard.stats().evicted == 0 {
+            number += 1;
+            shard.put(number, 20, Expiry::Never).unwrap();
+        }
+        shard.set_limit(4 * MIB);
+        let mut sets = 0;
+        while shard.used_bytes() > 4 * MIB {
+            let evicted = shard.stats().evicted;
+            // Each of another size: none finds a cell of its own at hand.
+            sets += 1;
+            shard.put(number + sets, 100 + 900 * sets as usize % 16_000, Expiry::Never).unwrap();
+            assert!(shard.stats().evicted - evicted <= (SETTLE_WORK + SET_WORK) as u64);
+        }
+        assert!(sets > 10 && shard.has(number + sets), "{sets}");
+    }
+
+    #[test]
+    fn the_limit_holds_while_sizes_shift_and_most_of_it_is_items() {
+        let mut random = Random(3);
+        let mut shard = Shard::new(32 * MIB, Policy::AllKeysLru);
+        let phases: [fn(&mut Random) -> u64; 5] =
+            [|_| 100, |_| 10_240, |_| 100, |random| 1 << random.below(21), |random| random.below(4096)];
+        for len_of in phases {
+            let mut set_bytes = 0;
+            while set_bytes < 40 * MIB {
+                let (number, len) = (random.below(1_000_000), len_of(&mut random) as usize);
+                while shard.make_room(len, NOW) == Room::Retry {
+                    while shard.take_garbage().is_some() {}
+                }
+                shard.put(number, len, Expiry::Never).unwrap();
+                set_bytes += len as u64;
+                assert!(shard.used_bytes() <= 32 * MIB + PAGE_BYTES as u64);
+            }
+            assert!(shard.stats().dataset_bytes > 32 * MIB * 7 / 10, "{}", shard.stats().dataset_bytes);
+        }
+    }
+
+    #[test]
+    fn the_eviction_age_is_how_long_the_evicted_had_been_idle() {
+        let (mut shard, number) = full(Policy::AllKeysLru, |_| Expiry::Never);
+        let later = NOW + 60_000;
+        for new in number + 1..number + 200 {
+            shard.set(key(&new.to_le_bytes()), NewValue::Copied(&[0; 100]), Expiry::Never, later).unwrap();
+        }
+        assert!((59_000..=60_000).contains(&shard.stats().eviction_age_millis));
+    }
+}
