@@ -97,7 +97,7 @@ impl MemoryQuota {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::enter;
+    use super::super::testing::enter;
     use super::*;
 
     #[test]

@@ -5,6 +5,8 @@ mod inbox;
 mod memory;
 mod monitors;
 mod pause;
+#[cfg(test)]
+pub mod testing;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -362,17 +364,9 @@ impl Clients {
 
 #[cfg(test)]
 mod tests {
+    use super::testing::{enter, socket};
     use super::*;
     use crate::config::limits;
-
-    fn socket() -> OwnedFd {
-        std::os::unix::net::UnixStream::pair().unwrap().0.into()
-    }
-
-    pub(super) fn enter(clients: &Clients) -> Arc<Client> {
-        clients.place(0, |_| true).unwrap();
-        clients.enter(0, socket(), Peer::Unix, 0)
-    }
 
     #[test]
     fn connections_are_spread_evenly_whoever_accepts_them() {

@@ -15,7 +15,8 @@ use crate::base::clock::{self, Turn};
 use crate::clients::{Client, Peer};
 use crate::config::limits;
 use crate::message::reply::Reply;
-use crate::protocol::resp::session::{Core, Next, Session};
+use crate::protocol::core::Core;
+use crate::protocol::resp::session::{Next, Session};
 
 pub struct BusyAcceptor {
     links: WorkerLinks,

@@ -23,7 +23,8 @@ use crate::base::clock::{self, Clock, UnixMillis};
 use crate::clients::{Client, Peer};
 use crate::config::limits;
 use crate::message::reply::Reply;
-use crate::protocol::resp::session::{self, Next, Session};
+use crate::protocol::core::Core;
+use crate::protocol::resp::session::{Next, Session};
 
 /// What differs between the engines.
 pub trait Transport: 'static {
@@ -48,7 +49,7 @@ pub trait Transport: 'static {
 pub struct Worker {
     pub(super) links: WorkerLinks,
     pub connections: ConnectionTable,
-    core: RefCell<session::Core>,
+    core: RefCell<Core>,
     clock: Clock,
     /// The time of the last turn: near enough for whatever is not about keys.
     now: Cell<UnixMillis>,
@@ -72,7 +73,7 @@ impl Worker {
         Worker {
             links,
             connections: ConnectionTable::default(),
-            core: RefCell::new(session::Core::attended(config.shared.clone(), config.index, attend)),
+            core: RefCell::new(Core::attended(config.shared.clone(), config.index, attend)),
             busy_acceptor,
             begun: RefCell::default(),
             come: Notify::new(),

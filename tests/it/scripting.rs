@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use crate::client::Client;
+use crate::client::{Client, request};
 use crate::harness::{Engine, Server, on_both_engines, wait_until};
 use crate::wire::Value;
 
@@ -25,6 +25,7 @@ on_both_engines!(
     rate_limits,
     scripts_are_counted_and_bounded,
     a_long_script_leaves_others_alone,
+    what_waits_for_a_script_runs_as_it_was,
     a_core_that_is_alone_can_be_freed,
     a_script_that_has_written_is_not_killed,
     shutdown_ends_a_script,
@@ -263,7 +264,7 @@ fn both_protocols(engine: Engine) {
     let (mut two, mut three) = (server.client(), server.resp3_client());
     let mut check = |source: &str, resp2: &str, resp3: &str| {
         for (client, expect) in [(&mut two, resp2), (&mut three, resp3)] {
-            client.send(crate::client::request(&words("EVAL", source, &["k"], &[])));
+            client.send(request(&words("EVAL", source, &["k"], &[])));
             assert_eq!(String::from_utf8_lossy(&client.raw_reply()), expect, "{source}");
         }
     };
@@ -299,15 +300,10 @@ fn scripts_in_transactions(engine: Engine) {
     client.check("MULTI", "+OK\r\n");
     client.check("SET a 1", "+QUEUED\r\n");
     for _ in 0..2 {
-        client.send(crate::client::request(&words(
-            "EVAL",
-            "return redis.call('incrby', KEYS[1], ARGV[1])",
-            &["a"],
-            &["5"],
-        )));
+        client.send(request(&words("EVAL", "return redis.call('incrby', KEYS[1], ARGV[1])", &["a"], &["5"])));
         client.expect("+QUEUED\r\n");
     }
-    client.send(crate::client::request(&words("EVAL", "return redis.call('dbsize')", &[], &[])));
+    client.send(request(&words("EVAL", "return redis.call('dbsize')", &[], &[])));
     client.expect("+QUEUED\r\n");
     client.check("EXEC", "*4\r\n+OK\r\n:6\r\n:11\r\n:1\r\n");
     // What a script writes is seen by those who watch.
@@ -518,7 +514,7 @@ fn elsewhere(server: &Server, client: &mut Client) -> Client {
 }
 
 fn start(client: &mut Client, source: &str, key: &str) {
-    client.send(crate::client::request(&words("EVAL", source, &[key], &[])));
+    client.send(request(&words("EVAL", source, &[key], &[])));
 }
 
 /// Starts a script that never ends and waits until it has the processor: a connection that comes before it would wait
@@ -569,6 +565,31 @@ fn a_long_script_leaves_others_alone(engine: Engine) {
     }
 }
 
+fn what_waits_for_a_script_runs_as_it_was(engine: Engine) {
+    let server = Server::with(engine, &["--busy-reply-threshold=0"]);
+    let mut client = server.client();
+    let mut other = elsewhere(&server, &mut client);
+    let mut watcher = elsewhere(&server, &mut client);
+    other.check("SET survivor v", "+OK\r\n");
+    let Value::Integer(id) = other.call(&["CLIENT", "ID"]) else { panic!("an id is a number") };
+    // Around the size from which an argument is received apart, and far above what one receive brings.
+    for size in [32_767, 32_768, 50_000, 1_000_000] {
+        start_and_wait(&server, &mut client, FOREVER);
+        let value = b"\r\n*1\r\n$8\r\nFLUSHALL\r\n".repeat(size / 20 + 1)[..size].to_vec();
+        other.send([request(&[b"SET".as_slice(), b"k", &value]), request(&["ECHO", "after"])].concat());
+        wait_until("the request has come in", || {
+            let line = watcher.call(&["CLIENT", "LIST", "ID", &id.to_string()]).text();
+            let held = line.split(' ').find_map(|field| field.strip_prefix("qbuf="));
+            held.expect("CLIENT LIST tells it").parse::<usize>().unwrap() >= size
+        });
+        watcher.check("SCRIPT KILL", "+OK\r\n");
+        expect_error(client.value(), "ERR Script killed by user with SCRIPT KILL... script: ");
+        other.expect("+OK\r\n$5\r\nafter\r\n");
+        assert!(other.call(&["GET", "k"]) == Value::Bulk(value), "{size}");
+        other.check("GET survivor", "$1\r\nv\r\n");
+    }
+}
+
 fn a_core_that_is_alone_can_be_freed(engine: Engine) {
     let server = Server::with(engine, &["--threads=1"]);
     let mut client = server.client();
@@ -612,6 +633,6 @@ fn shutdown_ends_a_script(engine: Engine) {
     let mut other = server.client();
     assert!(is_busy(&other.call(&["PING"])));
     other.check_error("SCRIPT KILL", "UNKILLABLE");
-    other.send(crate::client::request(&["SHUTDOWN", "NOSAVE"]));
+    other.send(request(&["SHUTDOWN", "NOSAVE"]));
     assert!(server.wait().success());
 }

@@ -1,5 +1,6 @@
-//! RESP: bytes to requests (`parser`), and a connection's conversation (`session`). Replies are written by
-//! `message::reply`, which the commands share.
+//! RESP: bytes to requests (`parser`), some of them at a time (`batch`), and a connection's conversation (`session`).
+//! Replies are written by `message::reply`, which the commands share.
 
+pub mod batch;
 pub mod parser;
 pub mod session;

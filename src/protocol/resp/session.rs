@@ -6,18 +6,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
+use super::batch::{Batch, Request};
+use super::parser::{Bounds, Parser};
 use crate::base::clock::{self, UnixMillis};
 use crate::clients::{Client, MemoryQuota, Paused};
 use crate::command::timing::Timing;
-use crate::command::{self, Call, ConnectionState, Found, ReplyMode, Table};
+use crate::command::{self, Call, ConnectionState, ReplyMode};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
 use crate::message::reply::{Mark, Reply};
 use crate::message::request::Args;
 use crate::observe::stats::CoreStats;
-use crate::protocol::resp::parser::{Bounds, Parsed, Parser, ProtocolError};
+use crate::protocol::core::Core;
 use crate::script::runner::Runner;
 use crate::shared::Shared;
 use crate::store::keyspace::ShardGuards;
@@ -39,74 +40,19 @@ pub enum Next {
     Close,
 }
 
-/// What one core's sessions work with: the shared state, and scratch space that no session keeps.
-pub struct Core {
-    pub shared: Arc<Shared>,
-    pub index: usize,
-    batch: Batch,
-    scripts: Option<Runner>,
-    /// When the turn began, or its last batch ended.
-    begun: Instant,
-    /// A script keeps the core busy: whatever cannot help that is refused.
-    only_urgent: bool,
-}
-
-impl Core {
-    pub fn new(shared: Arc<Shared>, index: usize) -> Core {
-        Core::attended(shared, index, Box::new(|| {}))
-    }
-
-    /// `attend` is called now and then while a script runs that keeps this core from everything else.
-    pub fn attended(shared: Arc<Shared>, index: usize, attend: Box<dyn Fn()>) -> Core {
-        let scripts = Some(command::scripting::runner(shared.clone(), index, attend));
-        Core { shared, index, batch: Batch::default(), scripts, begun: clock::tick(), only_urgent: false }
-    }
-
-    /// For those who come while a script keeps the core busy.
-    pub fn urgent(shared: Arc<Shared>, index: usize) -> Core {
-        Core { shared, index, batch: Batch::default(), scripts: None, begun: clock::tick(), only_urgent: true }
-    }
-
-    pub fn stats(&self) -> &CoreStats {
-        &self.shared.stats[self.index]
-    }
-}
-
-/// Requests parsed ahead of their execution.
-#[derive(Default)]
-struct Batch {
-    args: Args,
-    requests: Vec<Request>,
-    /// All of the input has been parsed; what is left of it is the beginning of a request.
-    exhausted: bool,
-    /// The first error in the bytes, after all the requests.
-    error: Option<ProtocolError>,
-}
-
-struct Request {
-    /// The request's arguments, as positions in `Batch::args`.
-    from: usize,
-    to: usize,
-    /// Where it starts and ends in the input.
-    start: usize,
-    end: usize,
-    found: Option<Found>,
-    /// Of its first key; 0 without one.
-    hash: u64,
-}
-
-impl Batch {
-    /// Request `at` is timed by itself.
-    fn is_slow(&self, at: usize) -> bool {
-        let request = &self.requests[at];
-        request.found.is_some_and(|(_, row)| !row.is_quick(request.to - request.from))
-    }
+/// How far a batch has come.
+enum Ran {
+    All,
+    /// The turn ends after a request that is finished.
+    Ended(Next),
+    /// The turn ends before a request, which waits in `Session::args` and has not run.
+    Held(Next),
 }
 
 pub struct Session {
     state: ConnectionState,
     parser: Parser,
-    /// The arguments of the request that has come in part, or that waits for room.
+    /// The arguments of the request that has come in part, or that is held.
     args: Args,
     pending: Vec<u8>,
     /// Our part of the client memory.
@@ -268,81 +214,33 @@ impl Session {
     fn run(&mut self, input: &[u8], core: &mut Core, now: UnixMillis, reply: &mut Reply) -> (usize, Next) {
         let mut done = 0;
         let mut turn = limits::TURN_REQUESTS_MAX;
-        loop {
-            self.parse_batch(input, done, core);
-            let stopped = self.run_batch(input, &mut done, core, now, reply);
+        let next = loop {
+            let bounds = self.bounds(&core.shared);
+            // Before authentication the bounds may change with the next command.
+            let first = !self.state.authenticated;
+            core.batch.parse(input, done, &mut self.parser, &bounds, &mut self.args, first);
+            let ran = self.run_batch(input, &mut done, core, now, reply);
             turn = turn.saturating_sub(core.batch.requests.len());
-            let error = core.batch.error.take();
-            let next = match (stopped, error) {
-                (Some(next), _) => Some(next),
-                (None, Some(error)) => {
+            let over = match (ran, core.batch.error.take()) {
+                (Ran::Held(next), _) => break next,
+                (Ran::Ended(next), _) => next,
+                (Ran::All, Some(error)) => {
                     core.stats().protocol_errors.add(1);
                     reply.error(&format!("ERR Protocol error: {error}"));
-                    Some(Next::Close)
+                    Next::Close
                 }
-                (None, None) if core.batch.exhausted => Some(Next::Receive),
-                (None, None) if turn == 0 => Some(Next::Yield),
-                (None, None) => None,
+                (Ran::All, None) if core.batch.exhausted => break Next::Receive,
+                (Ran::All, None) if turn == 0 => Next::Yield,
+                (Ran::All, None) => continue,
             };
-            if let Some(next) = next {
-                let keeps = matches!(stopped, Some(Next::Yield | Next::Pause)) && !self.args.is_empty();
-                if next != Next::Receive && !keeps {
-                    // Requests that were parsed ahead are parsed again; a request that is kept waits in `args`.
-                    self.parser.rewind(done);
-                    self.args.clear();
-                }
-                core.batch.args.clear();
-                core.batch.args.shrink();
-                self.parser.rebase(done);
-                return (done, next);
-            }
-        }
-    }
-
-    /// Fills the batch with the requests that `input` holds from `done` on. The beginning of an incomplete one is
-    /// kept in `self.args`.
-    fn parse_batch(&mut self, input: &[u8], done: usize, core: &mut Core) {
-        let bounds = self.bounds(&core.shared);
-        let batch = &mut core.batch;
-        batch.requests.clear();
-        batch.exhausted = false;
-        // The arguments of a request that has come in part before come first.
-        batch.args.clear();
-        if !self.args.is_empty() {
-            std::mem::swap(&mut batch.args, &mut self.args);
-        }
-        let mut start = done;
-        // One request is parsed in any case: what has come of it may already be more arguments than a batch has.
-        while batch.requests.is_empty()
-            || batch.requests.len() < limits::BATCH_REQUESTS_MAX && batch.args.len() < limits::BATCH_ARGUMENTS_MAX
-        {
-            let from = batch.requests.last().map_or(0, |request: &Request| request.to);
-            match self.parser.next(input, &bounds, &mut batch.args) {
-                Ok(Parsed::Request) => {
-                    let (to, end) = (batch.args.len(), self.parser.pos());
-                    batch.requests.push(Request { from, to, start, end, found: None, hash: 0 });
-                    start = end;
-                }
-                Ok(Parsed::Incomplete) => {
-                    batch.exhausted = true;
-                    if start == 0 {
-                        // The common case for a request of many arguments: nothing before it, nothing to move.
-                        std::mem::swap(&mut batch.args, &mut self.args);
-                    } else {
-                        self.args = batch.args.keep(from, batch.args.len(), start);
-                    }
-                    break;
-                }
-                Err(error) => {
-                    batch.error = Some(error);
-                    break;
-                }
-            }
-            if !self.state.authenticated {
-                // The bounds may change with the next command.
-                break;
-            }
-        }
+            // What was parsed ahead lies in the input still, and is parsed again.
+            self.parser.rewind(done);
+            self.args.clear();
+            break over;
+        };
+        core.batch.clear();
+        self.parser.rebase(done);
+        (done, next)
     }
 
     fn bounds(&self, shared: &Shared) -> Bounds {
@@ -360,8 +258,7 @@ impl Session {
         }
     }
 
-    /// Runs the batch; `done` follows the end of the last finished request. `Some` when the turn ends before the
-    /// batch does.
+    /// Runs the batch; `done` follows the end of the last finished request.
     fn run_batch(
         &mut self,
         input: &[u8],
@@ -369,11 +266,11 @@ impl Session {
         core: &mut Core,
         now: UnixMillis,
         reply: &mut Reply,
-    ) -> Option<Next> {
+    ) -> Ran {
         let Core { shared, index, batch, scripts, begun, only_urgent } = core;
         let stats = &shared.stats[*index];
         let mut guards = shared.keyspace.hold_for(self.state.client.id);
-        look_ahead(input, batch, self.state.db, &mut guards);
+        batch.look_ahead(input, self.state.db, &mut guards);
         if self.state.client.paused.load(Relaxed) {
             self.state.client.paused.store(false, Relaxed);
         }
@@ -395,9 +292,9 @@ impl Session {
         };
         let mut run = Run { shared, stats, batch, guards, input, now, reply, scripts, only_urgent: *only_urgent };
         let mut at = 0;
-        let ended = loop {
+        let ran = loop {
             if at == batch.requests.len() {
-                break None;
+                break Ran::All;
             }
             let alone = is_exact || batch.is_slow(at);
             if alone {
@@ -410,26 +307,31 @@ impl Session {
                     if alone {
                         lap(self, at);
                     }
-                    if next.is_some() {
-                        break next;
+                    if let Some(next) = next {
+                        break Ran::Ended(next);
                     }
                 }
                 Err(wait) => {
-                    // Its streamed arguments are no longer in the input: keep them all, as they are.
-                    let Request { from, to, start, end, .. } = batch.requests[at];
-                    self.args = batch.args.keep(from, to, start);
-                    self.parser.hold(end);
-                    *done = start;
-                    break Some(wait);
+                    self.hold(batch, at);
+                    *done = batch.requests[at].start;
+                    break Ran::Held(wait);
                 }
             }
         };
         lap(self, at);
         *begun = timing.ended();
-        ended
+        ran
     }
 
-    /// Runs one request. `Err` if it must run again, after this.
+    /// Keeps request `at`, which will run again: its streamed arguments are no longer in the input.
+    fn hold(&mut self, batch: &Batch, at: usize) {
+        let Request { from, to, start, end, .. } = batch.requests[at];
+        self.args = batch.args.keep(from, to, start);
+        self.parser.hold(end);
+    }
+
+    /// Runs one request. `Ok` when it is finished, with what ends the turn, if anything; `Err` if it must run again,
+    /// after this.
     #[inline]
     fn run_request(&mut self, run: &mut Run, at: usize) -> Result<Option<Next>, Next> {
         let Run { shared, stats, batch, reply, now, scripts, .. } = run;
@@ -526,29 +428,10 @@ struct Run<'r, 'k> {
     only_urgent: bool,
 }
 
-/// Looks up each request's row and hashes its first key, then starts fetching the memory that the look-ups will
-/// touch.
-fn look_ahead(input: &[u8], batch: &mut Batch, db: u8, guards: &mut ShardGuards) {
-    let table = Table::get();
-    for request in &mut batch.requests {
-        let args = batch.args.view(input, request.from, request.to);
-        if args.is_empty() {
-            continue;
-        }
-        request.found = table.lookup(args);
-        if let Some((_, row)) = request.found
-            && row.keys.first > 0
-            && args.len() > row.keys.first as usize
-        {
-            request.hash = guards.keyspace().hash(args.get(row.keys.first as usize));
-        }
-    }
-    if batch.requests.len() > 1 {
-        guards.prefetch(db, batch.requests.iter().map(|request| request.hash).filter(|hash| *hash != 0));
-    }
-}
-
 /// A browser or a proxy that was made to talk to us: nothing it sends may run.
 fn is_web_request(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:")
 }
+
+#[cfg(test)]
+mod tests;
