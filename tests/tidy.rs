@@ -22,7 +22,8 @@ const NARROW: [(&str, &[&str]); 5] = [
 ];
 
 /// Code that is driven from outside: nothing in it waits, and it knows no socket.
-const SANS_IO: [&str; 5] = ["protocol", "command", "script", "message", "store"];
+const SANS_IO: [&str; 7] =
+    ["protocol", "command", "script", "message", "store", "net/connection.rs", "net/outgoing.rs"];
 const IO_WORDS: [&str; 11] = [
     "async",
     "await",
@@ -162,6 +163,19 @@ fn sessions_commands_and_shards_know_no_socket() {
         }
     }
     report(offences, "code that is driven from outside waits or knows a socket");
+}
+
+#[test]
+fn drivers_know_protocols_by_their_front_alone() {
+    let mut offences = Vec::new();
+    for source in sources().iter().filter(|source| source.is_in("net")) {
+        for (number, line) in source.code().filter(|(_, line)| line.contains("protocol::")) {
+            if !line.contains("protocol::front") && !line.contains("protocol::core") {
+                offences.push(format!("{}:{number}", source.path));
+            }
+        }
+    }
+    report(offences, "net/ knows a protocol");
 }
 
 #[test]

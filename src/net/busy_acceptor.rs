@@ -4,25 +4,24 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
-use socket2::Socket;
 
+use super::listener::Listener;
 use super::{Accepted, Admission, WorkerLinks, admit};
 use crate::base::clock::{self, Turn};
-use crate::clients::{Client, Peer};
 use crate::config::limits;
 use crate::message::reply::Reply;
 use crate::protocol::core::Core;
-use crate::protocol::resp::session::{Next, Session};
+use crate::protocol::front::{Next, Session};
 
 pub struct BusyAcceptor {
     links: WorkerLinks,
-    /// The core's listening sockets, which do not block, and whose peers they accept.
-    listeners: RefCell<Vec<(Socket, Option<Peer>)>>,
-    waiting: RefCell<Vec<(Arc<Client>, Session)>>,
+    /// The core's listening sockets, which do not block.
+    listeners: RefCell<Vec<Rc<Listener>>>,
+    waiting: RefCell<Vec<Box<dyn Session>>>,
     core: RefCell<Core>,
 }
 
@@ -32,38 +31,37 @@ impl BusyAcceptor {
         BusyAcceptor { links, listeners: RefCell::default(), waiting: RefCell::default(), core }
     }
 
-    /// `peer` as `admit` wants it.
-    pub(super) fn watch(&self, listener: impl Into<Socket>, peer: Option<Peer>) {
-        self.listeners.borrow_mut().push((listener.into(), peer));
+    pub(super) fn watch(&self, listener: Rc<Listener>) {
+        self.listeners.borrow_mut().push(listener);
     }
 
     /// One look at the sockets.
     pub(super) fn attend(&self) {
-        for (listener, peer) in &*self.listeners.borrow() {
+        for listener in &*self.listeners.borrow() {
             for _ in 0..limits::SCRIPT_ATTEND_ACCEPTS_MAX {
-                let Ok((socket, _)) = listener.accept() else { break };
-                if let Admission::Here(accepted) = admit(&self.links, socket.into(), *peer) {
+                let Ok((socket, _)) = listener.socket.accept() else { break };
+                if let Admission::Here(accepted) = admit(&self.links, socket.into(), listener) {
                     self.enter(accepted);
                 }
             }
         }
-        self.waiting.borrow_mut().retain_mut(|(client, session)| self.converse(client, session));
+        self.waiting.borrow_mut().retain_mut(|session| self.converse(&mut **session));
     }
 
     fn enter(&self, accepted: Accepted) {
         let shared = &self.links.shared;
         let client = shared.clients.enter(self.links.index, accepted.socket, accepted.peer, clock::now());
-        let session = Session::new(client.clone(), shared);
-        self.waiting.borrow_mut().push((client, session));
+        self.waiting.borrow_mut().push(accepted.protocol.session(client, shared));
     }
 
     /// Answers what has come. False when the connection is over.
-    fn converse(&self, client: &Client, session: &mut Session) -> bool {
+    fn converse(&self, session: &mut dyn Session) -> bool {
+        let client = session.client().clone();
         let mut input = [0; limits::SCRIPT_ATTEND_BYTES];
         let received = match recv(client.as_raw_fd(), &mut input, MsgFlags::MSG_DONTWAIT) {
             Err(Errno::EAGAIN | Errno::EINTR) => return true,
             Ok(received @ 1..) => received,
-            Ok(0) | Err(_) => return self.end(client, session),
+            Ok(0) | Err(_) => return self.end(session),
         };
         let mut reply = Reply::default();
         let mut core = self.core.borrow_mut();
@@ -77,13 +75,13 @@ impl BusyAcceptor {
         // A connection that has taken no room for such short replies takes none of them.
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         let all_sent = pieces.iter().all(|piece| send(client.as_raw_fd(), piece, flags) == Ok(piece.len()));
-        if all_sent && next == Next::Receive { true } else { self.end(client, session) }
+        if all_sent && next == Next::Receive { true } else { self.end(session) }
     }
 
-    fn end(&self, client: &Client, session: &mut Session) -> bool {
+    fn end(&self, session: &mut dyn Session) -> bool {
         session.end(&self.core.borrow());
-        self.links.shared.clients.leave(client);
-        client.kill();
+        self.links.shared.clients.leave(session.client());
+        session.client().kill();
         false
     }
 
@@ -92,7 +90,7 @@ impl BusyAcceptor {
     }
 
     /// Those who have come meanwhile, with what they have said so far.
-    pub(super) fn take(&self) -> Vec<(Arc<Client>, Session)> {
+    pub(super) fn take(&self) -> Vec<Box<dyn Session>> {
         self.waiting.take()
     }
 }

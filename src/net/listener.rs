@@ -1,39 +1,81 @@
-//! Listening sockets, built by hand: backlog, SO_REUSEPORT and the Unix socket's permissions are ours to decide.
+//! Endpoints and their listening sockets, built by hand: backlog, SO_REUSEPORT and the Unix socket's permissions are
+//! ours to decide.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::config::StartError;
+use crate::protocol::front::Protocol;
 
-/// Binds every address once per core. Returns one list per core, and the port, which 0 leaves to the kernel.
-pub fn bind_tcp(
-    addresses: &[IpAddr],
-    port: u16,
-    cores: usize,
-    backlog: u32,
-) -> Result<(Vec<Vec<TcpListener>>, u16), StartError> {
-    let mut port = port;
-    let mut lists: Vec<Vec<TcpListener>> = (0..cores).map(|_| Vec::new()).collect();
-    for &address in addresses {
-        if port != 0 {
-            probe(SocketAddr::new(address, port))?;
-        }
-        for list in &mut lists {
-            let wanted = SocketAddr::new(address, port);
-            let listener = listen(wanted, backlog).map_err(|error| refusal(wanted, &error))?;
-            if port == 0 {
-                port = listener.local_addr().map_err(|error| refusal(wanted, &error))?.port();
+/// Where clients come in, and what is spoken there.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    pub address: Address,
+    pub protocol: Protocol,
+}
+
+#[derive(Clone, Debug)]
+pub enum Address {
+    Tcp(SocketAddr),
+    /// A socket in the file system, with its permissions.
+    Unix {
+        path: PathBuf,
+        mode: u32,
+    },
+}
+
+/// One core's listening socket of an endpoint. It does not block.
+pub struct Listener {
+    pub socket: Socket,
+    pub endpoint: Endpoint,
+}
+
+/// Binds every endpoint: a TCP address once for each core, a Unix socket on the first core alone. Returns one list per
+/// core. A port of 0 leaves it to the kernel: which it gives is entered into the endpoint, and is that of the protocol's
+/// other addresses, too.
+pub fn bind(endpoints: &mut [Endpoint], cores: usize, backlog: u32) -> Result<Vec<Vec<Listener>>, StartError> {
+    let mut lists: Vec<Vec<Listener>> = (0..cores).map(|_| Vec::new()).collect();
+    let mut given = None;
+    for endpoint in endpoints {
+        match &mut endpoint.address {
+            Address::Tcp(address) => {
+                if let Some((protocol, port)) = given
+                    && protocol == endpoint.protocol
+                    && address.port() == 0
+                {
+                    address.set_port(port);
+                }
+                if address.port() != 0 {
+                    probe(*address)?;
+                }
+                let mut sockets = Vec::new();
+                for _ in 0..cores {
+                    let socket = bind_tcp(*address, backlog).map_err(|error| refusal(*address, &error))?;
+                    if address.port() == 0 {
+                        let bound = socket.local_addr().map_err(|error| refusal(*address, &error))?;
+                        let port = bound.as_socket().map_or(0, |bound| bound.port());
+                        given = Some((endpoint.protocol, port));
+                        address.set_port(port);
+                    }
+                    sockets.push(socket);
+                }
+                for (list, socket) in lists.iter_mut().zip(sockets) {
+                    list.push(Listener { socket, endpoint: endpoint.clone() });
+                }
             }
-            list.push(listener);
+            Address::Unix { path, mode } => {
+                let socket = bind_unix(path, *mode, backlog)?;
+                lists[0].push(Listener { socket, endpoint: endpoint.clone() });
+            }
         }
     }
-    Ok((lists, port))
+    Ok(lists)
 }
 
 /// SO_REUSEPORT would let a second server share the port without a word: bind once without it.
@@ -65,7 +107,7 @@ fn refusal(address: SocketAddr, error: &io::Error) -> StartError {
     StartError::host(format!("cannot listen on {address}: {error}: {remedy}"))
 }
 
-fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+fn bind_tcp(address: SocketAddr, backlog: u32) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
@@ -76,7 +118,8 @@ fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(backlog as i32)?;
-    Ok(socket.into())
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// Sets what an accepted connection needs. It fails only when the peer is gone already.
@@ -92,7 +135,7 @@ pub fn prepare(socket: &SockRef, keepalive_s: u32) {
 }
 
 /// Binds the Unix socket. Its permissions are set before it listens: there is no moment in which they are wider.
-pub fn bind_unix(path: &Path, mode: u32, backlog: u32) -> Result<UnixListener, StartError> {
+fn bind_unix(path: &Path, mode: u32, backlog: u32) -> Result<Socket, StartError> {
     let shown = path.display();
     if UnixStream::connect(path).is_ok() {
         return Err(StartError::host(format!("cannot listen on {shown}: another process does; see --unixsocket")));
@@ -101,7 +144,7 @@ pub fn bind_unix(path: &Path, mode: u32, backlog: u32) -> Result<UnixListener, S
         use std::os::unix::fs::FileTypeExt;
         data.file_type().is_socket()
     });
-    let bound = || -> io::Result<UnixListener> {
+    let bound = || -> io::Result<Socket> {
         if is_stale_socket {
             std::fs::remove_file(path)?;
         }
@@ -110,7 +153,7 @@ pub fn bind_unix(path: &Path, mode: u32, backlog: u32) -> Result<UnixListener, S
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
         socket.listen(backlog as i32)?;
         socket.set_nonblocking(true)?;
-        Ok(socket.into())
+        Ok(socket)
     };
     bound().map_err(|error| StartError::host(format!("cannot listen on {shown}: {error}; see --unixsocket")))
 }

@@ -1,18 +1,18 @@
 //! How bytes reach the sessions: io_uring where the host allows it, epoll elsewhere. Chooses between the two, and
 //! holds what both share. Only code below this folder awaits a socket.
 
-pub mod epoll;
+pub mod listener;
+mod worker;
 mod busy_acceptor;
 mod janitor;
-pub mod listener;
-mod outgoing;
+pub mod connection;
+pub mod outgoing;
+mod direct;
 
+pub mod epoll;
 pub mod uring;
-mod worker;
 
-use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Barrier, OnceLock};
 
@@ -23,23 +23,24 @@ use crate::clients::Peer;
 use crate::config::StartError;
 use crate::config::limits;
 use crate::config::{Engine, Switch};
+use crate::protocol::front::Protocol;
 use crate::shared::Shared;
+use listener::{Address, Listener};
 
 /// A connection that was placed on a core and is on its way there.
 #[derive(Debug)]
 pub struct Accepted {
     pub socket: OwnedFd,
     pub peer: Peer,
+    pub protocol: Protocol,
 }
 
 /// What one core's thread is given to run with.
 pub struct WorkerConfig {
     pub index: usize,
     pub shared: Arc<Shared>,
-    /// One per bound address; each core has its own, by SO_REUSEPORT.
-    pub tcp: Vec<TcpListener>,
-    /// Core 0 only.
-    pub unix: Option<UnixListener>,
+    /// The core's own.
+    pub listeners: Vec<Listener>,
     /// Connections that other cores accepted for this one. Bounded by `maxclients`: places are counted before sending.
     pub inbox: mpsc::UnboundedReceiver<Accepted>,
     /// Every core's inbox.
@@ -106,13 +107,13 @@ enum Admission {
 }
 
 /// Prepares an accepted socket and sends it to the core that has the fewest.
-fn admit(config: &WorkerLinks, socket: OwnedFd, peer: Option<Peer>) -> Admission {
+fn admit(config: &WorkerLinks, socket: OwnedFd, listener: &Listener) -> Admission {
     let stats = &config.shared.stats[config.index];
     stats.connections.add(1);
     let reference = socket2::SockRef::from(&socket);
-    let peer = match peer {
-        Some(peer) => peer,
-        None => {
+    let peer = match listener.endpoint.address {
+        Address::Unix { .. } => Peer::Unix,
+        Address::Tcp(_) => {
             // A peer that is gone already has no address: nobody is there to be served.
             let (Ok(peer), Ok(local)) = (reference.peer_addr(), reference.local_addr()) else { return Admission::Gone };
             let (Some(peer), Some(local)) = (peer.as_socket(), local.as_socket()) else { return Admission::Gone };
@@ -129,10 +130,10 @@ fn admit(config: &WorkerLinks, socket: OwnedFd, peer: Option<Peer>) -> Admission
     let Some(core) = config.shared.clients.place(config.index, is_free) else {
         stats.rejected_connections.add(1);
         // The send buffer of a new socket has room for it.
-        let _ = reference.send(b"-ERR max number of clients reached\r\n");
+        let _ = reference.send(listener.endpoint.protocol.refusal());
         return Admission::Gone;
     };
-    let accepted = Accepted { socket, peer };
+    let accepted = Accepted { socket, peer, protocol: listener.endpoint.protocol };
     if core == config.index {
         return Admission::Here(accepted);
     }

@@ -9,39 +9,88 @@ use crate::message::reply::Reply;
 #[derive(Default)]
 pub struct Outgoing {
     parts: VecDeque<Bytes>,
-    bytes: usize,
+    /// Bytes in `parts`.
+    waiting: usize,
+    /// Bytes that the driver has taken out to send and has not reported as sent. They come before `parts`.
+    taken: usize,
 }
 
 impl Outgoing {
-    /// Bytes that wait.
+    /// Bytes that have not left, those included that are taken.
     pub fn len(&self) -> usize {
-        self.bytes
+        self.waiting + self.taken
     }
 
     pub fn is_empty(&self) -> bool {
-        self.bytes == 0
+        self.len() == 0
+    }
+
+    /// Nothing is left to take.
+    pub fn is_taken(&self) -> bool {
+        self.waiting == 0
     }
 
     /// Takes over everything that was replied.
     pub fn append(&mut self, reply: &mut Reply) {
-        self.bytes += reply.len();
+        self.waiting += reply.len();
         reply.take(&mut self.parts);
     }
 
     /// Adds what is no reply.
     pub fn push(&mut self, piece: Bytes) {
-        self.bytes += piece.len();
+        self.waiting += piece.len();
         self.parts.push_back(piece);
     }
 
-    /// The next piece; `advance` past what was sent of it.
-    pub fn front(&self) -> Option<&Bytes> {
-        self.parts.front()
+    /// The pieces that wait, in order, to be sent from where they lie. Report what has left by `sent`.
+    pub fn pieces(&self) -> impl Iterator<Item = &Bytes> {
+        self.parts.iter()
     }
 
-    pub fn advance(&mut self, sent: usize) {
-        self.bytes -= sent;
-        let mut left = sent;
+    /// Moves small pieces from the front into `buffer` and returns how much; 0 when a piece of at least `direct_bytes`
+    /// comes next, which is better sent from where it lies.
+    pub fn take_into(&mut self, buffer: &mut [u8], direct_bytes: usize) -> usize {
+        let mut filled = 0;
+        while let Some(front) = self.parts.front() {
+            if front.len() >= direct_bytes || filled == buffer.len() {
+                break;
+            }
+            let step = front.len().min(buffer.len() - filled);
+            buffer[filled..filled + step].copy_from_slice(&front[..step]);
+            filled += step;
+            self.drop_front(step);
+        }
+        self.taken += filled;
+        filled
+    }
+
+    /// Takes the front piece whole.
+    pub fn take(&mut self) -> Option<Bytes> {
+        let front = self.parts.pop_front()?;
+        self.waiting -= front.len();
+        self.taken += front.len();
+        Some(front)
+    }
+
+    /// Counts bytes as taken that the driver has a copy of and that were never put in here.
+    pub fn note_taken(&mut self, bytes: usize) {
+        debug_assert!(self.is_empty());
+        self.taken += bytes;
+    }
+
+    /// The first `bytes` of all have left: of what is taken, or of the pieces when nothing is.
+    pub fn sent(&mut self, bytes: usize) {
+        if self.taken > 0 {
+            debug_assert!(bytes <= self.taken);
+            self.taken -= bytes;
+        } else {
+            self.drop_front(bytes);
+        }
+    }
+
+    fn drop_front(&mut self, bytes: usize) {
+        self.waiting -= bytes;
+        let mut left = bytes;
         while left > 0 {
             let front = self.parts.front_mut().expect("no more is sent than waits");
             let step = left.min(front.len());
@@ -55,29 +104,6 @@ impl Outgoing {
             // An idle connection keeps no buffer.
             self.parts = VecDeque::new();
         }
-    }
-
-    /// Moves small pieces from the front into `buffer` and returns how much; 0 when a piece of at least `direct_bytes`
-    /// comes next, which is better sent from where it lies.
-    pub fn fill(&mut self, buffer: &mut [u8], direct_bytes: usize) -> usize {
-        let mut filled = 0;
-        while let Some(front) = self.parts.front() {
-            if front.len() >= direct_bytes || filled == buffer.len() {
-                break;
-            }
-            let step = front.len().min(buffer.len() - filled);
-            buffer[filled..filled + step].copy_from_slice(&front[..step]);
-            filled += step;
-            self.advance(step);
-        }
-        filled
-    }
-
-    /// Takes the front piece whole.
-    pub fn pop(&mut self) -> Option<Bytes> {
-        let front = self.parts.pop_front()?;
-        self.bytes -= front.len();
-        Some(front)
     }
 }
 
@@ -95,15 +121,21 @@ mod tests {
         outgoing.append(&mut reply);
         let total = outgoing.len();
         let mut buffer = [0; 64];
-        let filled = outgoing.fill(&mut buffer, 16_384);
+        let filled = outgoing.take_into(&mut buffer, 16_384);
         assert_eq!(&buffer[..filled], b"$5\r\nsmall\r\n$20000\r\n");
-        assert_eq!(outgoing.fill(&mut buffer, 16_384), 0);
-        outgoing.advance(5_000);
-        assert_eq!(outgoing.front().map(Bytes::len), Some(15_000));
+        assert_eq!(outgoing.take_into(&mut buffer, 16_384), 0);
+        assert_eq!(outgoing.len(), total, "what is taken has not left");
+        outgoing.sent(filled - 1);
+        outgoing.sent(1);
+        outgoing.sent(5_000);
+        assert_eq!(outgoing.pieces().next().map(Bytes::len), Some(15_000));
         assert_eq!(outgoing.len(), total - filled - 5_000);
-        assert_eq!(outgoing.pop().map(|piece| piece.len()), Some(15_000));
-        let filled = outgoing.fill(&mut buffer, 16_384);
+        assert_eq!(outgoing.take().map(|piece| piece.len()), Some(15_000));
+        outgoing.sent(15_000);
+        let filled = outgoing.take_into(&mut buffer, 16_384);
         assert_eq!(&buffer[..filled], b"\r\n+OK\r\n");
-        assert!(outgoing.is_empty() && outgoing.front().is_none());
+        assert!(outgoing.is_taken() && !outgoing.is_empty());
+        outgoing.sent(filled);
+        assert!(outgoing.is_empty());
     }
 }

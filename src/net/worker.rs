@@ -1,10 +1,9 @@
-//! One core's tasks, whichever engine runs them: accepting, taking over connections, background work, the drain.
+//! One core's tasks, whichever driver runs them: accepting, taking over connections, background work, the drain.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{Shutdown, TcpListener};
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,27 +15,29 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::spawn_local;
 
 use super::busy_acceptor::BusyAcceptor;
-use super::janitor::ConnectionTable;
+use super::connection::{Connection, Conversation};
+use super::janitor::{ConnectionTable, Watch};
+use super::listener::Listener;
 use super::outgoing::Outgoing;
 use super::{Accepted, Admission, WorkerConfig, WorkerLinks, admit, report_accept_error};
 use crate::base::clock::{self, Clock, UnixMillis};
-use crate::clients::{Client, Peer};
+use crate::clients::Client;
 use crate::config::limits;
 use crate::message::reply::Reply;
 use crate::protocol::core::Core;
-use crate::protocol::resp::session::{Next, Session};
+use crate::protocol::front::{Next, Session};
 
-/// What differs between the engines.
+/// What differs between the drivers.
 pub trait Transport: 'static {
-    fn worker(&self) -> &Worker;
+    fn worker(&self) -> &Rc<Worker>;
 
-    /// Serves one connection to its end.
-    fn serve(self: Rc<Self>, client: Arc<Client>) -> impl Future<Output = ()>;
+    /// Serves one connection to its end. A refusal by the kernel ends it.
+    fn serve(&self, connection: &mut Connection<Served>, client: &Arc<Client>) -> impl Future<Output = ()>;
 
-    /// A listening socket, as this engine waits on it.
+    /// A listening socket, as this driver waits on it.
     type Listener: 'static;
 
-    fn listener(&self, socket: TcpListener) -> io::Result<Self::Listener>;
+    fn listener(&self, socket: socket2::Socket) -> io::Result<Self::Listener>;
 
     /// Waits for the next connection. It is never dropped while it waits.
     fn accept(&self, listener: &Self::Listener) -> impl Future<Output = io::Result<OwnedFd>>;
@@ -57,9 +58,7 @@ pub struct Worker {
     /// Some connections wait for the end of a pause.
     has_paused: Cell<bool>,
     busy_acceptor: Rc<BusyAcceptor>,
-    /// Sessions that the attendant has begun, by their clients, on their way to the tasks that go on with them.
-    begun: RefCell<HashMap<u64, Session>>,
-    /// There are such sessions.
+    /// Somebody has come meanwhile and waits for the core.
     come: Notify,
     left: Notify,
 }
@@ -75,7 +74,6 @@ impl Worker {
             connections: ConnectionTable::default(),
             core: RefCell::new(Core::attended(config.shared.clone(), config.index, attend)),
             busy_acceptor,
-            begun: RefCell::default(),
             come: Notify::new(),
             clock: Clock::start(),
             now: Cell::new(clock::now()),
@@ -87,30 +85,6 @@ impl Worker {
 
     pub fn stats(&self) -> &crate::observe::stats::CoreStats {
         &self.links.shared.stats[self.links.index]
-    }
-
-    /// A connection's session, from its beginning or from where the attendant has left it.
-    pub fn session(&self, client: &Arc<Client>) -> Session {
-        let begun = self.begun.borrow_mut().remove(&client.id);
-        begun.unwrap_or_else(|| Session::new(client.clone(), &self.links.shared))
-    }
-
-    /// Lets a session take in what was received, and hands its replies to `take`, which must leave none behind.
-    pub fn advance(&self, session: &mut Session, input: &[u8], queued: usize, take: impl FnOnce(&mut Reply)) -> Next {
-        let mut reply = self.reply.borrow_mut();
-        let turn = self.clock.turn();
-        self.now.set(turn.now);
-        let next = session.advance(input, &mut self.core.borrow_mut(), turn, queued, &mut reply);
-        self.stats().net_output_bytes.add(reply.len() as u64);
-        if next == Next::Pause {
-            self.has_paused.set(true);
-        }
-        if self.busy_acceptor.has_waiting() {
-            self.come.notify_one();
-        }
-        take(&mut reply);
-        debug_assert!(reply.is_empty());
-        next
     }
 
     /// Lets those go on whose pause is over.
@@ -125,22 +99,8 @@ impl Worker {
         self.now.get()
     }
 
-    /// Tells a session that replies have left.
-    pub fn sent(&self, session: &mut Session, queued: usize) {
-        session.sent(&self.core.borrow(), queued);
-    }
-
-    /// Puts behind the replies what others have pushed to this connection meanwhile.
-    pub fn take_pushed(&self, client: &Client, outgoing: &mut Outgoing) {
-        let pushed = client.take_pushed(limits::IO_BUFFER_BYTES);
-        if !pushed.is_empty() {
-            self.stats().net_output_bytes.add(pushed.len() as u64);
-            outgoing.push(pushed);
-        }
-    }
-
     /// Takes a connection off all books.
-    pub fn leave(&self, session: &mut Session) {
+    fn leave(&self, session: &mut dyn Session) {
         self.stats().inbox_overflow_closed.add(session.client().has_overflowed() as u64);
         session.end(&self.core.borrow());
         self.connections.leave(session.client());
@@ -151,13 +111,82 @@ impl Worker {
     }
 }
 
-/// Lets other connections have their turn.
-pub async fn give_way(next: Next) {
-    if next == Next::Rest {
-        tokio::time::sleep(Duration::from_millis(limits::REST_MS)).await;
-    } else {
-        tokio::task::yield_now().await;
+/// A connection's session on its core: what stands behind a `Connection` in the server.
+pub struct Served {
+    worker: Rc<Worker>,
+    session: Box<dyn Session>,
+    watch: Rc<Watch>,
+}
+
+impl Served {
+    fn new(worker: &Rc<Worker>, session: Box<dyn Session>) -> Served {
+        let watch = worker.connections.enter(session.client());
+        Served { worker: worker.clone(), session, watch }
     }
+
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+}
+
+impl Conversation for Served {
+    fn advance(&mut self, input: &[u8], queued: usize, take: impl FnOnce(&mut Reply)) -> Next {
+        let worker = &*self.worker;
+        let mut reply = worker.reply.borrow_mut();
+        let turn = worker.clock.turn();
+        worker.now.set(turn.now);
+        let next = self.session.advance(input, &mut worker.core.borrow_mut(), turn, queued, &mut reply);
+        worker.stats().net_output_bytes.add(reply.len() as u64);
+        if next == Next::Pause {
+            worker.has_paused.set(true);
+        }
+        if worker.busy_acceptor.has_waiting() {
+            worker.come.notify_one();
+        }
+        take(&mut reply);
+        debug_assert!(reply.is_empty());
+        next
+    }
+
+    fn sent(&mut self, queued: usize) {
+        self.watch.sending_since.set(if queued > 0 { self.worker.now() } else { 0 });
+        self.session.sent(&self.worker.core.borrow(), queued);
+    }
+
+    fn waits(&mut self) {
+        if self.watch.sending_since.get() == 0 {
+            self.watch.sending_since.set(self.worker.now());
+        }
+    }
+
+    fn is_called(&self) -> bool {
+        self.session.client().is_called()
+    }
+
+    fn take_pushed(&mut self, outgoing: &mut Outgoing) {
+        let pushed = self.session.client().take_pushed(limits::IO_BUFFER_BYTES);
+        if !pushed.is_empty() {
+            self.worker.stats().net_output_bytes.add(pushed.len() as u64);
+            outgoing.push(pushed);
+        }
+    }
+
+    fn is_killed(&self) -> bool {
+        self.session.client().is_killed()
+    }
+}
+
+impl Drop for Served {
+    /// The connection is over, however it ended.
+    fn drop(&mut self) {
+        self.session.client().kill();
+        self.worker.leave(&mut *self.session);
+    }
+}
+
+/// Rests for a moment.
+pub async fn rest() {
+    tokio::time::sleep(Duration::from_millis(limits::REST_MS)).await;
 }
 
 /// Has the task that serves this connection woken whenever somebody calls. It is polled with one waker all its life.
@@ -174,28 +203,21 @@ async fn welcome<T: Transport>(transport: Rc<T>) {
     let worker = transport.worker();
     loop {
         worker.come.notified().await;
-        for (client, session) in worker.busy_acceptor.take() {
-            if worker.links.shared.draining.load(Relaxed) {
-                client.stop_receiving();
-            }
-            worker.begun.borrow_mut().insert(client.id, session);
-            spawn_local(transport.clone().serve(client));
+        for session in worker.busy_acceptor.take() {
+            start(&transport, session);
         }
     }
 }
 
 /// Runs a core until the server has drained.
 pub async fn run<T: Transport>(transport: Rc<T>, mut config: WorkerConfig) -> io::Result<()> {
-    let mut listeners = Vec::new();
-    for socket in config.tcp.drain(..) {
-        socket.set_nonblocking(true)?;
-        transport.worker().busy_acceptor.watch(socket.try_clone()?, None);
-        listeners.push(socket.try_clone()?);
-        spawn_local(accept_tcp(transport.clone(), transport.listener(socket)?, config.drain.clone()));
-    }
-    if let Some(listener) = config.unix.take() {
-        transport.worker().busy_acceptor.watch(listener.try_clone()?, Some(Peer::Unix));
-        spawn_local(accept_unix(transport.clone(), listener));
+    let mut sockets = Vec::new();
+    for listener in config.listeners.drain(..) {
+        sockets.push(listener.socket.try_clone()?);
+        let waited_on = transport.listener(listener.socket.try_clone()?)?;
+        let listener = Rc::new(listener);
+        transport.worker().busy_acceptor.watch(listener.clone());
+        spawn_local(accept(transport.clone(), waited_on, listener, config.drain.clone()));
     }
     let (inbox_closed, inbox) = (config.drain.clone(), config.inbox);
     spawn_local(take_over(transport.clone(), inbox, inbox_closed));
@@ -205,9 +227,9 @@ pub async fn run<T: Transport>(transport: Rc<T>, mut config: WorkerConfig) -> io
 
     // The sender lives in the main thread, which ends the process when it ends itself.
     let _ = config.drain.wait_for(|draining| *draining).await;
-    for listener in &listeners {
+    for socket in &sockets {
         // Wakes the accept task, which finds that the server drains.
-        let _ = socket2::SockRef::from(listener).shutdown(Shutdown::Both);
+        let _ = socket.shutdown(Shutdown::Both);
     }
     drain(transport.worker()).await;
     Ok(())
@@ -216,42 +238,34 @@ pub async fn run<T: Transport>(transport: Rc<T>, mut config: WorkerConfig) -> io
 fn enter<T: Transport>(transport: &Rc<T>, accepted: Accepted) {
     let links = &transport.worker().links;
     let client = links.shared.clients.enter(links.index, accepted.socket, accepted.peer, clock::now());
-    if links.shared.draining.load(Relaxed) {
-        client.stop_receiving();
-    }
-    spawn_local(transport.clone().serve(client));
+    start(transport, accepted.protocol.session(client, &links.shared));
 }
 
-async fn accept_tcp<T: Transport>(transport: Rc<T>, listener: T::Listener, draining: watch::Receiver<bool>) {
+/// Serves a session to its end, from its beginning or from where the busy acceptor has left it.
+fn start<T: Transport>(transport: &Rc<T>, session: Box<dyn Session>) {
+    let client = session.client().clone();
+    if transport.worker().links.shared.draining.load(Relaxed) {
+        client.stop_receiving();
+    }
+    let mut connection = Connection::new(Served::new(transport.worker(), session));
+    let transport = transport.clone();
+    spawn_local(async move { transport.serve(&mut connection, &client).await });
+}
+
+async fn accept<T: Transport>(
+    transport: Rc<T>,
+    waited_on: T::Listener,
+    listener: Rc<Listener>,
+    draining: watch::Receiver<bool>,
+) {
     loop {
-        match transport.accept(&listener).await {
+        match transport.accept(&waited_on).await {
             Ok(socket) => {
-                if let Admission::Here(accepted) = admit(&transport.worker().links, socket, None) {
+                if let Admission::Here(accepted) = admit(&transport.worker().links, socket, &listener) {
                     enter(&transport, accepted);
                 }
             }
             Err(_) if *draining.borrow() => return,
-            Err(error) => {
-                report_accept_error(&transport.worker().links, &error);
-                tokio::time::sleep(Duration::from_millis(limits::ACCEPT_BACKOFF_MS)).await;
-            }
-        }
-    }
-}
-
-/// Unix connections are few and local: plain tokio accepts them under either engine.
-async fn accept_unix<T: Transport>(transport: Rc<T>, listener: std::os::unix::net::UnixListener) {
-    let listener = match tokio::net::UnixListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!("the Unix socket cannot be watched: {error}"),
-    };
-    loop {
-        match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => {
-                if let Admission::Here(accepted) = admit(&transport.worker().links, stream.into(), Some(Peer::Unix)) {
-                    enter(&transport, accepted);
-                }
-            }
             Err(error) => {
                 report_accept_error(&transport.worker().links, &error);
                 tokio::time::sleep(Duration::from_millis(limits::ACCEPT_BACKOFF_MS)).await;

@@ -5,6 +5,7 @@ pub mod reload;
 pub mod supervisor;
 pub mod tune;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -18,7 +19,9 @@ use crate::config::host;
 use crate::config::limits;
 use crate::config::units::human;
 use crate::config::{AtStart, Engine, Options, Resolved};
-use crate::net::{self, Choice, StartupBarrier, WorkerConfig, listener};
+use crate::net::listener::{self, Address, Endpoint};
+use crate::net::{self, Choice, StartupBarrier, WorkerConfig};
+use crate::protocol::front::Protocol;
 use crate::server::reload::Applied;
 use crate::shared::{EngineReport, Plan, Shared};
 
@@ -39,12 +42,9 @@ pub fn run(resolved: Resolved) -> Result<(), StartError> {
     }
     let threads = options.threads.map_or_else(host::granted_threads, usize::from);
     let (choice, reason) = net::choose(options.engine, threads)?;
-    let (tcp, tcp_port) = listener::bind_tcp(&options.bind, options.port, threads, options.tcp_backlog)?;
-    let unix = match &options.unixsocket {
-        Some(path) => Some(listener::bind_unix(path, options.unixsocketperm.0, options.tcp_backlog)?),
-        None => None,
-    };
-    let plan = plan(options, &choice, threads, tcp_port)?;
+    let mut endpoints = endpoints(&options);
+    let listeners = listener::bind(&mut endpoints, threads, options.tcp_backlog)?;
+    let plan = plan(options, &choice, threads, tcp_port(&endpoints))?;
     let buffers = plan.registered_buffers;
     let shared = Arc::new(Shared::new(plan, Table::get().names().len()));
 
@@ -55,12 +55,11 @@ pub fn run(resolved: Resolved) -> Result<(), StartError> {
     let (reports, reported) = std::sync::mpsc::channel();
     let barrier = Arc::new(StartupBarrier::of(threads));
     let mut handles = Vec::new();
-    for (index, (tcp, inbox)) in tcp.into_iter().zip(inboxes).enumerate() {
+    for (index, (listeners, inbox)) in listeners.into_iter().zip(inboxes).enumerate() {
         let config = WorkerConfig {
             index,
             shared: shared.clone(),
-            tcp,
-            unix: if index == 0 { unix.as_ref().and_then(|unix| unix.try_clone().ok()) } else { None },
+            listeners,
             inbox,
             cores: outboxes.clone(),
             drain: draining.clone(),
@@ -87,6 +86,23 @@ pub fn run(resolved: Resolved) -> Result<(), StartError> {
     }
     tracing::info!("drained; bye");
     Ok(())
+}
+
+/// Where clients come in.
+fn endpoints(options: &Options) -> Vec<Endpoint> {
+    let tcp = options.bind.iter().map(|address| Address::Tcp(SocketAddr::new(*address, options.port)));
+    let mode = options.unixsocketperm.0;
+    let unix = options.unixsocket.iter().map(|path| Address::Unix { path: path.clone(), mode });
+    tcp.chain(unix).map(|address| Endpoint { address, protocol: Protocol::Resp }).collect()
+}
+
+/// The port that Redis's clients come to.
+fn tcp_port(endpoints: &[Endpoint]) -> u16 {
+    let port = endpoints.iter().find_map(|endpoint| match endpoint.address {
+        Address::Tcp(address) => Some(address.port()),
+        Address::Unix { .. } => None,
+    });
+    port.unwrap_or(0)
 }
 
 /// A panic anywhere ends the process with a message: never a half-dead server.
@@ -227,7 +243,7 @@ fn announce(shared: &Shared, cores: &[usize], begun: Instant) {
     let engine = shared.engine.get().expect("set before");
     println!("kv-cache {} in {} ms", env!("CARGO_PKG_VERSION"), begun.elapsed().as_millis());
     for address in &options.bind {
-        println!("  listening on       {}", std::net::SocketAddr::new(*address, shared.tcp_port));
+        println!("  listening on       {}", SocketAddr::new(*address, shared.tcp_port));
     }
     if let Some(path) = &options.unixsocket {
         println!("  listening on       {} (mode {})", path.display(), options.unixsocketperm);

@@ -2,7 +2,6 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use crate::clients::Client;
 /// Owns its descriptor and never changes or closes it before it is dropped.
 pub trait Steady: AsRawFd {}
 
-impl Steady for TcpListener {}
+impl Steady for socket2::Socket {}
 impl Steady for Arc<Client> {}
 
 /// Registers a descriptor with the runtime's event loop.

@@ -1,4 +1,4 @@
-//! The io_uring engine: tokio-uring on each core. Finds out what the kernel allows and runs one core on it.
+//! The io_uring driver of one-shot operations: tokio-uring on each core. Finds out what the kernel allows and runs one core on it.
 //!
 //! tokio-uring's facts that shape this folder: dropping a future does not cancel its operation, so nothing that is
 //! under way is ever dropped; a registry holds at most 1,024 buffers; a pending receive owns its buffer.
@@ -9,7 +9,6 @@ mod ring;
 
 use std::cell::RefCell;
 use std::io;
-use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,7 +17,8 @@ use std::time::{Duration, Instant};
 use io_uring::{IoUring, opcode};
 
 use super::WorkerConfig;
-use super::worker::{self, Transport, Worker};
+use super::connection::Connection;
+use super::worker::{self, Served, Transport, Worker};
 use crate::clients::Client;
 use crate::config::host;
 use crate::config::limits;
@@ -161,7 +161,7 @@ pub fn run(ring: Ring, buffers: usize, config: WorkerConfig, report: impl FnOnce
         report(registration);
         let scratch = RefCell::new(vec![0; limits::IO_BUFFER_BYTES]);
         let transport = Rc::new(Uring {
-            worker: Worker::new(&config),
+            worker: Rc::new(Worker::new(&config)),
             buffers: RefCell::new(buffers),
             has_poll_first: setup.rung != Rung::Plain,
             scratch,
@@ -189,7 +189,7 @@ fn runtime(setup: Setup) -> io::Result<tokio_uring::Runtime> {
 }
 
 pub(super) struct Uring {
-    worker: Worker,
+    worker: Rc<Worker>,
     buffers: RefCell<Buffers>,
     /// The kernel knows receives that wait before they try.
     has_poll_first: bool,
@@ -198,21 +198,21 @@ pub(super) struct Uring {
 }
 
 impl Transport for Uring {
-    fn worker(&self) -> &Worker {
+    fn worker(&self) -> &Rc<Worker> {
         &self.worker
     }
 
-    async fn serve(self: Rc<Self>, client: Arc<Client>) {
-        connection::serve(&self, client).await;
+    async fn serve(&self, connection: &mut Connection<Served>, client: &Arc<Client>) {
+        connection::serve(self, connection, client).await;
     }
 
-    type Listener = Rc<TcpListener>;
+    type Listener = Rc<socket2::Socket>;
 
-    fn listener(&self, socket: TcpListener) -> io::Result<Rc<TcpListener>> {
+    fn listener(&self, socket: socket2::Socket) -> io::Result<Rc<socket2::Socket>> {
         Ok(Rc::new(socket))
     }
 
-    async fn accept(&self, listener: &Rc<TcpListener>) -> io::Result<OwnedFd> {
+    async fn accept(&self, listener: &Rc<socket2::Socket>) -> io::Result<OwnedFd> {
         ring::accept(listener.clone()).await
     }
 

@@ -5,7 +5,6 @@
 #![allow(unsafe_code)] // Three things the kernel's interface asks for, each with its reason.
 
 use std::io;
-use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +12,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use io_uring::types::{CancelBuilder, Fd};
 use io_uring::{IoUring, cqueue, opcode, squeue};
-use nix::sys::socket::MsgFlags;
 use tokio_uring::buf::fixed::FixedBuf;
 use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 
@@ -91,12 +89,6 @@ pub fn readable(client: Arc<Client>) -> Operation<Arc<Client>> {
     submit(client, entry)
 }
 
-/// Receives what is there, without waiting and without the ring: a connection that was waited for without a buffer
-/// needs none in between.
-pub fn receive_now(client: &Client, buffer: &mut [u8]) -> io::Result<usize> {
-    Ok(nix::sys::socket::recv(client.as_fd().as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
-}
-
 /// What is being sent.
 pub enum Chunk {
     /// The bytes `from..to` of a registered buffer.
@@ -134,7 +126,7 @@ pub fn send(client: Arc<Client>, chunk: Chunk) -> Send {
 
 /// Waits for a connection and accepts it. It is not the ring that accepts: somebody else may take the connection while
 /// this core is busy.
-pub async fn accept(listener: Rc<TcpListener>) -> io::Result<OwnedFd> {
+pub async fn accept(listener: Rc<socket2::Socket>) -> io::Result<OwnedFd> {
     loop {
         match listener.accept() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -19,26 +19,10 @@ use crate::message::reply::{Mark, Reply};
 use crate::message::request::Args;
 use crate::observe::stats::CoreStats;
 use crate::protocol::core::Core;
+use crate::protocol::front::{self, Next, Session as _};
 use crate::script::runner::Runner;
 use crate::shared::Shared;
 use crate::store::keyspace::ShardGuards;
-
-/// What the engine does next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Receive more.
-    Receive,
-    /// Let other connections have their turn, then call `advance` again without input.
-    Yield,
-    /// The same, and rest for a moment before: what is needed is held for long.
-    Rest,
-    /// Send until less is queued, then call `advance` again without input.
-    Drain,
-    /// Wait until the client is woken, then call `advance` again without input.
-    Pause,
-    /// Send what is queued, then close.
-    Close,
-}
 
 /// How far a batch has come.
 enum Ran {
@@ -75,21 +59,14 @@ impl Session {
             reply_room: limits::IO_BUFFER_BYTES,
         }
     }
+}
 
-    pub fn client(&self) -> &Arc<Client> {
+impl front::Session for Session {
+    fn client(&self) -> &Arc<Client> {
         &self.state.client
     }
 
-    /// Takes what was received (nothing, when called again after `Yield` or `Drain`), runs what is complete, and
-    /// appends the replies. `queued` is what the engine still has to send from before.
-    pub fn advance(
-        &mut self,
-        input: &[u8],
-        core: &mut Core,
-        turn: clock::Turn,
-        queued: usize,
-        reply: &mut Reply,
-    ) -> Next {
+    fn advance(&mut self, input: &[u8], core: &mut Core, turn: clock::Turn, queued: usize, reply: &mut Reply) -> Next {
         let now = turn.now;
         core.begun = turn.begun;
         self.queued = queued;
@@ -134,8 +111,7 @@ impl Session {
         next
     }
 
-    /// Called when replies have left: `queued` bytes of them still wait.
-    pub fn sent(&mut self, core: &Core, queued: usize) {
+    fn sent(&mut self, core: &Core, queued: usize) {
         self.state.client.waiting_bytes.store(queued, Relaxed);
         if queued > limits::IO_BUFFER_BYTES {
             // They may be more than was charged, when there was no room for them: they wait all the same.
@@ -146,15 +122,16 @@ impl Session {
         }
     }
 
-    /// Called when the connection is over, however it ended.
-    pub fn end(&mut self, core: &Core) {
+    fn end(&mut self, core: &Core) {
         self.charge.resize(&core.shared.clients, 0);
         self.pending = Vec::new();
         let mut guards = core.shared.keyspace.hold();
         self.state.leave_transaction(&mut guards);
         self.state.stop_tracking(&mut guards);
     }
+}
 
+impl Session {
     fn arrived_bytes(&self) -> usize {
         self.pending.len() + self.parser.stream_bytes() + self.args.aside_bytes()
     }

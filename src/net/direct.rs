@@ -1,0 +1,86 @@
+//! Receiving and sending by system calls that never wait, for the drivers and moments that need no ring.
+
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
+
+use nix::sys::socket::{MsgFlags, recv, send};
+use socket2::SockRef;
+
+use super::connection::{Connection, Conversation, Offered, Sink};
+use crate::clients::Client;
+use crate::config::limits;
+
+/// Pieces that one system call sends at most: a large value has three.
+const PIECES_MAX: usize = 16;
+
+const FLAGS: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_NOSIGNAL);
+
+/// Receives what is there; `WouldBlock` when nothing is.
+pub fn receive(client: &Client, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(recv(client.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
+}
+
+/// Sends replies from where they were written, as far as the socket takes them.
+pub struct Direct<'c>(pub &'c Client);
+
+impl Sink for Direct<'_> {
+    fn offer(&mut self, bytes: &[u8]) -> io::Result<Offered> {
+        match send(self.0.as_raw_fd(), bytes, FLAGS) {
+            Ok(sent) => Ok(Offered::Sent(sent)),
+            Err(error) => passing(error.into()).map(Offered::Sent),
+        }
+    }
+}
+
+/// How an attempt to send what waits has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    All,
+    /// The socket takes no more for now, or it is broken: `step` tells.
+    Full,
+    /// This turn's share has left; more could.
+    Share,
+}
+
+/// Sends what waits, up to a turn's share.
+pub fn send_waiting<C: Conversation>(connection: &mut Connection<C>, client: &Client) -> Left {
+    let mut share = limits::SEND_MAX_BYTES;
+    while !connection.outgoing().is_empty() {
+        if share == 0 {
+            return Left::Share;
+        }
+        let mut room = share;
+        let mut slices = [IoSlice::new(b""); PIECES_MAX];
+        let mut count = 0;
+        for (slice, piece) in slices.iter_mut().zip(connection.outgoing().pieces()) {
+            let step = piece.len().min(room);
+            *slice = IoSlice::new(&piece[..step]);
+            room -= step;
+            count += 1;
+            if room == 0 {
+                break;
+            }
+        }
+        let sent = SockRef::from(client).send_vectored_with_flags(&slices[..count], FLAGS.bits());
+        match sent.or_else(passing) {
+            Ok(0) => return Left::Full,
+            Ok(sent) => {
+                connection.sent(sent);
+                share -= sent;
+            }
+            Err(_) => {
+                connection.failed();
+                return Left::Full;
+            }
+        }
+    }
+    Left::All
+}
+
+/// Nothing was sent, and nothing is wrong.
+fn passing(error: io::Error) -> io::Result<usize> {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(0),
+        _ => Err(error),
+    }
+}

@@ -1,0 +1,68 @@
+//! What a protocol must offer, and which protocols there are. Drivers know a conversation by this and nothing else.
+//!
+//! A protocol is a folder beside this file, an implementation of `Session`, and a line in `Protocol`.
+
+use std::sync::Arc;
+
+use crate::base::clock::Turn;
+use crate::clients::Client;
+use crate::message::reply::Reply;
+use crate::protocol::core::Core;
+use crate::protocol::resp::session;
+use crate::shared::Shared;
+
+/// What is spoken at an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// That of Redis's clients, in its versions 2 and 3.
+    Resp,
+}
+
+impl Protocol {
+    /// A conversation from its beginning.
+    pub fn session(self, client: Arc<Client>, shared: &Shared) -> Box<dyn Session> {
+        match self {
+            Protocol::Resp => Box::new(session::Session::new(client, shared)),
+        }
+    }
+
+    /// What somebody is told who finds no place, before the connection is closed.
+    pub fn refusal(self) -> &'static [u8] {
+        match self {
+            Protocol::Resp => b"-ERR max number of clients reached\r\n",
+        }
+    }
+}
+
+/// What the driver does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Receive more.
+    Receive,
+    /// Let other connections have their turn, then call `advance` again without input.
+    Yield,
+    /// The same, and rest for a moment before: what is needed is held for long.
+    Rest,
+    /// Send until less is queued, then call `advance` again without input.
+    Drain,
+    /// Wait until the client is woken, then call `advance` again without input.
+    Pause,
+    /// Send what is queued, then close.
+    Close,
+}
+
+/// One connection's conversation, sans-IO: bytes in, replies out.
+pub trait Session {
+    fn client(&self) -> &Arc<Client>;
+
+    /// Takes what was received (nothing, when called again after anything but `Receive`), runs what is complete, and
+    /// appends the replies. Input may come whatever the last answer was; after `Close` it is not called again. `queued`
+    /// is how many bytes of replies the driver still has to send from before.
+    fn advance(&mut self, input: &[u8], core: &mut Core, turn: Turn, queued: usize, reply: &mut Reply) -> Next;
+
+    /// Called when replies have left: `queued` bytes of them still wait.
+    fn sent(&mut self, core: &Core, queued: usize);
+
+    /// Called once when the connection is over, however it ended.
+    fn end(&mut self, core: &Core);
+}
