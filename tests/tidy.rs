@@ -76,7 +76,8 @@ fn root() -> &'static Path {
 /// Every Rust file of the tree.
 fn sources() -> Vec<Source> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = ["src", "tests", "tools", "benches"].iter().map(|name| root().join(name)).collect();
+    let mut folders: Vec<PathBuf> =
+        ["src", "lua", "tests", "tools", "benches"].iter().map(|name| root().join(name)).collect();
     while let Some(folder) = folders.pop() {
         let Ok(entries) = fs::read_dir(&folder) else { continue };
         for entry in entries {

@@ -185,11 +185,15 @@ pub const SCRIPT_BUILT_MAX_BYTES: usize = 16 * MIB;
 /// How deep tables in a script's reply may be nested: `reached lua stack limit`.
 pub const SCRIPT_REPLY_DEPTH_MAX: usize = 500;
 
-/// The longest pattern of Lua's `string.find` and its like: `pattern too complex`. C code matches its items by recursion.
-pub const SCRIPT_PATTERN_MAX_BYTES: usize = 4 * KIB;
+/// The stack of a core's thread, reserved and not used: a script may call 200 functions of Lua's library within each other,
+/// and the innermost may match a pattern 3,000 items deep or write JSON 1,000 tables deep.
+pub const CORE_STACK_BYTES: usize = 8 * MIB;
 
 /// How many instructions of Lua run between two looks at the clock and at SCRIPT KILL: about 100 microseconds.
 pub const SCRIPT_PULSE_INSTRUCTIONS: u32 = 10_000;
+
+/// The same for the commands that it calls, of which some take long.
+pub const SCRIPT_PULSE_COMMANDS: usize = 10;
 
 /// A script that has been running for so long is long: SCRIPT KILL ends it.
 pub const SCRIPT_LONG_MS: u64 = 10;

@@ -1,13 +1,16 @@
 //! The library `bit`: operations on 32-bit integers, after Mike Pall's BitOp. It must not know who calls it.
 
+use std::rc::Rc;
+
 use mlua::{Lua, Table, Value};
 
 use super::fault::{Fault, Given, native};
+use super::work::Work;
 
-pub fn library(lua: &Lua) -> mlua::Result<Table> {
+pub fn library(lua: &Lua, work: &Rc<Work>) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     let one = |name, operation: fn(u32) -> u32| {
-        let function = native(lua, name, move |_, given| Ok(signed(operation(word(&given, 1)?))))?;
+        let function = native(lua, work, name, move |_, given| Ok(signed(operation(word(&given, 1)?))))?;
         table.raw_set(name, function)
     };
     one("tobit", |a| a)?;
@@ -15,7 +18,7 @@ pub fn library(lua: &Lua) -> mlua::Result<Table> {
     one("bswap", u32::swap_bytes)?;
     let two = |name, operation: fn(u32, u32) -> u32| {
         let function =
-            native(lua, name, move |_, given| Ok(signed(operation(word(&given, 1)?, word(&given, 2)? & 31))))?;
+            native(lua, work, name, move |_, given| Ok(signed(operation(word(&given, 1)?, word(&given, 2)? & 31))))?;
         table.raw_set(name, function)
     };
     two("lshift", |a, n| a << n)?;
@@ -24,7 +27,7 @@ pub fn library(lua: &Lua) -> mlua::Result<Table> {
     two("rol", u32::rotate_left)?;
     two("ror", u32::rotate_right)?;
     let many = |name, operation: fn(u32, u32) -> u32| {
-        let function = native(lua, name, move |_, given| {
+        let function = native(lua, work, name, move |_, given| {
             let first = word(&given, 1)?;
             (2..=given.len()).try_fold(first, |whole, index| Ok(operation(whole, word(&given, index)?))).map(signed)
         })?;
@@ -33,7 +36,7 @@ pub fn library(lua: &Lua) -> mlua::Result<Table> {
     many("band", |a, b| a & b)?;
     many("bor", |a, b| a | b)?;
     many("bxor", |a, b| a ^ b)?;
-    table.raw_set("tohex", native(lua, "tohex", |_, given| to_hex(&given))?)?;
+    table.raw_set("tohex", native(lua, work, "tohex", |_, given| to_hex(&given))?)?;
     Ok(table)
 }
 

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use mlua::{Lua, Table, Value};
 
 use super::fault::{Fault, Given, native};
+use super::work::Work;
 
 /// What scripts may set; each script starts with the defaults.
 #[derive(Clone, Copy)]
@@ -52,27 +53,31 @@ impl Default for Settings {
 /// Whatever scripts set, recursion ends here: one level takes a few hundred bytes of stack.
 const DEPTH_MAX: i64 = 1000;
 
+/// What a value takes at least, in instructions of Lua.
+const VALUE_STEPS: usize = 10;
+
 const INT_MAX: i64 = i32::MAX as i64;
 
 /// The library with settings of its own.
-pub fn library(lua: &Lua, settings: &Rc<Cell<Settings>>) -> mlua::Result<Table> {
+pub fn library(lua: &Lua, work: &Rc<Work>, settings: &Rc<Cell<Settings>>) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     table.raw_set("_NAME", "cjson")?;
     table.raw_set("_VERSION", "2.1.0")?;
     table.raw_set("null", Value::NULL)?;
-    table.raw_set("new", native(lua, "new", |lua, _| Ok(library(lua, &Rc::default())?))?)?;
+    let shared = work.clone();
+    table.raw_set("new", native(lua, work, "new", move |lua, _| Ok(library(lua, &shared, &Rc::default())?))?)?;
     let add = |name, function: fn(&Lua, &Given, &Cell<Settings>) -> Result<Value, Fault>| {
         let settings = settings.clone();
-        table.raw_set(name, native(lua, name, move |lua, given| function(lua, &given, &settings))?)
+        table.raw_set(name, native(lua, work, name, move |lua, given| function(lua, &given, &settings))?)
     };
     add("encode", |lua, given, settings| {
         let value = only_argument(given)?;
-        let text = encode::encode(value, &settings.get())?;
+        let text = encode::encode(value, &settings.get(), given.work)?;
         Ok(Value::String(lua.create_string(text)?))
     })?;
     add("decode", |lua, given, settings| {
         only_argument(given)?;
-        decode::decode(lua, &given.string(1)?.as_bytes(), &settings.get())
+        decode::decode(lua, &given.string(1)?.as_bytes(), &settings.get(), given.work)
     })?;
     add("encode_max_depth", |_, given, settings| {
         integer_setting(given, 1, settings, |s| &mut s.encode_max_depth, 1, INT_MAX)
@@ -93,7 +98,7 @@ pub fn library(lua: &Lua, settings: &Rc<Cell<Settings>>) -> mlua::Result<Table> 
     })?;
     add("encode_invalid_numbers", encode_invalid_numbers)?;
     let sparse = settings.clone();
-    let function = native(lua, "encode_sparse_array", move |_, given| {
+    let function = native(lua, work, "encode_sparse_array", move |_, given| {
         at_most(&given, 3)?;
         Ok((
             switch_setting(&given, &sparse, |s| &mut s.sparse_convert)?,

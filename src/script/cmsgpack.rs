@@ -1,9 +1,12 @@
 //! The library `cmsgpack`: MessagePack from Lua values and back, as lua-cmsgpack 0.4 does it. It must not know who
 //! calls it.
 
+use std::rc::Rc;
+
 use mlua::{Lua, MultiValue, Table, Value};
 
 use super::fault::{Fault, Given, check_built, native};
+use super::work::Work;
 
 /// Tables nested deeper are packed as nil, which also ends circular ones.
 const PACK_DEPTH_MAX: usize = 16;
@@ -11,23 +14,26 @@ const PACK_DEPTH_MAX: usize = 16;
 /// Packed data nested deeper is refused: a level takes a few hundred bytes of stack.
 const UNPACK_DEPTH_MAX: usize = 1000;
 
+/// What a value takes at least, in instructions of Lua.
+const VALUE_STEPS: usize = 10;
+
 /// Values that one call returns: Lua's own limit for a function.
 const RESULTS_MAX: usize = 7999;
 
-pub fn library(lua: &Lua) -> mlua::Result<Table> {
+pub fn library(lua: &Lua, work: &Rc<Work>) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     table.raw_set("_NAME", "cmsgpack")?;
     table.raw_set("_VERSION", "lua-cmsgpack 0.4.0")?;
     table.raw_set("_COPYRIGHT", "Copyright (C) 2012, Salvatore Sanfilippo")?;
     table.raw_set("_DESCRIPTION", "MessagePack C implementation for Lua")?;
-    table.raw_set("pack", native(lua, "pack", |lua, given| pack_all(lua, &given))?)?;
-    table.raw_set("unpack", native(lua, "unpack", |lua, given| unpack_all(lua, &given))?)?;
-    let unpack_one = native(lua, "unpack_one", |lua, given| {
+    table.raw_set("pack", native(lua, work, "pack", |lua, given| pack_all(lua, &given))?)?;
+    table.raw_set("unpack", native(lua, work, "unpack", |lua, given| unpack_all(lua, &given))?)?;
+    let unpack_one = native(lua, work, "unpack_one", |lua, given| {
         let offset = if given.is_absent(2) { 0 } else { given.integer(2)? };
         unpack_some(lua, &given, 1, offset)
     })?;
     table.raw_set("unpack_one", unpack_one)?;
-    let unpack_limit = native(lua, "unpack_limit", |lua, given| {
+    let unpack_limit = native(lua, work, "unpack_limit", |lua, given| {
         let limit = given.integer(2)?;
         let offset = if given.is_absent(3) { 0 } else { given.integer(3)? };
         unpack_some(lua, &given, limit, offset)
@@ -42,22 +48,25 @@ fn pack_all(lua: &Lua, given: &Given) -> Result<Value, Fault> {
     }
     let mut packed = Vec::new();
     for value in &given.values {
-        pack(value, 0, &mut packed)?;
+        pack(value, 0, given.work, &mut packed)?;
     }
     Ok(Value::String(lua.create_string(packed)?))
 }
 
-fn pack(value: &Value, depth: usize, packed: &mut Vec<u8>) -> Result<(), Fault> {
+fn pack(value: &Value, depth: usize, work: &Work, packed: &mut Vec<u8>) -> Result<(), Fault> {
+    work.add(VALUE_STEPS)?;
     match value {
         Value::Boolean(value) => packed.push(if *value { 0xc3 } else { 0xc2 }),
         Value::Integer(number) => pack_integer(*number, packed),
         Value::Number(number) => pack_number(*number, packed),
         Value::String(text) => {
             let text = text.as_bytes();
+            check_built(packed.len() + text.len())?;
+            work.add_bytes(text.len())?;
             pack_length(text.len(), 0xa0, 31, Some(0xd9), 0xda, packed);
             packed.extend_from_slice(&text);
         }
-        Value::Table(table) if depth < PACK_DEPTH_MAX => pack_table(table, depth, packed)?,
+        Value::Table(table) if depth < PACK_DEPTH_MAX => pack_table(table, depth, work, packed)?,
         _ => packed.push(0xc0),
     }
     Ok(())
@@ -109,7 +118,7 @@ fn pack_length(length: usize, fixed: u8, fixed_max: usize, one: Option<u8>, two:
     }
 }
 
-fn pack_table(table: &Table, depth: usize, packed: &mut Vec<u8>) -> Result<(), Fault> {
+fn pack_table(table: &Table, depth: usize, work: &Work, packed: &mut Vec<u8>) -> Result<(), Fault> {
     check_built(packed.len())?;
     let (mut largest, mut items, mut is_array) = (0, 0, true);
     for pair in table.pairs::<Value, Value>() {
@@ -118,19 +127,20 @@ fn pack_table(table: &Table, depth: usize, packed: &mut Vec<u8>) -> Result<(), F
             _ => is_array = false,
         }
         items += 1;
+        work.add(VALUE_STEPS)?;
     }
     if is_array && largest == items {
         pack_length(items as usize, 0x90, 15, None, 0xdc, packed);
         for index in 1..=items {
-            pack(&table.raw_get::<Value>(index)?, depth + 1, packed)?;
+            pack(&table.raw_get::<Value>(index)?, depth + 1, work, packed)?;
         }
         return Ok(());
     }
     pack_length(items as usize, 0x80, 15, None, 0xde, packed);
     for pair in table.pairs::<Value, Value>() {
         let (key, value) = pair?;
-        pack(&key, depth + 1, packed)?;
-        pack(&value, depth + 1, packed)?;
+        pack(&key, depth + 1, work, packed)?;
+        pack(&value, depth + 1, work, packed)?;
     }
     Ok(())
 }
@@ -138,7 +148,7 @@ fn pack_table(table: &Table, depth: usize, packed: &mut Vec<u8>) -> Result<(), F
 fn unpack_all(lua: &Lua, given: &Given) -> Result<MultiValue, Fault> {
     let text = given.string(1)?;
     let bytes = text.as_bytes();
-    let mut reader = Reader { lua, left: &bytes };
+    let mut reader = Reader { lua, work: given.work, left: &bytes };
     let mut values = Vec::new();
     while !reader.left.is_empty() {
         values.push(reader.value(0)?);
@@ -163,7 +173,7 @@ fn unpack_some(lua: &Lua, given: &Given, limit: i64, offset: i64) -> Result<Mult
     if offset as usize > length {
         return Err(Fault::text(format!("Start offset {offset} greater than input length {length}.")));
     }
-    let mut reader = Reader { lua, left: &bytes[offset as usize..] };
+    let mut reader = Reader { lua, work: given.work, left: &bytes[offset as usize..] };
     let mut values = vec![Value::Nil];
     while !reader.left.is_empty() && values.len() as i64 <= limit {
         values.push(reader.value(0)?);
@@ -184,6 +194,7 @@ fn check_results(values: usize) -> Result<(), Fault> {
 
 struct Reader<'p> {
     lua: &'p Lua,
+    work: &'p Work,
     left: &'p [u8],
 }
 
@@ -213,6 +224,7 @@ impl<'p> Reader<'p> {
         if depth > UNPACK_DEPTH_MAX {
             return Err(Fault::text("Bad data format in input."));
         }
+        self.work.add(VALUE_STEPS)?;
         let kind = self.bytes(1)?[0];
         Ok(match kind {
             0x00..=0x7f => Value::Integer(i64::from(kind)),

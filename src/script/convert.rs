@@ -3,7 +3,9 @@
 
 use mlua::{Lua, LuaString, Table, Value};
 
-use super::sandbox::{COUNTED, is_counted};
+use super::fault::Raised;
+use super::sandbox::{COUNTED, State, is_counted};
+use super::work::Work;
 use super::{Host, number};
 use crate::config::limits;
 use crate::message::reply::{Protocol, Reply};
@@ -168,36 +170,65 @@ impl<'r> Reader<'r> {
     }
 }
 
-/// Writes what a script returned. `resp3`: the script has asked for RESP3, in which booleans are booleans.
-pub fn to_reply(names: &Names, resp3: bool, value: &Value, host: &mut dyn Host, reply: &mut Reply) -> mlua::Result<()> {
-    let mut writer = Writer { names, resp3, host, tables: 0, room: reply.len() + limits::SCRIPT_BUILT_MAX_BYTES };
-    writer.write(value, 0, reply)
-}
-
-struct Writer<'w> {
+/// Writes what a script returned. Of its tables it holds none but those on the way down to where it is.
+pub struct Writer<'w> {
     names: &'w Names,
+    /// The script has asked for RESP3, in which booleans are booleans.
     resp3: bool,
-    /// AlreadyReplied of errors.
+    /// Told of errors.
     host: &'w mut dyn Host,
+    work: &'w Work,
     tables: usize,
-    /// Tables may contain each other over and over: what comes of them ends here.
+    /// Tables may contain each other over and over, and strings stand anywhere: what comes of them ends here.
     room: usize,
 }
+
+/// What writing a value takes at least, in instructions of Lua.
+const VALUE_STEPS: usize = 10;
 
 /// What writing a table costs at least, in the time of so many bytes.
 const TABLE_BYTES: usize = 64;
 
-impl Writer<'_> {
+impl<'w> Writer<'w> {
+    /// `room`: how many bytes the reply may have.
+    pub fn new(names: &'w Names, state: &'w State, host: &'w mut dyn Host, room: usize) -> Writer<'w> {
+        Writer { names, resp3: state.resp3.get(), work: &state.work, host, tables: 0, room }
+    }
+
+    /// Writes a whole reply, or fails somewhere in it.
+    pub fn finish(mut self, value: &Value, reply: &mut Reply) -> mlua::Result<()> {
+        let room = self.room;
+        self.room = reply.len().saturating_add(room);
+        self.write(value, 0, reply)
+    }
+
+    fn check_room(&self, more: usize, reply: &Reply) -> mlua::Result<()> {
+        if reply.len() + self.tables * TABLE_BYTES + more > self.room {
+            let text = "OOM the script's reply is larger than what a script may hold";
+            return Err(mlua::Error::external(Raised::reply(text)));
+        }
+        Ok(())
+    }
+
     fn write(&mut self, value: &Value, depth: usize, reply: &mut Reply) -> mlua::Result<()> {
+        // The reason is said by whoever has asked.
+        self.work
+            .add(VALUE_STEPS)
+            .map_err(|_| mlua::Error::external(Raised::reply("ERR the script has been ended")))?;
         match value {
-            Value::String(text) => reply.bulk(&text.as_bytes()),
+            Value::String(text) => {
+                let text = text.as_bytes();
+                self.check_room(text.len(), reply)?;
+                reply.bulk(&text);
+            }
             Value::Integer(number) => reply.integer(*number),
             Value::Number(number) => reply.integer(truncated(*number)),
             Value::Boolean(value) if self.resp3 => reply.boolean(*value),
             Value::Boolean(true) => reply.integer(1),
             Value::Table(table) => {
                 self.tables += 1;
-                if depth == limits::SCRIPT_REPLY_DEPTH_MAX || reply.len() + self.tables * TABLE_BYTES > self.room {
+                self.check_room(TABLE_BYTES, reply)?;
+                if depth == limits::SCRIPT_REPLY_DEPTH_MAX {
                     self.write_error("ERR reached lua stack limit", false, reply);
                     return Ok(());
                 }
@@ -214,25 +245,27 @@ impl Writer<'_> {
         if let Value::String(text) = field(&names.err)? {
             self.write_error(&text.to_string_lossy(), is_counted(table), reply);
         } else if let Value::String(text) = field(&names.ok)? {
+            self.check_room(text.as_bytes().len(), reply)?;
             reply.status(&text.as_bytes());
         } else if let Some(number) = as_number(&field(&names.double)?) {
             reply.double(&number::shortest(number));
         } else if let Value::String(digits) = field(&names.big_number)? {
+            self.check_room(digits.as_bytes().len(), reply)?;
             reply.big_number(&digits.as_bytes());
         } else if let Some((format, text)) = self.verbatim(&field(&names.verbatim_string)?)? {
+            self.check_room(text.as_bytes().len(), reply)?;
             reply.verbatim(&format.as_bytes(), &text.as_bytes());
         } else if let Value::Table(map) = field(&names.map)? {
-            let pairs = map.pairs().collect::<mlua::Result<Vec<(Value, Value)>>>()?;
-            reply.map(pairs.len());
-            for (key, value) in &pairs {
-                self.write(key, depth, reply)?;
-                self.write(value, depth, reply)?;
+            reply.map(map.pairs::<Value, Value>().count());
+            for pair in map.pairs() {
+                let (key, value) = pair?;
+                self.write(&key, depth, reply)?;
+                self.write(&value, depth, reply)?;
             }
         } else if let Value::Table(set) = field(&names.set)? {
-            let pairs = set.pairs().collect::<mlua::Result<Vec<(Value, Value)>>>()?;
-            reply.set(pairs.len());
-            for (element, _) in &pairs {
-                self.write(element, depth, reply)?;
+            reply.set(set.pairs::<Value, Value>().count());
+            for pair in set.pairs::<Value, Value>() {
+                self.write(&pair?.0, depth, reply)?;
             }
         } else {
             self.write_array(table, depth, reply)?;
@@ -247,15 +280,13 @@ impl Writer<'_> {
 
     /// An array ends at its first nil.
     fn write_array(&mut self, table: &Table, depth: usize, reply: &mut Reply) -> mlua::Result<()> {
-        let mut values = Vec::with_capacity(table.raw_len());
-        for index in 1.. {
-            match table.raw_get::<Value>(index)? {
-                Value::Nil => break,
-                value => values.push(value),
-            }
+        let mut length = 0;
+        while !matches!(table.raw_get(length + 1)?, Value::Nil) {
+            length += 1;
         }
-        reply.array(values.len());
-        values.iter().try_for_each(|value| self.write(value, depth, reply))
+        self.check_room(length, reply)?;
+        reply.array(length);
+        (1..=length).try_for_each(|index| self.write(&table.raw_get(index)?, depth, reply))
     }
 
     fn verbatim(&self, value: &Value) -> mlua::Result<Option<(LuaString, LuaString)>> {

@@ -3,9 +3,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::rc::Rc;
 
 use mlua::{Error, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Value};
 
+use super::work::{Ended, Work};
 use crate::config::limits;
 
 /// Why a function fails.
@@ -19,6 +21,12 @@ pub enum Fault {
     /// The same, from a command that ran and was counted.
     Answer(String),
     Lua(Error),
+}
+
+impl From<Ended> for Fault {
+    fn from(_: Ended) -> Fault {
+        Fault::reply("ERR the script has been ended")
+    }
 }
 
 impl From<Error> for Fault {
@@ -41,7 +49,7 @@ impl Fault {
     }
 }
 
-/// Refuses to build more outside of Lua's memory: tables may contain each other over and over.
+/// Refuses to build more outside of Lua's memory: the same tables and strings may stand in many places.
 pub fn check_built(bytes: usize) -> Result<(), Fault> {
     if bytes > limits::SCRIPT_BUILT_MAX_BYTES {
         return Err(Fault::text(NOT_ENOUGH_MEMORY));
@@ -101,14 +109,20 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// Makes a Lua function of a Rust function.
+/// Makes a Lua function of a Rust function. What reading its arguments once takes is counted as work; a function that does
+/// more counts it itself.
 pub fn native<R: IntoLuaMulti>(
     lua: &Lua,
+    work: &Rc<Work>,
     name: &'static str,
     function: impl Fn(&Lua, Given<'_>) -> Result<R, Fault> + 'static,
 ) -> mlua::Result<Function> {
+    let work = work.clone();
     lua.create_function(move |lua, values: MultiValue| {
-        function(lua, Given { lua, values }).map_err(|fault| raise(lua, name, fault))
+        let bytes = values.iter().map(|value| value.as_string().map_or(1, |text| text.as_bytes().len())).sum();
+        let outcome = work.add_bytes(bytes).map_err(Fault::from);
+        let outcome = outcome.and_then(|()| function(lua, Given { lua, work: &work, values }));
+        outcome.map_err(|fault| raise(lua, name, fault))
     })
 }
 
@@ -136,6 +150,7 @@ fn caller(lua: &Lua) -> String {
 /// The arguments of one call, numbered from 1.
 pub struct Given<'l> {
     lua: &'l Lua,
+    pub work: &'l Work,
     pub values: MultiValue,
 }
 

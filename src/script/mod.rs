@@ -7,6 +7,7 @@
 //! | `convert.rs` | replies as Lua values, Lua values as replies |
 //! | `cjson.rs`, `cmsgpack.rs`, `structs.rs`, `bit.rs` | the libraries that Redis gives to scripts |
 //! | `fault.rs`, `number.rs` | arguments and errors of functions written in Rust; numbers as text |
+//! | `work.rs` | how long a script may go on |
 //! | `library.rs`, `runner.rs` | the scripts that are known, for all cores; the interpreter of one core |
 
 mod bit;
@@ -19,14 +20,16 @@ mod number;
 pub mod runner;
 mod sandbox;
 mod structs;
+mod work;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+// The interpreter itself.
+use kv_lua as _;
 use mlua::{Function, HookTriggers, Lua, MultiValue, Table, Value, VmState};
 
 use crate::config::limits;
@@ -36,6 +39,8 @@ use crate::message::request::Arguments;
 use convert::Names;
 use fault::{Fault, Raised};
 use sandbox::{Failure, Mood, State};
+pub use work::Pulse;
+use work::Work;
 
 /// The server, as a script sees it.
 pub trait Host {
@@ -48,9 +53,6 @@ pub trait Host {
     /// The script's reply has this error in it. `is_counted`: `call` has answered so before.
     fn replied_error(&mut self, text: &str, is_counted: bool);
 }
-
-/// Asked every so many instructions of a running script; an error reply ends the script, whatever it catches.
-pub type Pulse = Box<dyn Fn() -> Result<(), Cow<'static, str>>>;
 
 /// A compiled script; it belongs to the interpreter that compiled it.
 #[derive(Clone)]
@@ -81,11 +83,11 @@ struct Scratch {
 
 impl Interpreter {
     pub fn new(memory_limit_bytes: usize, pulse: Pulse) -> mlua::Result<Interpreter> {
-        let state = Rc::new(State::default());
+        let state = Rc::new(State::new(pulse));
         let sandbox::Sandbox { lua, redis, run } = sandbox::build(&state)?;
         let triggers = HookTriggers::new().every_nth_instruction(limits::SCRIPT_PULSE_INSTRUCTIONS);
         let shared = state.clone();
-        lua.set_global_hook(triggers, move |lua, _| look(lua, &shared, &pulse))?;
+        lua.set_global_hook(triggers, move |lua, _| look(lua, &shared.work))?;
         lua.gc_collect()?;
         Ok(Interpreter {
             names: Rc::new(Names::new(&lua)?),
@@ -128,9 +130,10 @@ impl Interpreter {
         reply: &mut Reply,
     ) {
         self.state.reset();
+        let mark = reply.mark();
         let outcome = self.execute(script, keys, arguments, host, reply);
         self.bounded(false);
-        let ended = self.state.ended.take();
+        let ended = self.state.work.take_reason();
         let mut failure = match outcome {
             Ok(()) if ended.is_none() => return self.collect(),
             Ok(()) => Failure::default(),
@@ -147,6 +150,7 @@ impl Interpreter {
             self.collect();
         }
         let text = with_place(&failure.text, sha, failure.place);
+        reply.rewind(mark);
         reply.error(&text);
         host.replied_error(&text, failure.is_counted);
     }
@@ -183,8 +187,8 @@ impl Interpreter {
             Ok((true, value)) => {
                 self.bounded(false);
                 let mut host = host.borrow_mut();
-                convert::to_reply(&self.names, self.state.resp3.get(), &value, &mut **host, reply)
-                    .map_err(|error| failure_of(&error))
+                let writer = convert::Writer::new(&self.names, &self.state, &mut **host, self.memory_limit_bytes);
+                writer.finish(&value, reply).map_err(|error| failure_of(&error))
             }
             Ok((false, value)) => Err(self.state.failure.take().unwrap_or_else(|| Failure {
                 // The handler was not called: no memory, or an error in it.
@@ -206,12 +210,11 @@ impl Interpreter {
 
     /// One command of the script: its reply as a Lua value.
     fn command(&self, lua: &Lua, values: MultiValue, host: &RefCell<&mut dyn Host>) -> Result<Value, Fault> {
-        if let Some(reason) = &*self.state.ended.borrow() {
-            return Err(Fault::reply(reason.clone()));
-        }
+        // Some commands take long: not many of them run between two looks.
+        self.state.work.add(limits::SCRIPT_PULSE_INSTRUCTIONS as usize / limits::SCRIPT_PULSE_COMMANDS)?;
         let mut scratch = self.scratch.borrow_mut();
         let Scratch { request, reply, parts } = &mut *scratch;
-        put_together(request, &values)?;
+        put_together(request, &values, self.memory_limit_bytes)?;
         reply.clear();
         reply.protocol = convert::protocol(self.state.resp3.get());
         host.borrow_mut().call(request.get(0), reply);
@@ -234,7 +237,7 @@ impl Interpreter {
 
     fn allows(&self, values: MultiValue, host: &RefCell<&mut dyn Host>) -> Result<bool, Fault> {
         let mut scratch = self.scratch.borrow_mut();
-        put_together(&mut scratch.request, &values)?;
+        put_together(&mut scratch.request, &values, self.memory_limit_bytes)?;
         let allowed = host.borrow().allows(scratch.request.get(0));
         allowed.ok_or(Fault::reply("ERR Invalid command passed to redis.acl_check_cmd()"))
     }
@@ -271,14 +274,14 @@ impl Interpreter {
 }
 
 /// The hook of a running script.
-fn look(lua: &Lua, state: &State, pulse: &Pulse) -> mlua::Result<VmState> {
-    let mut ended = state.ended.borrow_mut();
-    if ended.is_none() {
-        let Err(text) = pulse() else { return Ok(VmState::Continue) };
-        *ended = Some(text);
-        // From now on at each instruction: whatever catches the error gets no further.
-        lua.set_global_hook(HookTriggers::new().every_nth_instruction(1), |_, _| Err(end()))?;
-    }
+fn look(lua: &Lua, work: &Work) -> mlua::Result<VmState> {
+    if work.look().is_ok() { Ok(VmState::Continue) } else { refuse(lua) }
+}
+
+/// Ends the script at each instruction from now on: whatever catches the error gets no further.
+fn refuse(lua: &Lua) -> mlua::Result<VmState> {
+    // Each time anew, for it is set on one coroutine, and those that wait for it go on.
+    lua.set_global_hook(HookTriggers::new().every_nth_instruction(1), |lua, _| refuse(lua))?;
     Err(end())
 }
 
@@ -301,14 +304,23 @@ fn with_place(text: &str, sha: &str, place: Option<String>) -> String {
 }
 
 /// The arguments of a command, as text.
-fn put_together(request: &mut Kept, values: &MultiValue) -> Result<(), Fault> {
+fn put_together(request: &mut Kept, values: &MultiValue, limit_bytes: usize) -> Result<(), Fault> {
     request.clear();
+    let mut bytes = 0;
     if values.is_empty() {
         return Err(Fault::reply("ERR Please specify at least one argument for this redis lib call"));
     }
     for value in values {
         match value {
-            Value::String(text) => request.push_argument(&text.as_bytes()),
+            Value::String(text) => {
+                let text = text.as_bytes();
+                // The same text may stand many times.
+                bytes += text.len();
+                if bytes > limit_bytes {
+                    return Err(Fault::text(fault::NOT_ENOUGH_MEMORY));
+                }
+                request.push_argument(&text);
+            }
             Value::Integer(number) => request.push_argument(itoa::Buffer::new().format(*number).as_bytes()),
             Value::Number(number) if *number == (*number as i64) as f64 && number.abs() < i64::MAX as f64 => {
                 request.push_argument(itoa::Buffer::new().format(*number as i64).as_bytes());

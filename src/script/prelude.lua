@@ -1,6 +1,6 @@
 -- What scripts see: Lua's libraries without what reaches outside, ours, and nothing that a script could leave behind
 -- for the next one. `native` has the functions that are written in Rust.
-local native, libraries, budget = ...
+local native, libraries = ...
 
 local byte, find, sub = string.byte, string.find, string.sub
 local error, next, select, type = error, next, select, type
@@ -49,6 +49,12 @@ end
 
 -- Errors of our own functions travel as userdata; caught, they are what Redis's are.
 
+-- No memory is the end, whatever would catch it: what was under way may be half done.
+local function check_memory(value)
+  if type(value) == 'string' and sub(value, -17) == 'not enough memory' then error(value, 0) end
+  return value
+end
+
 local function settle(ok, ...)
   if ok then return true, ... end
   local value = ...
@@ -58,24 +64,29 @@ local function settle(ok, ...)
     local text = value.err
     if type(text) == 'string' or type(text) == 'number' then value = text end
   end
-  return false, value
+  return false, check_memory(value)
 end
 
 local function settle_resumed(ok, ...)
   if ok then return true, ... end
-  return false, native.plain((...))
+  return false, check_memory(native.plain((...)))
 end
 
 local function safe_pcall(...)
   return settle(lua_pcall(...))
 end
 
+local function handled(ok, ...)
+  if not ok then check_memory((...)) end
+  return ok, ...
+end
+
 local function safe_xpcall(body, handler)
-  return lua_xpcall(body, function(value)
+  return handled(lua_xpcall(body, function(value)
     -- The handler of an ended script would run where nothing can end it.
     if native.is_ended() then return value end
-    return handler(native.plain(value))
-  end)
+    return handler(check_memory(native.plain(value)))
+  end))
 end
 
 -- Code comes as text: bytecode can do anything.
@@ -107,34 +118,6 @@ local function safe_load(reader, name)
     pieces[#pieces + 1] = piece
   end
   return text_only(concat(pieces), name or '=(load)')
-end
-
--- A pattern's items are matched by recursion in C: a long one would overflow the stack.
-
-local function check_pattern(pattern)
-  if type(pattern) == 'string' and #pattern > budget.pattern_bytes then error('pattern too complex', 3) end
-end
-
-local lua_find, lua_match, lua_gmatch, lua_gsub = string.find, string.match, string.gmatch, string.gsub
-
-function string.find(text, pattern, from, plain)
-  if not plain then check_pattern(pattern) end
-  return lua_find(text, pattern, from, plain)
-end
-
-function string.match(text, pattern, from)
-  check_pattern(pattern)
-  return lua_match(text, pattern, from)
-end
-
-function string.gmatch(text, pattern)
-  check_pattern(pattern)
-  return lua_gmatch(text, pattern)
-end
-
-function string.gsub(text, pattern, replacement, most)
-  check_pattern(pattern)
-  return lua_gsub(text, pattern, replacement, most)
 end
 
 -- The library `redis`: `redis.call` is set when a script starts, and serves what else needs the server.

@@ -1,7 +1,6 @@
 //! What a script can reach: an interpreter whose tables are read-only, without files, processes, modules or bytecode.
 //! It must not know commands.
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -9,20 +8,18 @@ use mlua::chunk::ChunkMode;
 use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 
 use super::fault::{Fault, Given, Raised, native};
+use super::work::{Pulse, Work};
 use super::{bit, cjson, cmsgpack, structs};
-use crate::config::limits;
 
 /// What one interpreter's functions share.
-#[derive(Default)]
 pub struct State {
+    pub work: Rc<Work>,
     /// What the script has set the protocol of its replies to.
     pub resp3: Cell<bool>,
     pub random: Random,
     /// How the next call of a command is meant.
     pub mood: Cell<Mood>,
     pub cjson: Rc<Cell<cjson::Settings>>,
-    /// The reply to a script that must end before its own end.
-    pub ended: RefCell<Option<Cow<'static, str>>>,
     /// The last error that nobody caught.
     pub failure: RefCell<Option<Failure>>,
 }
@@ -50,6 +47,17 @@ pub struct Failure {
 }
 
 impl State {
+    pub fn new(pulse: Pulse) -> State {
+        State {
+            work: Rc::new(Work::new(pulse)),
+            resp3: Cell::default(),
+            random: Random::default(),
+            mood: Cell::default(),
+            cjson: Rc::default(),
+            failure: RefCell::default(),
+        }
+    }
+
     /// Each script begins as if it were the first.
     pub fn reset(&self) {
         self.resp3.set(false);
@@ -57,7 +65,7 @@ impl State {
         self.cjson.set(cjson::Settings::default());
         self.mood.take();
         self.failure.take();
-        self.ended.take();
+        self.work.begin();
     }
 }
 
@@ -116,14 +124,12 @@ pub fn build(state: &Rc<State>) -> mlua::Result<Sandbox> {
     let redis = redis_library(&lua, state)?;
     let ours = lua.create_table()?;
     ours.raw_set("redis", &redis)?;
-    ours.raw_set("bit", bit::library(&lua)?)?;
-    ours.raw_set("cjson", cjson::library(&lua, &state.cjson)?)?;
-    ours.raw_set("cmsgpack", cmsgpack::library(&lua)?)?;
-    ours.raw_set("struct", structs::library(&lua)?)?;
-    let budget = lua.create_table()?;
-    budget.raw_set("pattern_bytes", limits::SCRIPT_PATTERN_MAX_BYTES)?;
+    ours.raw_set("bit", bit::library(&lua, &state.work)?)?;
+    ours.raw_set("cjson", cjson::library(&lua, &state.work, &state.cjson)?)?;
+    ours.raw_set("cmsgpack", cmsgpack::library(&lua, &state.work)?)?;
+    ours.raw_set("struct", structs::library(&lua, &state.work)?)?;
     let prelude = lua.load(PRELUDE).set_name(PRELUDE_NAME).into_function()?;
-    let (globals, run): (Table, Function) = prelude.call((natives(&lua, state)?, ours, budget))?;
+    let (globals, run): (Table, Function) = prelude.call((natives(&lua, state)?, ours))?;
     lua.set_globals(globals)?;
     Ok(Sandbox { lua, redis, run })
 }
@@ -141,6 +147,7 @@ pub fn compile(lua: &Lua, source: &[u8]) -> Result<Function, String> {
 
 /// Functions for the prelude.
 fn natives(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
+    let work = &state.work;
     let table = lua.create_table()?;
     let text = lua.create_function(|lua, value: Value| match value {
         Value::Error(error) => Ok(Value::String(lua.create_string(Raised::of(&error).text)?)),
@@ -171,7 +178,7 @@ fn natives(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
         table.raw_set(name, set)?;
     }
     let shared = state.clone();
-    table.raw_set("is_ended", lua.create_function(move |_, ()| Ok(shared.ended.borrow().is_some()))?)?;
+    table.raw_set("is_ended", lua.create_function(move |_, ()| Ok(shared.work.is_ended()))?)?;
     let shared = state.clone();
     let failed = lua.create_function(move |lua, value: Value| {
         let (text, is_counted) = final_text(&value);
@@ -180,9 +187,9 @@ fn natives(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
     })?;
     table.raw_set("failed", failed)?;
     let shared = state.clone();
-    table.raw_set("random", native(lua, "random", move |_, given| random(&shared.random, &given))?)?;
+    table.raw_set("random", native(lua, work, "random", move |_, given| random(&shared.random, &given))?)?;
     let shared = state.clone();
-    let seed = native(lua, "randomseed", move |_, given| {
+    let seed = native(lua, work, "randomseed", move |_, given| {
         shared.random.seed(given.integer(1)? as u32);
         Ok(())
     })?;
@@ -248,6 +255,7 @@ fn random(random: &Random, given: &Given) -> Result<f64, Fault> {
 
 /// The part of the library `redis` that needs no server.
 fn redis_library(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
+    let work = &state.work;
     let table = lua.create_table()?;
     for (name, value) in [
         ("LOG_DEBUG", 0),
@@ -262,11 +270,11 @@ fn redis_library(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
     ] {
         table.raw_set(name, value)?;
     }
-    table.raw_set("sha1hex", native(lua, "sha1hex", |_, given| sha1hex(&given))?)?;
-    table.raw_set("log", native(lua, "log", |_, given| log(&given))?)?;
-    table.raw_set("set_repl", native(lua, "set_repl", |_, given| set_repl(&given))?)?;
+    table.raw_set("sha1hex", native(lua, work, "sha1hex", |_, given| sha1hex(&given))?)?;
+    table.raw_set("log", native(lua, work, "log", |_, given| log(&given))?)?;
+    table.raw_set("set_repl", native(lua, work, "set_repl", |_, given| set_repl(&given))?)?;
     let shared = state.clone();
-    let setresp = native(lua, "setresp", move |_, given| {
+    let setresp = native(lua, work, "setresp", move |_, given| {
         if given.len() != 1 {
             return Err(Fault::reply("ERR redis.setresp() requires one argument."));
         }

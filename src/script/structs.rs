@@ -1,9 +1,12 @@
 //! The library `struct`: binary records by format strings, as Roberto Ierusalimschy's lua-struct 0.2 reads them. It
 //! must not know who calls it.
 
+use std::rc::Rc;
+
 use mlua::{Lua, MultiValue, Table, Value};
 
-use super::fault::{Fault, Given, native};
+use super::fault::{Fault, Given, check_built, native};
+use super::work::Work;
 
 const INTEGER_BYTES_MAX: usize = 32;
 
@@ -13,11 +16,11 @@ const ALIGN_DEFAULT: usize = 8;
 /// Values that one call returns: Lua's own limit for a function.
 const RESULTS_MAX: usize = 7999;
 
-pub fn library(lua: &Lua) -> mlua::Result<Table> {
+pub fn library(lua: &Lua, work: &Rc<Work>) -> mlua::Result<Table> {
     let table = lua.create_table()?;
-    table.raw_set("pack", native(lua, "pack", |lua, given| Ok(lua.create_string(pack(&given)?)?))?)?;
-    table.raw_set("unpack", native(lua, "unpack", |lua, given| unpack(lua, &given))?)?;
-    table.raw_set("size", native(lua, "size", |_, given| size(&given))?)?;
+    table.raw_set("pack", native(lua, work, "pack", |lua, given| Ok(lua.create_string(pack(&given)?)?))?)?;
+    table.raw_set("unpack", native(lua, work, "unpack", |lua, given| unpack(lua, &given))?)?;
+    table.raw_set("size", native(lua, work, "size", |_, given| size(&given))?)?;
     Ok(table)
 }
 
@@ -136,6 +139,7 @@ fn pack(given: &Given) -> Result<Vec<u8>, Fault> {
                 if value.len() < size {
                     return Err(Fault::argument(argument + 1, "string too short"));
                 }
+                check_built(packed.len() + size)?;
                 packed.extend_from_slice(&value[..size]);
                 if letter == b's' {
                     packed.push(0);

@@ -1,5 +1,7 @@
 //! Scripts against a server made of a closure: conversions, libraries, and what a script cannot do.
 
+use std::cell::Cell;
+
 use super::*;
 use crate::message::reply::Protocol;
 
@@ -325,7 +327,7 @@ fn memory_is_bounded_and_the_server_survives() {
     // Written out, these would never end.
     let twice = "local t = {} for i = 1, 60 do t = {t, t} end ";
     assert!(Bench::new().reply(&format!("{twice} return cjson.encode(t)")).starts_with("-OOM"));
-    assert!(bench.reply(&format!("{twice} return t")).contains("ERR reached lua stack limit"));
+    assert!(bench.reply(&format!("{twice} return t")).contains("OOM the script's reply is larger"));
     let wide = "local t = {} for i = 1, 15 do local u = {} for j = 1, 100 do u[j] = t end t = u end ";
     assert!(Bench::new().reply(&format!("{wide} return cmsgpack.pack(t)")).starts_with("-OOM"));
     // Deep in C.
@@ -335,12 +337,88 @@ fn memory_is_bounded_and_the_server_survives() {
     assert!(bench.reply("local t = {} t[1] = t return cjson.encode(t)").contains("excessive nesting (1001)"));
     assert!(bench.reply("return cjson.decode(('['):rep(5000))").contains("too many nested data structures (1001)"));
     assert!(bench.reply("return cmsgpack.unpack(('\\145'):rep(5000))").contains("Bad data format"));
-    assert!(bench.reply("return unpack({}, 1, 10000000)").contains("too many results to unpack"));
+    for range in ["1, 10000000", "0, 2147483647", "-2147483648, 2147483647", "-2147483648, 0", "1, 8001", "2^53, 2^60"]
+    {
+        let reply = bench.reply(&format!("return {{unpack({{1, 2, 3}}, {range})}}"));
+        assert!(reply.contains("too many results to unpack") || range == "2^53, 2^60", "{range}: {reply}");
+    }
+    // The same text in many places.
+    let many = "local s = ('x'):rep(1000000) local t = {} for i = 1, 5000 do t[i] = s end ";
+    for use_of_it in
+        ["return t", "return cjson.encode(t)", "return cmsgpack.pack(t)", "return redis.call('echo', unpack(t))"]
+    {
+        let reply = Bench::new().reply(&format!("{many} {use_of_it}"));
+        assert!(reply.starts_with("-OOM"), "{use_of_it}: {reply}");
+    }
+}
+
+/// 200 calls within each other in C, and then what goes deep itself.
+#[test]
+fn native_recursion_fits_the_stack_of_a_core() {
+    let deepest = "local t = {} local deep = t for i = 1, 998 do t[1] = {} t = t[1] end local json = cjson.encode(deep)
+        local calls = 0
+        local function f(s)
+            calls = calls + 1
+            if calls < 194 then return (DOWN) end
+            return LEAF
+        end
+        return #tostring(f('x'))";
+    let leaves = [
+        "cjson.encode(deep)",
+        "tostring(cjson.decode(json))",
+        "tostring(cmsgpack.unpack(('\\145'):rep(999) .. '\\1'))",
+        "tostring(('a'):rep(3000):find(('a?'):rep(2900)))",
+        "tostring(('a'):rep(3000):find(('(a?)'):rep(30) .. ('a-'):rep(2900)))",
+        "tostring(loadstring(('('):rep(150) .. '1'))",
+        "tostring(pcall(table.sort, {3, 2, 1, 5, 4, 7, 6}, function() return true end))",
+        "cjson.encode(redis.call('array'))",
+    ];
+    let ways = [
+        "s:gsub('.', f)",
+        "select(2, pcall(f, s))",
+        "coroutine.wrap(function() return f(s) end)()",
+        "select(2, xpcall(function() return f(s) end, tostring))",
+        "tostring(table.foreachi({1}, function() return f(s) end))",
+        "setmetatable({}, {__index = function() return f(s) end}).x",
+        "setmetatable({}, {__concat = function() return f(s) end}) .. ''",
+    ];
+    let run = move || {
+        for leaf in leaves {
+            for way in ways {
+                let source = deepest.replace("DOWN", way).replace("LEAF", leaf);
+                let reply = Bench::new().reply(&source);
+                assert!(reply.starts_with(':') || reply.contains("stack overflow"), "{source}: {reply}");
+            }
+        }
+        let forever = "local function f(s) return (s:gsub('.', f)) end return f('x')";
+        assert!(Bench::new().reply(forever).contains("stack overflow"));
+    };
+    let thread = std::thread::Builder::new().stack_size(limits::CORE_STACK_BYTES);
+    thread.spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
+fn replies_may_be_long() {
+    let mut bench = Bench::new();
+    for (table, element, bytes) in [("t[i] = 'x'", "$1|x|", 5), ("t[i] = {}", "*0|", 3), ("t[i] = i % 2 == 0", "", 0)] {
+        let reply = bench.reply(&format!("local t = {{}} for i = 1, 100000 do {table} end return t"));
+        assert!(reply.starts_with("*100000|") && reply.contains(element), "{table}");
+        assert!(bytes == 0 || reply.len() == "*100000|".len() + 100_000 * bytes, "{table}");
+    }
+    let map = "local t = {} for i = 1, 20000 do t['k' .. i] = 'x' end return {map = t}";
+    assert!(bench.reply(map).starts_with("*40000|"));
 }
 
 #[test]
 fn a_stopped_script_ends_whatever_it_catches() {
-    let stop = || -> Pulse { Box::new(|| Err("ERR Error running script: stopped".into())) };
+    // Late enough for the preparations.
+    let stop = || -> Pulse {
+        let looks = Cell::new(0);
+        Box::new(move || {
+            looks.set(looks.get() + 1);
+            if looks.get() < 200 { Ok(()) } else { Err("ERR Error running script: stopped".into()) }
+        })
+    };
     for source in [
         "while true do end",
         "while true do pcall(function() while true do end end) end",
@@ -348,6 +426,30 @@ fn a_stopped_script_ends_whatever_it_catches() {
         "local function f() pcall(f) while true do end end f()",
         "local c = coroutine.wrap(function() while true do pcall(function() while true do end end) end end) while true do pcall(c) end",
         "while true do xpcall(function() while true do end end, function() while true do end end) end",
+        // In functions of the libraries, where no instruction of Lua is run.
+        "local s, p = ('a'):rep(3000), ('a-'):rep(2040) .. 'b' while true do pcall(string.find, s, p) end",
+        "local s = ('a'):rep(30000) .. 'b' while true do pcall(string.match, s, ('a*'):rep(20) .. 'c') end",
+        "local s, p = ('a'):rep(1000000), ('a'):rep(500000) .. 'b' while true do pcall(string.find, s, p, 1, true) end",
+        "local s = ('('):rep(1000000) while true do pcall(string.find, s, '%b()') end",
+        "local s = ('a'):rep(1000000) while true do pcall(string.gsub, s, 'a*b', '') end",
+        "while true do pcall(string.rep, '', 2147483647) end",
+        "while true do pcall(table.insert, {}, -2147483648, 1) end",
+        "local t = {} for i = 1, 100000 do t[i] = i end while true do pcall(table.remove, t, 1) end",
+        "local t = {} for i = 1, 100000 do t[i] = '' end while true do pcall(table.concat, t) end",
+        "local t = {} for i = 1, 100000 do t[i] = i % 7 end while true do pcall(table.sort, t) end",
+        "local t = {} for i = 1, 100000 do t[i] = i end while true do pcall(table.foreach, t, type) pcall(table.maxn, t) end",
+        "local t = {} for i = 1, 15 do t = {t, t, t, t} end while true do pcall(cmsgpack.pack, t) end",
+        "local t = {} for i = 1, 15 do t = {t, t, t, t} end while true do pcall(cjson.encode, t) end",
+        "local s = '[' .. ('[],'):rep(20000) .. '1]' while true do pcall(cjson.decode, s) end",
+        r"local s = ('\145'):rep(900) .. '\1' while true do pcall(cmsgpack.unpack, s) end",
+        "while true do pcall(collectgarbage) end",
+        "local s = 'return ' .. ('1 + '):rep(100000) .. '1' while true do pcall(loadstring, s) end",
+        "local s = ('1'):rep(1000000) while true do pcall(tonumber, s, 16) end",
+        "local s = ('x'):rep(1000000) while true do pcall(struct.size, s) end",
+        "while true do redis.pcall('ok') end",
+        // Coroutines that make others, none of which runs for long.
+        "local function f(n) if n > 150 then return end for i = 1, 20 do pcall(coroutine.wrap(f), n + 1) end end while true do f(1) end",
+        "local function f() pcall(f) while true do pcall(coroutine.wrap(f)) end end f()",
     ] {
         let mut bench = Bench::with(16 << 20, stop());
         let reply = bench.reply(source);

@@ -67,7 +67,8 @@ pub fn run(resolved: Resolved) -> Result<(), StartError> {
         let (choice, reports, core) = (choice.clone(), reports.clone(), cores[index % cores.len()]);
         let barrier = barrier.clone();
         let run = move || run_core(core, choice, buffers, config, &barrier, &reports);
-        let spawned = std::thread::Builder::new().name(format!("core-{index}")).spawn(run);
+        let spawned = std::thread::Builder::new().name(format!("core-{index}"));
+        let spawned = spawned.stack_size(limits::CORE_STACK_BYTES).spawn(run);
         handles
             .push(spawned.map_err(|error| StartError::host(format!("cannot start a thread: {error}; see ulimit -u")))?);
     }

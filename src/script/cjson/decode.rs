@@ -2,14 +2,15 @@
 
 use mlua::{Lua, Value};
 
-use super::{DEPTH_MAX, Settings};
+use super::{DEPTH_MAX, Settings, VALUE_STEPS};
 use crate::script::fault::Fault;
+use crate::script::work::Work;
 
-pub fn decode(lua: &Lua, json: &[u8], settings: &Settings) -> Result<Value, Fault> {
+pub fn decode(lua: &Lua, json: &[u8], settings: &Settings, work: &Work) -> Result<Value, Fault> {
     if matches!(json, [0, _, ..] | [_, 0, ..]) {
         return Err(Fault::text("JSON parser does not support UTF-16 or UTF-32"));
     }
-    let mut reader = Reader { lua, json, at: 0, token_at: 0, depth: 0, settings };
+    let mut reader = Reader { lua, json, at: 0, token_at: 0, depth: 0, settings, work };
     let token = reader.next();
     let value = reader.value(token)?;
     match reader.next() {
@@ -61,6 +62,7 @@ struct Reader<'j> {
     token_at: usize,
     depth: i64,
     settings: &'j Settings,
+    work: &'j Work,
 }
 
 impl Reader<'_> {
@@ -69,6 +71,7 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, token: Token) -> Result<Value, Fault> {
+        self.work.add(VALUE_STEPS)?;
         Ok(match token {
             Token::String(text) => Value::String(self.lua.create_string(text)?),
             Token::Number(number) => Value::Number(number),
