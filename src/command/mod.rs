@@ -6,6 +6,7 @@ mod bitmap;
 pub mod connection;
 mod context;
 mod key;
+mod locks;
 mod row;
 pub mod scripting;
 pub mod server;
@@ -31,7 +32,7 @@ use crate::message::request::Arguments;
 use crate::observe::stats::CoreStats;
 use crate::script::runner::Runner;
 use crate::shared::Shared;
-use crate::store::keyspace::ShardGuards;
+use crate::store::guards::ShardGuards;
 use crate::store::shard::{Entry, Expiry, Key, NewValue, Room, SetError, Value};
 
 /// Every family's rows.
@@ -116,6 +117,7 @@ impl<'c> Call<'c, '_> {
         self.enter(row)?;
         let outcome =
             if self.state.tracking.is_some() { connection::tracking::run(self, row) } else { (row.run)(self) };
+        self.guards.release_several();
         if matches!(outcome, Err(Stop::Retry | Stop::Busy)) {
             // It will run again.
             return outcome;

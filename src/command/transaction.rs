@@ -13,8 +13,8 @@ use crate::message::kept::Kept;
 use crate::message::reply::Reply;
 use crate::message::request::Arguments;
 use crate::script::library::Library;
-use crate::store::keyspace::ShardGuards;
-use crate::store::shard::{Key, Watcher};
+use crate::store::guards::ShardGuards;
+use crate::store::shard::{Key, Room, Watcher};
 
 pub const COMMANDS: &[Command] = &[
     row("multi", 1, multi).doc("1.2.0", "", "Starts a transaction."),
@@ -97,14 +97,20 @@ impl Watching {
         self.held_bytes
     }
 
-    /// Forgets all keys. No lock is taken when there are none.
+    /// Forgets all keys. No lock is taken when there are none, and no script is waited for.
     pub fn stop(&mut self, guards: &mut ShardGuards) {
         if self.keys.is_empty() {
             return;
         }
         let Watching { keys, changed, .. } = std::mem::take(self);
         let watcher: Arc<dyn Watcher> = changed;
-        keys.iter().for_each(|watched| guards.shard(watched.hash).unwatch(watched.key(), &watcher));
+        for watched in &keys {
+            // Where a script has the shard nobody waits to be forgotten: the shard's table is bounded, and what it tells
+            // us of falls on deaf ears.
+            if let Ok(shard) = guards.lock(watched.hash) {
+                shard.unwatch(watched.key(), &watcher);
+            }
+        }
     }
 }
 
@@ -251,8 +257,8 @@ fn make_room(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
         if bytes < limits::SMALL_WRITE_BYTES {
             continue;
         }
-        call.guards.enter(hash).map_err(|busy| call.busy(busy))?;
-        if call.guards.shard(hash).make_room(bytes, call.now) == crate::store::shard::Room::Retry {
+        let now = call.now;
+        if call.shard(hash)?.make_room(bytes, now) == Room::Retry {
             return Err(Stop::Retry);
         }
     }
@@ -264,13 +270,13 @@ fn lock(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
     let mut hashes: Vec<u64> = call.state.watching.keys.iter().map(|watched| watched.hash).collect();
     for (index, (_, row)) in transaction.rows.iter().enumerate() {
         if row.keys == Keys::NONE || row.group == Group::Scripting {
-            return call.guards.seal_all().map_err(|busy| call.busy(busy));
+            return call.seal_all();
         }
         let args = transaction.requests.get(index);
         let keyspace = call.guards.keyspace();
         hashes.extend(row.keys.positions(args).map(|key| keyspace.hash(args.get(key))));
     }
-    call.guards.seal(hashes.into_iter()).map_err(|busy| call.busy(busy))
+    call.seal(hashes.into_iter())
 }
 
 fn run(call: &mut Call, transaction: &Transaction) {

@@ -195,6 +195,10 @@ pub const SCRIPT_PULSE_INSTRUCTIONS: u32 = 10_000;
 /// The same for the commands that it calls, of which some take long.
 pub const SCRIPT_PULSE_COMMANDS: usize = 10;
 
+/// So long a request waits in the queue for a shard that a script has; beyond, it is put off and its core goes on with other
+/// connections. Longer than the lock takes to let the next in the queue have its turn, which is a millisecond at most.
+pub const SCRIPT_WAIT_MS: u64 = 2;
+
 /// A script that has been running for so long is long: SCRIPT KILL ends it.
 pub const SCRIPT_LONG_MS: u64 = 10;
 

@@ -14,7 +14,8 @@ use crate::observe::rates::{Rates, Sample};
 use crate::observe::slowlog::SlowLog;
 use crate::observe::stats::{self, CoreStats};
 use crate::script::library::Library;
-use crate::store::keyspace::{Keyspace, ShardGuards};
+use crate::store::guards::AllShards;
+use crate::store::keyspace::Keyspace;
 
 pub struct Shared {
     pub keyspace: Keyspace,
@@ -128,7 +129,9 @@ impl Shared {
             draining: AtomicBool::new(false),
             options,
         };
-        shared.set_max_memory(&mut shared.keyspace.hold(), plan.max_memory_bytes);
+        let mut guards = shared.keyspace.guards();
+        shared.set_max_memory(&mut guards.lock_all().expect("no script runs yet"), plan.max_memory_bytes);
+        drop(guards);
         shared
     }
 
@@ -138,10 +141,10 @@ impl Shared {
     }
 
     /// Divides a memory cap among data, clients and buffers. The shards shrink to a lower one step by step.
-    pub fn set_max_memory(&self, guards: &mut ShardGuards, bytes: usize) {
+    pub fn set_max_memory(&self, shards: &mut AllShards, bytes: usize) {
         let data = limits::data_bytes(bytes, self.settings.registered_bytes);
         self.settings.max_memory_bytes.store(bytes as u64, Relaxed);
-        guards.set_limit(data);
+        shards.set_limit(data);
         self.clients.memory.set_limit(bytes / limits::CLIENT_MEMORY_SHARE);
         self.bound_values();
     }
@@ -151,9 +154,9 @@ impl Shared {
         self.bound_values();
     }
 
-    pub fn set_policy(&self, guards: &mut ShardGuards, policy: Policy) {
+    pub fn set_policy(&self, shards: &mut AllShards, policy: Policy) {
         *self.settings.policy.lock().expect("a panicking core ends the process") = policy;
-        guards.set_policy(policy);
+        shards.set_policy(policy);
     }
 
     /// What counts against the memory cap, given what the shards use.

@@ -1,4 +1,5 @@
-//! Where the data lies: the keyspace, and its shards.
+//! Where the data lies: the keyspace, its locks, and its shards.
 
+pub mod guards;
 pub mod keyspace;
 pub mod shard;

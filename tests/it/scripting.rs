@@ -26,6 +26,7 @@ on_both_engines!(
     scripts_are_counted_and_bounded,
     a_long_script_leaves_others_alone,
     what_waits_for_a_script_runs_as_it_was,
+    who_leaves_does_not_wait_for_a_script,
     a_core_that_is_alone_can_be_freed,
     a_script_that_has_written_is_not_killed,
     shutdown_ends_a_script,
@@ -588,6 +589,29 @@ fn what_waits_for_a_script_runs_as_it_was(engine: Engine) {
         assert!(other.call(&["GET", "k"]) == Value::Bulk(value), "{size}");
         other.check("GET survivor", "$1\r\nv\r\n");
     }
+}
+
+fn who_leaves_does_not_wait_for_a_script(engine: Engine) {
+    let server = Server::with(engine, &["--busy-reply-threshold=0"]);
+    let mut client = server.client();
+    let [mut unwatches, mut resets, mut leaves, mut tracks] = [0; 4].map(|_| elsewhere(&server, &mut client));
+    for watcher in [&mut unwatches, &mut resets, &mut leaves] {
+        watcher.check("WATCH k", "+OK\r\n");
+    }
+    tracks.check("CLIENT TRACKING ON BCAST", "+OK\r\n");
+    start_and_wait(&server, &mut client, FOREVER);
+    unwatches.check("UNWATCH", "+OK\r\n");
+    resets.check("RESET", "+RESET\r\n");
+    tracks.check("CLIENT TRACKING OFF", "+OK\r\n");
+    drop(leaves);
+    // The core of those goes on, and what they had watched is forgotten when the shard is free.
+    tracks.check("PING", "+PONG\r\n");
+    unwatches.check("MULTI", "+OK\r\n");
+    tracks.check("SCRIPT KILL", "+OK\r\n");
+    expect_error(client.value(), "ERR Script killed by user with SCRIPT KILL... script: ");
+    client.check("SET k v", "+OK\r\n");
+    unwatches.check("GET k", "+QUEUED\r\n");
+    unwatches.check("EXEC", "*1\r\n$1\r\nv\r\n");
 }
 
 fn a_core_that_is_alone_can_be_freed(engine: Engine) {

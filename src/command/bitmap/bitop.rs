@@ -59,7 +59,7 @@ fn bitop(call: &mut Call) -> Result<(), Stop> {
     let target = call.key_at(2);
     crate::command::check_key(target)?;
     let now = call.now;
-    let mut shards = call.guards.shards(sources.iter().chain([&target]).map(|key| key.hash));
+    let shards = &mut *call.guards;
     // Found as if they were used: making room must not take them.
     let mut length_of =
         |key: &Key| shards.shard(key.hash).get(*key, now).map_or(0, |entry| entry.value.as_slice().len());

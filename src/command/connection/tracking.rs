@@ -8,11 +8,12 @@ use bytes::Bytes;
 
 use crate::clients::Client;
 use crate::command::ConnectionState;
+use crate::command::locks::lock_all;
 use crate::command::{Call, Command, Flags, Group, Keys, is_word};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
 use crate::message::reply::{Protocol, Reply};
-use crate::store::keyspace::ShardGuards;
+use crate::store::guards::ShardGuards;
 use crate::store::shard::{Key, Watcher};
 
 /// What a connection has asked for.
@@ -51,6 +52,10 @@ impl Watcher for Tracker {
 
     /// Every connection that tracks is told of that at once: see `tell_flushed`.
     fn emptied(&self) {}
+
+    fn is_gone(&self) -> bool {
+        self.stopped.load(Relaxed)
+    }
 }
 
 /// An invalidation of one key, or of everything. In RESP2 there is no way to tell it.
@@ -108,7 +113,7 @@ fn run_and_remember(call: &mut Call, row: &Command, watcher: &Arc<dyn Watcher>) 
     let keys: Vec<Key> = row.keys.positions(call.args).map(|position| call.key_at(position)).collect();
     let was_sealed = call.guards.is_sealed();
     if !was_sealed {
-        call.guards.seal(keys.iter().map(|key| key.hash)).map_err(|busy| call.busy(busy))?;
+        call.seal(keys.iter().map(|key| key.hash))?;
     }
     let outcome = (row.run)(call);
     if outcome.is_ok() {
@@ -127,7 +132,12 @@ impl ConnectionState {
         tracking.tracker.stopped.store(true, Relaxed);
         if tracking.broadcast {
             let watcher: Arc<dyn Watcher> = tracking.tracker;
-            guards.all().each(|shard| shard.unwatch_prefixes(&watcher));
+            // A shard that a script has finds out by itself that the watcher is gone.
+            for shard in 0..guards.keyspace().shards() {
+                if let Ok(shard) = guards.lock_number(shard) {
+                    shard.unwatch_prefixes(&watcher);
+                }
+            }
         }
     }
 }
@@ -219,7 +229,7 @@ pub fn client_tracking(call: &mut Call) -> Result<(), Stop> {
         call.state.stop_tracking(call.guards);
     } else if is_word(call.arg(2), "ON") {
         options.check(call.state.tracking.as_deref())?;
-        turn_on(call, options);
+        turn_on(call, options)?;
     } else {
         return Err(error::SYNTAX.into());
     }
@@ -227,10 +237,12 @@ pub fn client_tracking(call: &mut Call) -> Result<(), Stop> {
     Ok(())
 }
 
-fn turn_on(call: &mut Call, options: Options) {
-    let client = &call.state.client;
+fn turn_on(call: &mut Call, options: Options) -> Result<(), Stop> {
+    let Call { state, guards, shared, now, .. } = call;
+    let mut shards = if options.broadcast { Some(lock_all(guards, shared, *now)?) } else { None };
+    let client = &state.client;
     client.set_tracks(true);
-    let tracking = call.state.tracking.get_or_insert_with(|| {
+    let tracking = state.tracking.get_or_insert_with(|| {
         let (no_loop, stopped) = Default::default();
         let tracker = Tracker { client: Arc::downgrade(client), id: client.id, no_loop, stopped };
         Box::new(Tracking {
@@ -251,8 +263,9 @@ fn turn_on(call: &mut Call, options: Options) {
     let watcher: Arc<dyn Watcher> = tracking.tracker.clone();
     for prefix in prefixes {
         tracking.prefixes.push(prefix.into());
-        call.guards.all().each(|shard| shard.watch_prefix(prefix, &watcher));
+        shards.iter_mut().for_each(|shards| shards.each(|shard| shard.watch_prefix(prefix, &watcher)));
     }
+    Ok(())
 }
 
 pub fn client_caching(call: &mut Call) -> Result<(), Stop> {

@@ -53,9 +53,8 @@ fn count(
         act(call.guards.shard(key.hash), key, call.now) as i64
     } else {
         let keys = call.all_keys(1);
-        let mut shards = call.guards.shards(keys.iter().map(|key| key.hash));
         let (mut total, now) = (0, call.now);
-        shards.with_keys(
+        call.guards.with_keys(
             keys,
             |key| *key,
             |shard, key| {

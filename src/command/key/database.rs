@@ -72,14 +72,14 @@ fn swapdb(call: &mut Call) -> Result<(), Stop> {
     };
     let (one, other) = (number(1, "ERR invalid first DB index")?, number(2, "ERR invalid second DB index")?);
     let (one, other) = (in_range(one)?, in_range(other)?);
-    call.guards.all().each(|shard| shard.swap_databases(one, other));
+    call.all()?.each(|shard| shard.swap_databases(one, other));
     call.reply.ok();
     Ok(())
 }
 
 fn dbsize(call: &mut Call) -> Result<(), Stop> {
     let (database, mut items) = (call.state.db, 0);
-    call.guards.all().each(|shard| items += shard.len_of(database).0);
+    call.all()?.each(|shard| items += shard.len_of(database).0);
     call.reply.integer(items as i64);
     Ok(())
 }
@@ -87,7 +87,7 @@ fn dbsize(call: &mut Call) -> Result<(), Stop> {
 fn flushdb(call: &mut Call) -> Result<(), Stop> {
     check_flush_mode(call)?;
     let database = call.state.db;
-    call.guards.all().each(|shard| shard.clear_database(database));
+    call.all()?.each(|shard| shard.clear_database(database));
     tracking::tell_flushed(call);
     call.reply.ok();
     Ok(())
@@ -95,7 +95,7 @@ fn flushdb(call: &mut Call) -> Result<(), Stop> {
 
 fn flushall(call: &mut Call) -> Result<(), Stop> {
     check_flush_mode(call)?;
-    call.guards.all().each(Shard::clear);
+    call.all()?.each(Shard::clear);
     tracking::tell_flushed(call);
     call.reply.ok();
     Ok(())

@@ -81,7 +81,7 @@ fn scan(call: &mut Call) -> Result<(), Stop> {
     // A shard that none has is the end, as is a place that no scan has returned.
     while shard < shards && seen < options.count && walk.found.len() < limits::SCAN_REPLY_BYTES {
         let most = (options.count - seen).min(limits::SCAN_STEP_KEYS);
-        let step = walk.step(call, shard, place, most);
+        let step = walk.step(call, shard, place, most)?;
         seen += step.seen;
         place = step.next;
         shard += (place == 0) as usize;
@@ -103,7 +103,7 @@ fn keys(call: &mut Call) -> Result<(), Stop> {
     while places.iter().any(Option::is_some) {
         for (shard, place) in places.iter_mut().enumerate() {
             if let Some(from) = *place {
-                let next = walk.step(call, shard, from, limits::SCAN_STEP_KEYS).next;
+                let next = walk.step(call, shard, from, limits::SCAN_STEP_KEYS)?.next;
                 *place = (next != 0).then_some(next);
             }
         }
@@ -140,12 +140,12 @@ impl<'p> Walk<'p> {
     }
 
     /// Goes through about `most` keys of a shard. They are copied while it is held, and matched afterwards.
-    fn step(&mut self, call: &mut Call, shard: usize, from: u64, most: usize) -> Step {
+    fn step(&mut self, call: &mut Call, shard: usize, from: u64, most: usize) -> Result<Step, Stop> {
         let Walk { keys, ends, .. } = self;
         keys.clear();
         ends.clear();
         let (database, now) = (call.state.db, call.now);
-        let guards = call.guards.numbered(shard);
+        let guards = call.shard_number(shard)?;
         let (mut next, mut steps) = (from, 0);
         // A step over places where nothing is counts as well: the work is bounded in a sparse table too.
         while steps.max(ends.len()) < most && keys.len() < limits::SCAN_STEP_BYTES {
@@ -161,7 +161,7 @@ impl<'p> Walk<'p> {
         let seen = steps.max(ends.len());
         call.guards.release();
         self.sort_out();
-        Step { next, seen }
+        Ok(Step { next, seen })
     }
 
     fn sort_out(&mut self) {
@@ -182,7 +182,9 @@ impl<'p> Walk<'p> {
 }
 
 fn randomkey(call: &mut Call) -> Result<(), Stop> {
-    match call.guards.random_key(call.state.db, call.now) {
+    let (db, now) = (call.state.db, call.now);
+    let key = call.all()?.random_key(db, now);
+    match key {
         Some(key) => call.reply.bulk(&key),
         None => call.reply.null(),
     }

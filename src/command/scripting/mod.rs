@@ -19,7 +19,7 @@ use crate::script::library::{Library, Running, Script, Sha, Traits, parse_sha, s
 use crate::script::runner::Runner;
 use crate::script::{Compiled, Host};
 use crate::shared::Shared;
-use crate::store::keyspace::{Busy, ShardGuards};
+use crate::store::guards::ShardGuards;
 
 pub const COMMANDS: &[Command] = &[
     row("eval", -3, RUNS, |call| eval(call, false)).keys(KEYS).doc(
@@ -132,39 +132,6 @@ pub fn runner(shared: Arc<Shared>, core: usize, attend: Box<dyn Fn()>) -> Runner
     )
 }
 
-impl Call<'_, '_> {
-    /// Locks what the row says that the command touches, or sees that no script has it.
-    #[inline]
-    pub(in crate::command) fn enter(&mut self, row: &Command) -> Result<(), Stop> {
-        if self.guards.is_sealed() {
-            return Ok(());
-        }
-        let entered = match row.keys {
-            _ if row.group == Group::Scripting => return Ok(()),
-            Keys::NONE if row.is_about_all_keys() => self.guards.check_scripts(),
-            Keys::NONE => return Ok(()),
-            Keys { first, last, .. } if first == last => self.guards.enter(self.hash),
-            keys => {
-                let keyspace = self.guards.keyspace();
-                self.guards.enter_together(keys.positions(self.args).map(|key| keyspace.hash(self.args.get(key))))
-            }
-        };
-        entered.map_err(|busy| self.busy(busy))
-    }
-
-    /// A script calls it: the locks are taken, and nothing is there to run another.
-    pub(in crate::command) fn is_within_script(&self) -> bool {
-        self.scripts.is_none() && self.guards.is_sealed()
-    }
-
-    /// What becomes of a request that would have to wait for a script.
-    #[cold]
-    pub(in crate::command) fn busy(&self, busy: Busy) -> Stop {
-        let threshold = self.shared.settings.busy_reply_threshold_ms.load(Relaxed);
-        if threshold != 0 && self.now.saturating_sub(busy.since) >= threshold { error::BUSY.into() } else { Stop::Busy }
-    }
-}
-
 /// What is answered while a script keeps a core busy.
 pub fn is_urgent((place, _): Found) -> bool {
     let urgent = ["script|kill", "shutdown", "auth", "hello", "reset", "quit"];
@@ -269,7 +236,7 @@ fn run(call: &mut Call, script: &Arc<Script>, keys: Range<usize>, read_only: boo
         monitor::tell(call, 0..0);
     }
     running.start(call.now.max(1));
-    call.guards.begin_script(call.now);
+    call.guards.begin_script();
     let outcome = execute(call, (script, &compiled), keys, running, read_only || traits.no_writes);
     call.guards.end_script();
     running.stop();
@@ -282,13 +249,11 @@ fn run(call: &mut Call, script: &Arc<Script>, keys: Range<usize>, read_only: boo
 
 /// Locks what the script may touch.
 fn lock(call: &mut Call, script: &Script, keys: Range<usize>) -> Result<(), Stop> {
-    let locked = if script.traits.is_wide {
-        call.guards.seal_all()
-    } else {
-        let keyspace = call.guards.keyspace();
-        call.guards.seal(keys.map(|index| keyspace.hash(call.args.get(index))))
-    };
-    locked.map_err(|busy| call.busy(busy))
+    if script.traits.is_wide {
+        return call.seal_all();
+    }
+    let (args, keyspace) = (call.args, call.guards.keyspace());
+    call.seal(keys.map(|index| keyspace.hash(args.get(index))))
 }
 
 fn execute(

@@ -99,7 +99,7 @@ fn module_list(call: &mut Call) -> Result<(), Stop> {
 
 /// Draws how full the cache is.
 fn lolwut(call: &mut Call) -> Result<(), Stop> {
-    let used = call.shared.used_bytes(call.guards.totals().used_bytes);
+    let used = call.shared.used_bytes(call.all()?.totals().used_bytes);
     let cap = call.shared.settings.max_memory_bytes.load(Relaxed);
     let full = (used as f64 / cap as f64 * 60.0).round().clamp(0.0, 60.0) as usize;
     let mut text = String::new();

@@ -13,7 +13,7 @@ use crate::message::error::Stop;
 use crate::observe::rates::Sample;
 use crate::observe::stats::{self, CallStats, CoreStats, Counter};
 use crate::shared::Shared;
-use crate::store::keyspace::Totals;
+use crate::store::guards::Totals;
 
 pub const COMMANDS: &[Command] = &[Command::new("info", -1, Group::Server, info).flags(Flags::WHOLE).doc(
     "1.0.0",
@@ -61,13 +61,14 @@ const SECTIONS: [Section; 13] = [
 ];
 
 fn info(call: &mut Call) -> Result<(), Stop> {
-    let words = || call.args.iter().skip(1);
+    let args = call.args;
+    let words = || args.iter().skip(1);
     let (all, default) =
         (words().any(|word| is_word(word, "all") || is_word(word, "everything")), call.args.len() == 1);
     let default = default || words().any(|word| is_word(word, "default"));
     let asked =
         |section: &&Section| all || default && section.default || words().any(|word| is_word(word, section.name));
-    let view = View { shared: call.shared, now: call.now, totals: call.guards.totals() };
+    let view = View { shared: call.shared, now: call.now, totals: call.all()?.totals() };
     let mut lines = Lines(String::new());
     for section in SECTIONS.iter().filter(asked) {
         if !lines.0.is_empty() {

@@ -60,9 +60,9 @@ struct Account {
 }
 
 impl Account {
-    fn of(call: &mut Call) -> Account {
+    fn of(call: &mut Call) -> Result<Account, Stop> {
         let (mut data, mut keys_and_values, mut keys) = (0, 0, 0);
-        call.guards.all().each(|shard| {
+        call.all()?.each(|shard| {
             let stats = shard.stats();
             data += stats.used_bytes;
             keys_and_values += stats.dataset_bytes;
@@ -70,7 +70,7 @@ impl Account {
         });
         let clients = call.shared.clients.memory.used_bytes() as u64;
         let buffers = call.shared.settings.registered_bytes as u64;
-        Account {
+        Ok(Account {
             total: data + clients + buffers,
             data,
             keys_and_values,
@@ -79,7 +79,7 @@ impl Account {
             buffers,
             resident: host::resident_bytes(),
             cap: call.shared.settings.max_memory_bytes.load(Relaxed),
-        }
+        })
     }
 
     fn overhead(&self) -> u64 {
@@ -88,7 +88,7 @@ impl Account {
 }
 
 fn stats(call: &mut Call) -> Result<(), Stop> {
-    let account = Account::of(call);
+    let account = Account::of(call)?;
     let share = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
     let numbers = [
         ("total.allocated", account.total),
@@ -116,7 +116,7 @@ fn stats(call: &mut Call) -> Result<(), Stop> {
 }
 
 fn doctor(call: &mut Call) -> Result<(), Stop> {
-    let account = Account::of(call);
+    let account = Account::of(call)?;
     let room = account.cap.saturating_sub(account.total);
     call.reply.text(&format!(
         "{} of {} are in use ({} by data, {} by requests and replies under way, {} by registered buffers), {} are free; \

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::base::glob;
+use crate::command::locks::lock_all;
 use crate::command::{Call, Command, Flags, Group, is_word, reply_help};
 use crate::config::limits;
 use crate::config::units::Size;
@@ -12,7 +13,7 @@ use crate::config::{POLICIES, parse_policy, policy_name};
 use crate::message::error::{self, Stop};
 use crate::observe::stats;
 use crate::shared::Shared;
-use crate::store::keyspace::ShardGuards;
+use crate::store::guards::AllShards;
 use crate::store::shard::DATABASES;
 
 pub const COMMANDS: &[Command] = &[Command::container("config", Group::Server, CONFIG).doc(
@@ -53,7 +54,7 @@ struct Parameter {
     set: Option<Setter>,
 }
 
-type Setter = fn(&Shared, &mut ShardGuards, &str) -> Result<(), String>;
+type Setter = fn(&Shared, &mut AllShards, &str) -> Result<(), String>;
 
 static PARAMETERS: &[Parameter] = &[
     changeable("maxmemory", |s| s.settings.max_memory_bytes.load(Relaxed).to_string(), set_maxmemory),
@@ -189,7 +190,7 @@ fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
-fn set_percentiles(shared: &Shared, _: &mut ShardGuards, text: &str) -> Result<(), String> {
+fn set_percentiles(shared: &Shared, _: &mut AllShards, text: &str) -> Result<(), String> {
     let numbers: Result<Vec<f64>, _> = text.split_whitespace().map(str::parse).collect();
     let numbers = numbers.map_err(|_| "Invalid latency-tracking-info-percentiles parameters".to_owned())?;
     if !numbers.iter().all(|percent| (0.0..=100.0).contains(percent)) {
@@ -199,12 +200,12 @@ fn set_percentiles(shared: &Shared, _: &mut ShardGuards, text: &str) -> Result<(
     Ok(())
 }
 
-fn set_policy(shared: &Shared, guards: &mut ShardGuards, text: &str) -> Result<(), String> {
+fn set_policy(shared: &Shared, shards: &mut AllShards, text: &str) -> Result<(), String> {
     let policy = parse_policy(text).map_err(|_| {
         let names: Vec<_> = POLICIES.iter().map(|(name, _)| *name).collect();
         format!("argument(s) must be one of the following: {}", names.join(", "))
     })?;
-    shared.set_policy(guards, policy);
+    shared.set_policy(shards, policy);
     Ok(())
 }
 
@@ -216,7 +217,7 @@ fn size(text: &str, least: u64, most: u64) -> Result<u64, String> {
     }
 }
 
-fn set_maxmemory(shared: &Shared, guards: &mut ShardGuards, text: &str) -> Result<(), String> {
+fn set_maxmemory(shared: &Shared, shards: &mut AllShards, text: &str) -> Result<(), String> {
     let least = shared.least_memory_bytes() as u64;
     let bytes = size(text, 0, u64::MAX)?;
     if bytes < least {
@@ -227,14 +228,20 @@ fn set_maxmemory(shared: &Shared, guards: &mut ShardGuards, text: &str) -> Resul
     if bytes > shared.granted_bytes {
         return Err(format!("argument must be at most {}, which is what the host grants", shared.granted_bytes));
     }
-    shared.set_max_memory(guards, bytes as usize);
+    shared.set_max_memory(shards, bytes as usize);
     Ok(())
 }
 
 /// What CONFIG SET does, for whoever else may change a setting; `None` if it cannot change while the server runs.
 pub fn configure(shared: &Shared, name: &str, value: &str) -> Option<Result<(), String>> {
     let set = PARAMETERS.iter().find(|parameter| parameter.name == name)?.set?;
-    Some(set(shared, &mut shared.keyspace.hold(), value))
+    let mut guards = shared.keyspace.guards();
+    let shards = guards.lock_all();
+    Some(
+        shards
+            .map_err(|_| "a script runs; try again when it has ended".to_owned())
+            .and_then(|mut shards| set(shared, &mut shards, value)),
+    )
 }
 
 fn config_get(call: &mut Call) -> Result<(), Stop> {
@@ -264,9 +271,11 @@ fn config_set(call: &mut Call) -> Result<(), Stop> {
             format!("ERR CONFIG SET failed (possibly related to argument '{shown}') - duplicate parameter").into()
         );
     }
+    let Call { args, guards, shared, now, .. } = call;
+    let mut shards = lock_all(guards, shared, *now)?;
     let mut undo = Vec::new();
-    for index in (2..call.args.len()).step_by(2) {
-        let failure = match set_parameter(call.shared, call.guards, call.arg(index), call.arg(index + 1)) {
+    for index in (2..args.len()).step_by(2) {
+        let failure = match set_parameter(shared, &mut shards, args.get(index), args.get(index + 1)) {
             Ok(change) => {
                 undo.extend(change);
                 continue;
@@ -275,10 +284,11 @@ fn config_set(call: &mut Call) -> Result<(), Stop> {
         };
         for (set, before) in undo.into_iter().rev() {
             // It was the value a moment ago.
-            let _ = set(call.shared, call.guards, &before);
+            let _ = set(shared, &mut shards, &before);
         }
         return Err(failure.into());
     }
+    drop(shards);
     call.reply.ok();
     Ok(())
 }
@@ -287,7 +297,7 @@ fn config_set(call: &mut Call) -> Result<(), Stop> {
 /// persistence off need not know that there is none.
 fn set_parameter(
     shared: &Shared,
-    guards: &mut ShardGuards,
+    shards: &mut AllShards,
     name: &[u8],
     value: &[u8],
 ) -> Result<Option<(Setter, String)>, String> {
@@ -297,7 +307,7 @@ fn set_parameter(
     };
     let before = (parameter.get)(shared);
     let result = match (parameter.set, std::str::from_utf8(value)) {
-        (Some(set), Ok(value)) => set(shared, guards, value).map(|()| Some((set, before))),
+        (Some(set), Ok(value)) => set(shared, shards, value).map(|()| Some((set, before))),
         (Some(_), Err(_)) => Err("argument is no text".to_owned()),
         (None, Ok(value)) if value == before => Ok(None),
         (None, _) => Err("can't set immutable config".to_owned()),
@@ -309,7 +319,7 @@ fn busy_reply_threshold(shared: &Shared) -> String {
     shared.settings.busy_reply_threshold_ms.load(Relaxed).to_string()
 }
 
-fn set_busy_reply_threshold(shared: &Shared, _: &mut ShardGuards, text: &str) -> Result<(), String> {
+fn set_busy_reply_threshold(shared: &Shared, _: &mut AllShards, text: &str) -> Result<(), String> {
     number(text, 0, i64::MAX as u64).map(|millis| shared.settings.busy_reply_threshold_ms.store(millis, Relaxed))
 }
 

@@ -76,14 +76,12 @@ fn lcs(call: &mut Call) -> Result<(), Stop> {
 
 /// Both values at one moment; the work is done when nothing is locked.
 fn values(call: &mut Call, one: Key, other: Key) -> (Bytes, Bytes) {
-    let mut shards = call.guards.shards([one.hash, other.hash].into_iter());
     let mut value = |key: Key| {
-        let found = shards.shard(key.hash).get(key, call.now);
+        let found = call.guards.shard(key.hash).get(key, call.now);
         crate::command::count_lookup(call.stats, found.is_some());
         found.map_or(Bytes::new(), |entry| entry.value.to_bytes())
     };
     let values = (value(one), value(other));
-    drop(shards);
     call.guards.release();
     values
 }

@@ -32,7 +32,7 @@ const fn row(name: &'static str, arity: i32, flags: Flags, run: crate::command::
 
 fn mget(call: &mut Call) -> Result<(), Stop> {
     let keys = call.all_keys(1);
-    let mut shards = call.guards.shards(keys.iter().map(|key| key.hash));
+    let shards = &mut *call.guards;
     let limit = call.shared.copied_reply_bytes();
     if keys.len() * SMALL_SET_BYTES > limit {
         // A reply is written whole, and what is copied into it is new memory: it is measured before.
@@ -131,7 +131,7 @@ fn write_all(
     for (key, _) in &pairs {
         crate::command::check_key(*key)?;
     }
-    let mut shards = call.guards.shards(pairs.iter().map(|(key, _)| key.hash));
+    let shards = &mut *call.guards;
     if let Some(presence) = only_if {
         let wanted = presence == Presence::All;
         if pairs.iter().any(|(key, _)| shards.shard(key.hash).peek(*key, call.now).is_some() != wanted) {

@@ -5,7 +5,7 @@ use super::parser::{Bounds, Parsed, Parser, ProtocolError};
 use crate::command::{Found, Table};
 use crate::config::limits;
 use crate::message::request::Args;
-use crate::store::keyspace::ShardGuards;
+use crate::store::guards::ShardGuards;
 
 #[derive(Default)]
 pub struct Batch {

@@ -22,7 +22,7 @@ use crate::protocol::core::Core;
 use crate::protocol::front::{self, Next, Session as _};
 use crate::script::runner::Runner;
 use crate::shared::Shared;
-use crate::store::keyspace::ShardGuards;
+use crate::store::guards::ShardGuards;
 
 /// How far a batch has come.
 enum Ran {
@@ -125,7 +125,7 @@ impl front::Session for Session {
     fn end(&mut self, core: &Core) {
         self.charge.resize(&core.shared.clients, 0);
         self.pending = Vec::new();
-        let mut guards = core.shared.keyspace.hold();
+        let mut guards = core.shared.keyspace.guards();
         self.state.leave_transaction(&mut guards);
         self.state.stop_tracking(&mut guards);
     }
@@ -246,7 +246,7 @@ impl Session {
     ) -> Ran {
         let Core { shared, index, batch, scripts, begun, only_urgent } = core;
         let stats = &shared.stats[*index];
-        let mut guards = shared.keyspace.hold_for(self.state.client.id);
+        let mut guards = shared.keyspace.guards_for(self.state.client.id);
         batch.look_ahead(input, self.state.db, &mut guards);
         if self.state.client.paused.load(Relaxed) {
             self.state.client.paused.store(false, Relaxed);
@@ -329,7 +329,7 @@ impl Session {
         if quiet && self.state.replies == ReplyMode::SkipNext {
             self.state.replies = ReplyMode::Skip;
         }
-        let before = quiet.then(|| reply.mark());
+        let before = reply.mark();
         let state = &mut self.state;
         let guards = &mut run.guards;
         let mut call = Call { args, hash, now: *now, guards, reply, state, shared, stats, scripts };
@@ -349,11 +349,14 @@ impl Session {
                 reply.error(&text);
             }
             Err(Stop::AlreadyReplied) => {}
-            Err(Stop::Retry) => return Err(Next::Yield),
-            Err(Stop::Busy) => return Err(Next::Rest),
+            Err(wait @ (Stop::Retry | Stop::Busy)) => {
+                // Nothing of it has been done, and nothing is said.
+                reply.rewind(before);
+                return Err(if matches!(wait, Stop::Busy) { Next::Rest } else { Next::Yield });
+            }
         }
-        if let Some(mark) = before {
-            self.leave_out(reply, mark);
+        if quiet {
+            self.leave_out(reply, before);
         }
         stats.commands.add(1);
         if self.state.closing || self.state.client.is_killed() {

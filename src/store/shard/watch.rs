@@ -21,6 +21,11 @@ pub trait Watcher: Send + Sync {
 
     /// The database was emptied with this key in it.
     fn emptied(&self);
+
+    /// It wants to be told of nothing any more, and is forgotten when it is met.
+    fn is_gone(&self) -> bool {
+        false
+    }
 }
 
 struct Watch {
@@ -71,9 +76,20 @@ impl Watches {
         for watch in self.take(database, tag, |watch| *watch.key == *key) {
             watch.watcher.changed(key, actor);
         }
+        let mut has_gone = false;
         for prefix in self.prefixes.iter().filter(|prefix| key.starts_with(&prefix.key)) {
+            has_gone |= prefix.watcher.is_gone();
             prefix.watcher.changed(key, actor);
         }
+        if has_gone {
+            self.forget_prefixes(|watcher| watcher.is_gone());
+        }
+    }
+
+    fn forget_prefixes(&mut self, which: impl Fn(&Arc<dyn Watcher>) -> bool) {
+        let gone = self.prefixes.extract_if(.., |watch| which(&watch.watcher));
+        let freed: u64 = gone.map(|watch| entry_bytes(&watch.key)).sum();
+        self.bytes -= freed;
     }
 
     fn take(&mut self, database: u8, tag: u32, which: impl Fn(&Watch) -> bool) -> Vec<Watch> {
@@ -127,9 +143,7 @@ impl Shard {
     }
 
     pub fn unwatch_prefixes(&mut self, watcher: &Arc<dyn Watcher>) {
-        let gone = self.watches.prefixes.extract_if(.., |watch| Arc::ptr_eq(&watch.watcher, watcher));
-        let freed: u64 = gone.map(|watch| entry_bytes(&watch.key)).sum();
-        self.watches.bytes -= freed;
+        self.watches.forget_prefixes(|known| Arc::ptr_eq(known, watcher));
     }
 
     /// On whose behalf what follows is done.

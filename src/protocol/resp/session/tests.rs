@@ -84,9 +84,9 @@ impl Conversation {
             }
             Obstacle::Script => {
                 // A script of another connection holds both shards.
-                let mut guards = shared.keyspace.hold_for(u64::MAX);
+                let mut guards = shared.keyspace.guards_for(u64::MAX);
                 guards.seal_all().unwrap();
-                guards.begin_script(self.now);
+                guards.begin_script();
                 let next = self.advance(piece, 0);
                 guards.end_script();
                 next
@@ -101,12 +101,12 @@ impl Conversation {
 
 /// Fills the cache with what is evicted first, from another database: a large value must wait for room.
 fn fill(shared: &Shared) {
-    let mut guards = shared.keyspace.hold();
+    let mut guards = shared.keyspace.guards();
     for n in 0.. {
         let bytes = format!("other:{n}").into_bytes();
         let key = Key { bytes: &bytes, hash: shared.keyspace.hash(&bytes), db: 1 };
-        guards.shard(key.hash).set(key, NewValue::Copied(&[b'o'; 4_000]), Expiry::Never, 1).unwrap();
-        if n % 100 == 0 && guards.totals().evicted > 0 {
+        guards.lock(key.hash).unwrap().set(key, NewValue::Copied(&[b'o'; 4_000]), Expiry::Never, 1).unwrap();
+        if n % 100 == 0 && guards.lock_all().unwrap().totals().evicted > 0 {
             return;
         }
     }
