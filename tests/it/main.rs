@@ -8,7 +8,8 @@
 //! | MULTI, EXEC, WATCH | `transactions` |
 //! | bits of values | `bits` |
 //! | DUMP and RESTORE | `dump` |
-//! | EVAL, SCRIPT, what a long script does to others | `scripting` |
+//! | EVAL, SCRIPT | `scripting` |
+//! | what a long script does to others | `long_scripts` |
 //! | SCAN, KEYS, RANDOMKEY | `scan` |
 //! | several databases | `databases` |
 //! | handshake, authentication, names, end of a connection | `connection` |
@@ -63,6 +64,7 @@ mod operations;
 mod options;
 mod pipelines;
 mod scripting;
+mod long_scripts;
 mod scan;
 mod strings;
 mod tracking;
