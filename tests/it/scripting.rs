@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use crate::client::Client;
+use crate::client::{Client, request};
 use crate::harness::{Engine, Server, on_both_engines};
 use crate::wire::Value;
 
