@@ -234,7 +234,7 @@ impl Pair {
             self.expire_in_model(&key);
         }
         let moves = is_free && self.model.contains(&key);
-        assert_eq!(self.shard.move_to(self.hasher.key(&key), to, self.now), moves);
+        assert_eq!(self.shard.move_to(self.hasher.key(&key), to, self.now), Ok(moves));
         if moves {
             self.rename(|database, bytes| Some(if (database, bytes) == (key.0, &key.1) { to } else { database }));
         }

@@ -86,8 +86,14 @@ fn dbsize(call: &mut Call) -> Result<(), Stop> {
 
 fn flushdb(call: &mut Call) -> Result<(), Stop> {
     check_flush_mode(call)?;
-    let database = call.state.db;
-    call.all()?.each(|shard| shard.clear_database(database));
+    let (database, mut is_ready) = (call.state.db, true);
+    let mut shards = call.all()?;
+    shards.each(|shard| is_ready &= shard.is_ready_to_clear(database));
+    if !is_ready {
+        return Err(Stop::Retry);
+    }
+    shards.each(|shard| shard.clear_database(database));
+    drop(shards);
     tracking::tell_flushed(call);
     call.reply.ok();
     Ok(())
@@ -116,7 +122,7 @@ fn move_key(call: &mut Call) -> Result<(), Stop> {
     if database == key.db {
         return Err("ERR source and destination objects are the same".into());
     }
-    let moved = call.guards.shard(key.hash).move_to(key, database, call.now);
+    let moved = call.guards.shard(key.hash).move_to(key, database, call.now).map_err(super::set_error)?;
     call.reply.integer(moved as i64);
     Ok(())
 }

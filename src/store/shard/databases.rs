@@ -2,7 +2,8 @@
 //! know what lies in a cell: whoever calls reads the tags of cells for it.
 //!
 //! An item carries the number of its *table*, not of its database, so databases are swapped and emptied by renumbering:
-//! an emptied database gets a fresh table at once, and the items of the old one are removed step by step.
+//! an emptied database gets a fresh table at once, and the items of the old one are removed step by step. When all
+//! databases are emptied at once there is nothing to remove: what the old tables hold is wiped out, step by step too.
 
 use super::heap::Loc;
 use super::index::{Index, Place};
@@ -30,6 +31,8 @@ pub struct Databases {
     /// The table of each database.
     current: [Table; DATABASES],
     emptying: Vec<Emptying>,
+    /// Tables without items whose memory is still as it was.
+    wiping: Vec<Table>,
     /// Over all tables.
     len: usize,
     bytes: u64,
@@ -37,13 +40,16 @@ pub struct Databases {
 
 impl Databases {
     pub fn new() -> Databases {
-        let tables: Box<[Index]> = (0..TABLES).map(|_| Index::new()).collect();
+        let mut tables: Box<[Index]> = (0..TABLES).map(|_| Index::new()).collect();
+        // The one that every server needs, at the start, when the process may still have the addresses.
+        tables[0].reserve();
         Databases {
             bytes: tables.iter().map(Index::bytes).sum(),
             tables,
             expiring: [(0, 0); TABLES],
             current: std::array::from_fn(|database| Table(database as u8)),
-            emptying: Vec::new(),
+            emptying: Vec::with_capacity(TABLES),
+            wiping: Vec::with_capacity(TABLES),
             len: 0,
         }
     }
@@ -97,9 +103,11 @@ impl Databases {
         *sum -= at as u128;
     }
 
-    pub fn insert(&mut self, table: Table, tag: u32, loc: Loc, tag_of: impl Fn(Loc) -> u32) {
-        self.len += 1;
-        self.change(table, |index| index.insert(tag, loc, tag_of));
+    /// Adds an entry. False, and no change, when there is no memory for it.
+    pub fn insert(&mut self, table: Table, tag: u32, loc: Loc, tag_of: impl Fn(Loc) -> u32) -> bool {
+        let is_in = self.change(table, |index| index.insert(tag, loc, tag_of));
+        self.len += is_in as usize;
+        is_in
     }
 
     pub fn remove(&mut self, table: Table, tag: u32, place: Place, tag_of: impl Fn(Loc) -> u32) {
@@ -116,19 +124,58 @@ impl Databases {
         self.current.swap(one as usize, other as usize);
     }
 
+    /// Whether `empty` has an empty table for it.
+    pub fn can_empty(&self, database: u8) -> bool {
+        self.index(self.table(database)).len() == 0 || self.fresh().is_some()
+    }
+
     /// Gives the database an empty table. False when there is none, because emptied ones still hold items.
     pub fn empty(&mut self, database: u8) -> bool {
         let table = self.table(database);
         if self.index(table).len() == 0 {
             return true;
         }
-        let is_free = |candidate: &Table| {
-            !self.current.contains(candidate) && self.emptying.iter().all(|emptying| emptying.table != *candidate)
-        };
-        let Some(fresh) = (0..TABLES as u8).map(Table).find(is_free) else { return false };
+        let Some(fresh) = self.fresh() else { return false };
         self.current[database as usize] = fresh;
         self.emptying.push(Emptying { table, next: 0 });
         true
+    }
+
+    /// Forgets all entries of all tables, and gives every database an empty one.
+    pub fn clear(&mut self) {
+        self.emptying.clear();
+        self.expiring = [(0, 0); TABLES];
+        self.len = 0;
+        for table in (0..TABLES as u8).map(Table) {
+            if !self.wiping.contains(&table) && !self.change(table, Index::clear) {
+                self.wiping.push(table);
+            }
+        }
+        for database in 0..DATABASES {
+            while self.wiping.contains(&self.current[database]) {
+                match self.fresh() {
+                    Some(fresh) => self.current[database] = fresh,
+                    // All others are being wiped already. Each of them was filled for that.
+                    None => drop(self.wipe_step()),
+                }
+            }
+        }
+    }
+
+    /// Gives back some of what cleared tables hold. False when there was nothing left to do.
+    pub fn wipe_step(&mut self) -> bool {
+        let Some(&table) = self.wiping.last() else { return false };
+        if self.change(table, Index::wipe_step) {
+            self.wiping.pop();
+        }
+        true
+    }
+
+    /// A table that no database has, and nothing is in.
+    fn fresh(&self) -> Option<Table> {
+        let is_free =
+            |table: &Table| !self.current.contains(table) && !self.is_emptying(*table) && !self.wiping.contains(table);
+        (0..TABLES as u8).map(Table).find(is_free)
     }
 
     /// True if every item belongs to this database.
@@ -168,16 +215,12 @@ impl Databases {
         index?.pick(random)
     }
 
-    /// The memory alone.
-    pub fn into_indexes(self) -> impl Iterator<Item = Index> {
-        self.tables.into_iter()
-    }
-
-    fn change(&mut self, table: Table, change: impl FnOnce(&mut Index)) {
+    fn change<T>(&mut self, table: Table, change: impl FnOnce(&mut Index) -> T) -> T {
         let index = &mut self.tables[table.0 as usize % TABLES];
         let before = index.bytes();
-        change(index);
+        let changed = change(index);
         self.bytes = self.bytes - before + index.bytes();
+        changed
     }
 }
 
@@ -232,9 +275,9 @@ mod tests {
         (1..=2).for_each(|number| put(&mut shard, 0, number, b"zero"));
         put(&mut shard, 5, 1, b"five");
         let (one, two, three) = (1u64.to_le_bytes(), 2u64.to_le_bytes(), 3u64.to_le_bytes());
-        assert!(!shard.move_to(key(&one), 5, NOW));
-        assert!(!shard.move_to(key(&three), 5, NOW));
-        assert!(shard.move_to(key(&two), 5, NOW));
+        assert_eq!(shard.move_to(key(&one), 5, NOW), Ok(false));
+        assert_eq!(shard.move_to(key(&three), 5, NOW), Ok(false));
+        assert_eq!(shard.move_to(key(&two), 5, NOW), Ok(true));
         assert_eq!((value(&shard, 0, 2), value(&shard, 5, 2)), (None, Some(b"zero".to_vec())));
         assert_eq!((shard.len_of(0), shard.len_of(5)), ((1, 0), (2, 1)));
         assert_eq!(shard.peek(Key { db: 5, ..key(&two) }, NOW).unwrap().expires_at, Some(NOW + 1000));

@@ -98,8 +98,11 @@ pub struct Heap {
     /// One bit per class that has a page's worth of holes.
     crowdable: u128,
     evacuation: Option<Evacuation>,
-    /// Pages for the next class that asks.
+    /// Pages of each block that have memory and no class, for the next class that asks; as bits, and how many there are.
     idle: Vec<u32>,
+    idle_pages: usize,
+    /// All blocks before this one have no idle page.
+    idle_from: usize,
     /// Pages that have memory: in classes or idle.
     resident: u32,
     /// Bytes of live cells.
@@ -109,7 +112,8 @@ pub struct Heap {
 impl Heap {
     pub fn new() -> Heap {
         Heap {
-            space: Space::empty(),
+            // At the start, when the process may still have the addresses. What fails here is tried again.
+            space: Space::reserve(RESERVED_BYTES),
             pages: Vec::new(),
             vacant: Vec::new(),
             vacant_from: 0,
@@ -117,6 +121,8 @@ impl Heap {
             crowdable: 0,
             evacuation: None,
             idle: Vec::new(),
+            idle_pages: 0,
+            idle_from: 0,
             resident: 0,
             live_bytes: 0,
         }
@@ -125,7 +131,7 @@ impl Heap {
     /// Memory held: resident pages and their descriptions.
     pub fn resident_bytes(&self) -> u64 {
         let described = self.pages.len() * size_of::<Page>();
-        let listed = (self.vacant.len() + self.idle.capacity()) * size_of::<u32>();
+        let listed = (self.vacant.len() + self.idle.len()) * size_of::<u32>();
         self.resident as u64 * PAGE_BYTES as u64 + (described + listed) as u64
     }
 
@@ -136,13 +142,13 @@ impl Heap {
 
     /// True when a cell of the class, or an idle page, is at hand.
     pub fn has_room(&self, class: u8) -> bool {
-        self.classes[class as usize].room != NO_PAGE || !self.idle.is_empty()
+        self.classes[class as usize].room != NO_PAGE || self.idle_pages > 0
     }
 
     /// A cell of the class; none when that takes a page and there is no idle one.
     pub fn alloc(&mut self, class: u8) -> Option<Loc> {
         if self.classes[class as usize].room == NO_PAGE {
-            let page = self.idle.pop()?;
+            let page = self.take_idle()?;
             self.assign(page, class);
         }
         Some(self.take_cell(class))
@@ -157,21 +163,20 @@ impl Heap {
         if block == self.vacant.len() && !self.open_block() {
             return false;
         }
-        let pages = block as u32 * PAGES_PER_BLOCK;
         // A block of which a part has memory is filled bit by bit.
         if block >= FIRST_HUGE_BLOCK
             && self.vacant[block] == u32::MAX
             && bytes >= BLOCK_BYTES as u64
             && self.space.make_huge(block)
         {
-            self.idle.extend((pages..pages + PAGES_PER_BLOCK).rev());
+            self.add_idle(block, u32::MAX);
             self.resident += PAGES_PER_BLOCK;
             self.vacant[block] = 0;
         } else {
-            let page = self.vacant[block].trailing_zeros();
-            self.idle.push(pages + page);
+            let page = self.vacant[block] & self.vacant[block].wrapping_neg();
+            self.add_idle(block, page);
             self.resident += 1;
-            self.vacant[block] &= !(1 << page);
+            self.vacant[block] &= !page;
             if self.vacant[block] == 0 && block >= FIRST_HUGE_BLOCK {
                 // All of it is counted: the kernel may put its pieces together, when it finds the time.
                 self.space.make_huge(block);
@@ -205,10 +210,19 @@ impl Heap {
                 self.unlist(id);
                 self.classes[class as usize].holes -= cells_per_page(class);
             }
-            *self.page_mut(id) = UNUSED_PAGE;
-            self.idle.push(id);
+            self.add_idle((id / PAGES_PER_BLOCK) as usize, 1 << (id % PAGES_PER_BLOCK));
         }
         self.note_holes(class);
+    }
+
+    /// Frees all cells at once: every page that has memory is idle.
+    pub fn clear(&mut self) {
+        for (idle, vacant) in self.idle.iter_mut().zip(&self.vacant) {
+            *idle = !vacant;
+        }
+        (self.idle_pages, self.idle_from) = (self.resident as usize, 0);
+        self.classes = [Class { room: NO_PAGE, holes: 0 }; CLASS_COUNT];
+        (self.crowdable, self.evacuation, self.live_bytes) = (0, None, 0);
     }
 
     /// The class of the cell at `loc`.
@@ -232,21 +246,29 @@ impl Heap {
     }
 
     pub fn idle_pages(&self) -> usize {
-        self.idle.len()
+        self.idle_pages
     }
 
-    /// Gives the memory of one idle page back to the kernel. False when there is none.
-    pub fn release_idle_page(&mut self) -> bool {
-        let Some(id) = self.idle.pop() else { return false };
-        let start = id as usize * PAGE_BYTES;
-        if !self.space.discard(start..start + PAGE_BYTES) {
-            self.idle.push(id);
+    /// Gives the memory of the last idle page back to the kernel, or of its whole block if that is huge and idle. False
+    /// when there is none, or the kernel refuses.
+    pub fn release_idle_pages(&mut self) -> bool {
+        let Some(block) = self.idle.iter().rposition(|&idle| idle != 0) else { return false };
+        let mut pages = self.idle[block];
+        let mut range = block * BLOCK_BYTES..(block + 1) * BLOCK_BYTES;
+        if pages != u32::MAX || !self.space.is_huge(block) {
+            let page = pages.ilog2();
+            pages = 1 << page;
+            range.start += page as usize * PAGE_BYTES;
+            range.end = range.start + PAGE_BYTES;
+        }
+        if !self.space.discard(range) {
             return false;
         }
-        let block = (id / PAGES_PER_BLOCK) as usize;
-        self.vacant[block] |= 1 << (id % PAGES_PER_BLOCK);
+        self.idle[block] &= !pages;
+        self.idle_pages -= pages.count_ones() as usize;
+        self.vacant[block] |= pages;
         self.vacant_from = self.vacant_from.min(block);
-        self.resident -= 1;
+        self.resident -= pages.count_ones();
         true
     }
 
@@ -277,11 +299,6 @@ impl Heap {
                 return Some(loc);
             }
         }
-    }
-
-    /// The memory alone, and how far it reaches, for giving it back piece by piece once nothing in it matters.
-    pub fn into_space(self) -> (Space, usize) {
-        (self.space, self.vacant.len() * BLOCK_BYTES)
     }
 
     #[inline]
@@ -331,19 +348,43 @@ impl Heap {
     }
 
     fn open_block(&mut self) -> bool {
-        if self.vacant.is_empty() {
+        if !self.space.is_reserved() {
             self.space = Space::reserve(RESERVED_BYTES);
-            // All at once, and touched as they come into use: growing copies nothing.
-            self.pages = Vec::with_capacity(MAX_BLOCKS * PAGES_PER_BLOCK as usize);
-            self.vacant = Vec::with_capacity(MAX_BLOCKS);
         }
         let blocks = self.vacant.len() + 1;
-        if !self.space.open(blocks * BLOCK_BYTES) {
+        if !self.reserve_descriptions() || !self.space.open(blocks * BLOCK_BYTES) {
             return false;
         }
         self.pages.resize(blocks * PAGES_PER_BLOCK as usize, UNUSED_PAGE);
         self.vacant.push(u32::MAX);
+        self.idle.push(0);
         true
+    }
+
+    /// Memory for the descriptions of all pages there can be, touched as they come into use: growing copies nothing.
+    /// False when the process may have no more.
+    fn reserve_descriptions(&mut self) -> bool {
+        let reserve = |list: &mut Vec<u32>| list.try_reserve_exact(MAX_BLOCKS - list.len()).is_ok();
+        let pages = MAX_BLOCKS * PAGES_PER_BLOCK as usize;
+        self.pages.try_reserve_exact(pages - self.pages.len()).is_ok()
+            && reserve(&mut self.vacant)
+            && reserve(&mut self.idle)
+    }
+
+    fn add_idle(&mut self, block: usize, pages: u32) {
+        self.idle[block] |= pages;
+        self.idle_pages += pages.count_ones() as usize;
+        self.idle_from = self.idle_from.min(block);
+    }
+
+    /// The first idle page.
+    fn take_idle(&mut self) -> Option<u32> {
+        let block = self.idle_from + self.idle[self.idle_from..].iter().position(|&idle| idle != 0)?;
+        let page = self.idle[block].trailing_zeros();
+        self.idle[block] &= !(1 << page);
+        self.idle_pages -= 1;
+        self.idle_from = block;
+        Some(block as u32 * PAGES_PER_BLOCK + page)
     }
 
     fn assign(&mut self, id: u32, class: u8) {
@@ -478,14 +519,12 @@ mod tests {
             heap.free(from);
             kept.iter_mut().find(|cell| cell.0 == from).unwrap().0 = to;
         }
-        while heap.release_idle_page() {}
+        while heap.release_idle_pages() {}
         assert!(kept.iter().all(|cell| whole(&heap, cell)));
         assert!(heap.resident_bytes() < full_bytes / 3, "{} of {full_bytes}", heap.resident_bytes());
 
-        for cell in kept {
-            heap.free(cell.0);
-        }
-        while heap.release_idle_page() {}
+        heap.clear();
+        while heap.release_idle_pages() {}
         assert_eq!(heap.hole_bytes(), 0);
     }
 }

@@ -36,6 +36,8 @@ const JOIN_ENTRIES: usize = ROUND_ENDS / 8;
 const RESERVED_BYTES: usize = 10 * 1024 * 1024 * 1024;
 /// A small table's memory comes in kernel pages, a larger one's in huge ones.
 const SMALL_STEP_BYTES: usize = 4096;
+/// A forgotten table up to here is wiped at once: one step.
+const WIPED_AT_ONCE_BYTES: usize = 64 * 1024;
 /// Tries to hit an entry at random before the next one will do. Most tables are a quarter full or more.
 const PICK_TRIES: u64 = 64;
 
@@ -57,11 +59,23 @@ pub struct Index {
     len: usize,
     /// Entries on their way to another bucket: empty between calls.
     moving: Vec<(u32, Loc)>,
+    /// As if the kernel had no more memory.
+    #[cfg(test)]
+    is_refused: bool,
 }
 
 impl Index {
     pub fn new() -> Index {
-        Index { space: Space::empty(), homes: 0, mask: 0, backed: 0, len: 0, moving: Vec::new() }
+        Index {
+            space: Space::empty(),
+            homes: 0,
+            mask: 0,
+            backed: 0,
+            len: 0,
+            moving: Vec::new(),
+            #[cfg(test)]
+            is_refused: false,
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -84,13 +98,23 @@ impl Index {
         self.search(tag, |found| found == loc).map(|(_, place)| place)
     }
 
-    /// Adds an entry. `tag_of` reads the tags of cells whose entries must move.
-    pub fn insert(&mut self, tag: u32, loc: Loc, tag_of: impl Fn(Loc) -> u32) {
+    /// Takes the addresses for all buckets there can be; false when the process may not have them.
+    pub fn reserve(&mut self) -> bool {
+        if !self.space.is_reserved() {
+            self.space = Space::reserve(RESERVED_BYTES);
+        }
+        self.space.is_reserved()
+    }
+
+    /// Adds an entry. `tag_of` reads the tags of cells whose entries must move. False, and no change, when there is no
+    /// memory for it.
+    pub fn insert(&mut self, tag: u32, loc: Loc, tag_of: impl Fn(Loc) -> u32) -> bool {
         if self.is_split_due() {
             self.split(tag_of);
         }
-        self.put(tag, loc);
-        self.len += 1;
+        let is_in = self.put(tag, loc);
+        self.len += is_in as usize;
+        is_in
     }
 
     pub fn remove(&mut self, tag: u32, place: Place, tag_of: impl Fn(Loc) -> u32) {
@@ -157,10 +181,18 @@ impl Index {
         matches(bucket, fingerprint(tag)).next().map(|slot| Loc(bucket[LOCS + slot]))
     }
 
-    /// The memory alone, and how many bytes of it are held, for giving it back piece by piece.
-    pub fn into_space(self) -> (Space, usize) {
-        let bytes = self.bytes() as usize;
-        (self.space, bytes)
+    /// Forgets all entries. False when the memory is still as it was: then nothing may be added before it is wiped.
+    pub fn clear(&mut self) -> bool {
+        (self.homes, self.mask, self.len) = (0, 0, 0);
+        let is_small = self.backed > 0 && self.bytes() as usize <= WIPED_AT_ONCE_BYTES;
+        if is_small { self.wipe_step() } else { self.backed == 0 }
+    }
+
+    /// Gives back some of the memory of forgotten entries, from the end. True when it was the last.
+    pub fn wipe_step(&mut self) -> bool {
+        let left = self.space.discard_last(self.bytes() as usize);
+        self.backed = (left / LINE_BYTES) as u32;
+        left == 0
     }
 
     #[inline]
@@ -206,16 +238,15 @@ impl Index {
     /// Adds a home, with its share of the entries of another one. Nothing happens when there is no memory for it: the
     /// buckets then fill up.
     fn split(&mut self, tag_of: impl Fn(Loc) -> u32) {
-        if self.homes == 0 && self.backed == 0 {
-            self.space = Space::reserve(RESERVED_BYTES);
-        }
         if self.homes == self.backed && !self.back_more() {
             return;
         }
         if self.homes > 0 {
             self.lift(self.homes & self.mask >> 1, tag_of);
         }
-        self.set_homes(self.homes + 1);
+        if self.has_slots(self.homes, self.moving.len()) {
+            self.set_homes(self.homes + 1);
+        }
         self.put_back();
     }
 
@@ -252,20 +283,38 @@ impl Index {
         self.moving = moving;
     }
 
+    /// Puts entries back that have been taken out. There are slots for them: at least those in which they were, which
+    /// are at their home or behind it, and which it does not matter who takes.
     fn put_back(&mut self) {
         let mut moving = std::mem::take(&mut self.moving);
-        moving.drain(..).for_each(|(tag, loc)| self.put(tag, loc));
+        moving.drain(..).for_each(|(tag, loc)| assert!(self.put(tag, loc), "no slot for what had one"));
         // Of many equal tags, which a seeded hash does not make, the memory is not kept.
         moving.shrink_to(8 * SLOTS);
         self.moving = moving;
     }
 
-    fn put(&mut self, tag: u32, loc: Loc) {
+    /// Whether so many entries find a slot from this bucket on; puts memory behind more buckets for that.
+    fn has_slots(&mut self, from: u32, count: usize) -> bool {
+        let mut free = 0;
+        let mut at = from;
+        while free < count {
+            if at == self.backed && !self.back_more() {
+                return false;
+            }
+            free += matches(self.bucket_mut(at), NO_ENTRY).count();
+            at += 1;
+        }
+        true
+    }
+
+    /// False, and no change, when there is no memory for the entry.
+    fn put(&mut self, tag: u32, loc: Loc) -> bool {
         let home = self.home(tag);
         let mut at = home;
         loop {
-            if at == self.backed {
-                assert!(self.back_more(), "no memory for the index");
+            if at == self.backed && !self.back_more() {
+                self.forget_pass(home, at);
+                return false;
             }
             let bucket = self.bucket_mut(at);
             if let Some(slot) = matches(bucket, NO_ENTRY).next() {
@@ -274,18 +323,23 @@ impl Index {
                     bucket[PASSED] |= passed_bit(slot);
                 }
                 bucket[LOCS + slot] = loc.0;
-                return;
+                return true;
             }
             bucket[PASSED] += u32::from(passed(bucket) < PASSED_MAX);
             at += 1;
         }
     }
 
-    fn take_out(&mut self, home: u32, bucket: u32, slot: usize) {
-        for at in home..bucket {
+    /// An entry of `home` does not pass by its bucket and those up to `end` any more.
+    fn forget_pass(&mut self, home: u32, end: u32) {
+        for at in home..end {
             let bucket = self.bucket_mut(at);
             bucket[PASSED] -= u32::from(passed(bucket) < PASSED_MAX);
         }
+    }
+
+    fn take_out(&mut self, home: u32, bucket: u32, slot: usize) {
+        self.forget_pass(home, bucket);
         let bucket = self.bucket_mut(bucket);
         set_fingerprint(bucket, slot, NO_ENTRY);
         bucket[PASSED] &= !passed_bit(slot);
@@ -297,10 +351,14 @@ impl Index {
 
     /// Puts memory behind the next buckets. False when there is none.
     fn back_more(&mut self) -> bool {
+        #[cfg(test)]
+        if self.is_refused {
+            return false;
+        }
         let bytes = self.bytes() as usize;
         let is_small = bytes < FIRST_HUGE_BLOCK * BLOCK_BYTES;
         let step = if is_small { SMALL_STEP_BYTES } else { BLOCK_BYTES };
-        if !self.space.open(bytes + step) {
+        if !self.reserve() || !self.space.open(bytes + step) {
             return false;
         }
         if !is_small {
@@ -443,6 +501,37 @@ mod tests {
             for &number in map.keys() {
                 assert!(index.find(tag_of(Loc(number)), |found| found.0 == number).is_some());
             }
+        }
+    }
+
+    #[test]
+    fn without_more_memory_it_takes_in_what_fits_refuses_the_rest_and_loses_nothing() {
+        let mut random = Random(5);
+        for mask in [u32::MAX, 0xff, 0xffff_0000] {
+            let tag_of = tag_of(mask);
+            let (mut index, mut numbers) = (Index::new(), Vec::new());
+            for number in 0..40_000 {
+                // Refused for a while, now and then, wherever the table is in a round of splits.
+                if number % 256 == 0 {
+                    index.is_refused = index.backed > 0 && random.below(3) > 0;
+                }
+                let before = index.len();
+                if index.insert(tag_of(Loc(number)), Loc(number), tag_of) {
+                    numbers.push(number);
+                }
+                assert_eq!(index.len(), before + numbers.ends_with(&[number]) as usize);
+                if random.below(5) == 0 {
+                    let gone = numbers.swap_remove(random.below(numbers.len() as u64) as usize);
+                    let place = index.place_of(tag_of(Loc(gone)), Loc(gone)).unwrap();
+                    index.remove(tag_of(Loc(gone)), place, tag_of);
+                }
+                if number % 1000 == 0 {
+                    let has = |&number: &u32| index.place_of(tag_of(Loc(number)), Loc(number)).is_some();
+                    assert!(numbers.iter().all(has));
+                }
+            }
+            index.is_refused = false;
+            assert!(index.insert(7, Loc(50_000), tag_of) && numbers.len() > 1000);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Items that are too large for a cell: key and value in allocations of their own, under a number that the cell keeps.
 //! It must not know when they come and go.
 
+use super::NewValue;
 use bytes::Bytes;
 
 /// Records to a chunk: growing never copies more than a list of chunks.
@@ -13,6 +14,24 @@ const HANDLE_BYTES: u64 = 64;
 pub struct Large {
     pub key: Box<[u8]>,
     pub value: Bytes,
+}
+
+impl Large {
+    /// None when the process may have no more memory.
+    pub fn new(key: &[u8], value: NewValue) -> Option<Large> {
+        let value = match value {
+            NewValue::Shared(bytes) => bytes,
+            NewValue::Copied(bytes) => copied(bytes)?.into(),
+        };
+        Some(Large { key: copied(key)?.into(), value })
+    }
+}
+
+fn copied(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len()).ok()?;
+    copy.extend_from_slice(bytes);
+    Some(copy)
 }
 
 #[derive(Default)]

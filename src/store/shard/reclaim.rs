@@ -85,6 +85,17 @@ impl Shard {
         Tick { more: true }
     }
 
+    /// Whether `clear_database` can be done at once. Otherwise some work has been done towards it: release the shard, come
+    /// back.
+    pub fn is_ready_to_clear(&mut self, database: u8) -> bool {
+        let mut work = 0;
+        while work < ROOM_WORK && !self.databases.can_empty(database) {
+            let Some(done) = self.exhume_step().or_else(|| self.empty_step()) else { break };
+            work += done;
+        }
+        self.databases.can_empty(database)
+    }
+
     pub fn set_limit(&mut self, limit_bytes: u64) {
         self.limit_bytes = limit_bytes;
     }
@@ -199,7 +210,7 @@ impl Shard {
 
     /// Gives back some of what has been cleared.
     fn exhume_step(&mut self) -> Option<usize> {
-        self.graveyard.step(&mut self.garbage).then_some(PAGE_WORK)
+        (self.graveyard.step(&mut self.garbage) || self.databases.wipe_step()).then_some(PAGE_WORK)
     }
 
     /// Removes some items of emptied databases.
@@ -210,7 +221,7 @@ impl Shard {
     }
 
     fn release_step(&mut self) -> Option<usize> {
-        self.heap.release_idle_page().then_some(PAGE_WORK)
+        self.heap.release_idle_pages().then_some(PAGE_WORK)
     }
 
     /// Moves one item, so that its page becomes free in the end; none when no class has a page's worth of holes.

@@ -37,31 +37,33 @@ impl Space {
         Space { memory: kernel::Reserved::EMPTY, open_bytes: 0, is_huge: Vec::new() }
     }
 
-    /// Reserves `bytes`, or, where the process may not have as many addresses, as much of it as it may.
+    /// Reserves `bytes`, or nothing when the process may not have as many addresses.
     pub fn reserve(bytes: usize) -> Space {
-        let mut wanted = bytes;
-        while wanted >= OPEN_BYTES {
-            if let Some(memory) = kernel::Reserved::new(wanted) {
-                return Space { memory, open_bytes: 0, is_huge: Vec::with_capacity(wanted / BLOCK_BYTES) };
-            }
-            wanted = (wanted / 2).next_multiple_of(OPEN_BYTES);
-            if wanted == OPEN_BYTES {
-                break;
-            }
-        }
-        Space::empty()
+        let memory = kernel::Reserved::new(bytes);
+        memory.map_or(Space::empty(), |memory| Space { memory, ..Space::empty() })
+    }
+
+    pub fn is_reserved(&self) -> bool {
+        self.memory.len() > 0
     }
 
     /// Lets the first `bytes` be used; they read as zeroes. False when the space ends before, or the kernel refuses.
     pub fn open(&mut self, bytes: usize) -> bool {
-        if bytes > self.open_bytes {
-            let wanted = bytes.next_multiple_of(OPEN_BYTES).min(self.memory.len());
-            if wanted < bytes || !self.memory.open(self.open_bytes..wanted) {
-                return false;
-            }
-            self.open_bytes = wanted;
-            self.is_huge.resize(wanted / BLOCK_BYTES, false);
+        // A kernel that must set memory aside for many may still have it for one block.
+        bytes <= self.open_bytes || [OPEN_BYTES, BLOCK_BYTES].into_iter().any(|step| self.open_by(bytes, step))
+    }
+
+    fn open_by(&mut self, bytes: usize, step: usize) -> bool {
+        let wanted = bytes.next_multiple_of(step).min(self.memory.len());
+        let blocks = wanted / BLOCK_BYTES;
+        if wanted < bytes
+            || self.is_huge.try_reserve(blocks - self.is_huge.len()).is_err()
+            || !self.memory.open(self.open_bytes..wanted)
+        {
+            return false;
         }
+        self.open_bytes = wanted;
+        self.is_huge.resize(blocks, false);
         true
     }
 
@@ -81,21 +83,22 @@ impl Space {
         let block = range.start / BLOCK_BYTES;
         assert!(range.start < range.end && range.end <= (block + 1) * BLOCK_BYTES && range.end <= self.open_bytes);
         if self.is_huge[block] && range.len() < BLOCK_BYTES {
-            // First, so that the kernel does not make the block whole again.
-            if !self.memory.advise_huge(block * BLOCK_BYTES..(block + 1) * BLOCK_BYTES, false) {
-                return false;
-            }
-            self.is_huge[block] = false;
+            // First, so that the kernel does not make the block whole again. Where it refuses, because the process has
+            // as many kinds of memory side by side as it may, it may do so; to give nothing back would be worse.
+            self.is_huge[block] = !self.memory.advise_huge(block * BLOCK_BYTES..(block + 1) * BLOCK_BYTES, false);
         }
         self.memory.discard(range)
     }
 
-    /// Gives back a piece of the first `bytes`, at their end, and returns how many are left.
+    /// Clears a piece of the first `bytes`, at their end, by giving its memory back, and returns how many are left.
     pub fn discard_last(&mut self, bytes: usize) -> usize {
         let block = (bytes - 1) / BLOCK_BYTES;
         let step = if self.is_huge[block] { BLOCK_BYTES } else { SMALL_STEP_BYTES };
         let start = (bytes - 1) / step * step;
-        self.discard(start..bytes);
+        if !self.discard(start..bytes) {
+            // Whoever uses them next finds zeroes in any case.
+            self[start..bytes].fill(0);
+        }
         start
     }
 

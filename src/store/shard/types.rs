@@ -78,13 +78,6 @@ impl NewValue<'_> {
             NewValue::Shared(bytes) => bytes,
         }
     }
-
-    pub(super) fn into_bytes(self) -> Bytes {
-        match self {
-            NewValue::Copied(bytes) => Bytes::copy_from_slice(bytes),
-            NewValue::Shared(bytes) => bytes,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

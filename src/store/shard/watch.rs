@@ -242,7 +242,7 @@ mod tests {
             |shard, key| shard.set(key, NewValue::Copied(&[0; 5000]), Expiry::Never, NOW).unwrap(),
             |shard, key| assert!(shard.delete(key, NOW)),
             |shard, key| assert!(shard.set_expiry(key, None, NOW)),
-            |shard, key| assert!(shard.move_to(key, 3, NOW)),
+            |shard, key| assert_eq!(shard.move_to(key, 3, NOW), Ok(true)),
             |shard, _| while shard.tick(NOW + 2000).more {},
             |shard, key| assert!(shard.get(key, NOW + 2000).is_none()),
         ];
