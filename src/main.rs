@@ -3,14 +3,13 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use kv_cache::base::allocator::Allocator;
 use kv_cache::config::StartError;
 use kv_cache::config::{self, LogLevel, Origin, Request, Resolved, Task};
 use kv_cache::server::{self, ping, tune};
 
-/// Of jemalloc, mimalloc and glibc's malloc the one that keeps the memory cap with values of a megabyte: freed memory
-/// goes back to the kernel at once. (`tests/it/memory_cap.rs`; mimalloc held 1.6 times the cap at the peak.)
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 /// jemalloc reads its options here: a pointer to a C string, which is what a slice begins with.
 // SAFETY: no other symbol has this name: the prefix is that of the crate's jemalloc.

@@ -1,4 +1,5 @@
-//! What everything stands on and nothing here knows the cache: the time, and patterns.
+//! What everything stands on and nothing here knows the cache: memory, the time, and patterns.
 
+pub mod allocator;
 pub mod clock;
 pub mod glob;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::{Client, Clients};
+use crate::base::allocator;
 use crate::config::limits;
 
 #[derive(Debug)]
@@ -37,13 +38,16 @@ impl ClientMemory {
     }
 
     /// Changes a part that is charged to what is needed, rounded up to the step, and returns the new one; `None`, and
-    /// no change, when all of the memory is taken. To give back is never refused.
+    /// no change, when all of the memory is taken or the kernel refuses more. To give back is never refused.
     pub(super) fn adjust(&self, charged: usize, needed: usize, limit: usize) -> Option<usize> {
         let wanted = needed.next_multiple_of(limits::CLIENT_MEMORY_STEP_BYTES);
         if wanted < charged {
             self.used.fetch_sub(charged - wanted, Relaxed);
         } else if wanted > charged {
             let more = wanted - charged;
+            if allocator::is_short() {
+                return None;
+            }
             if self.used.fetch_add(more, Relaxed) + more > limit {
                 self.used.fetch_sub(more, Relaxed);
                 return None;

@@ -24,6 +24,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
+use crate::base::allocator;
 use crate::base::clock::UnixMillis;
 use crate::config::limits;
 use crate::message::error::{self, Stop};
@@ -114,6 +115,10 @@ impl<'c> Call<'c, '_> {
     /// Runs a command whose checks were made, counts it, and shows it to the monitors.
     pub fn execute(&mut self, (place, row): Found) -> Result<(), Stop> {
         self.state.client.last_command.store(place as u16 + 1, Relaxed);
+        if row.flags.has(Flags::DENYOOM) && allocator::is_short() {
+            self.stats.calls[place].rejected.add(1);
+            return Err(error::OUT_OF_MEMORY.into());
+        }
         self.enter(row)?;
         let outcome =
             if self.state.tracking.is_some() { connection::tracking::run(self, row) } else { (row.run)(self) };
@@ -259,6 +264,13 @@ impl<'c> Call<'c, '_> {
 fn read<'h>(guards: &'h mut ShardGuards, key: Key, now: UnixMillis, no_touch: bool) -> Option<Entry<'h>> {
     let shard = guards.shard(key.hash);
     if no_touch { shard.peek(key, now) } else { shard.get(key, now) }
+}
+
+/// Memory for a value that is put together here.
+fn memory_for(bytes: usize) -> Result<Vec<u8>, Stop> {
+    let mut value = Vec::new();
+    value.try_reserve_exact(bytes).map_err(|_| error::OUT_OF_MEMORY)?;
+    Ok(value)
 }
 
 fn count_lookup(stats: &CoreStats, hit: bool) {

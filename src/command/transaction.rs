@@ -153,7 +153,10 @@ fn multi(call: &mut Call) -> Result<(), Stop> {
 /// Keeps a request for EXEC.
 pub fn queue(call: &mut Call, found: Found) -> Result<(), Stop> {
     let transaction = call.state.transaction.as_mut().expect("a transaction has begun");
-    transaction.requests.push(call.args);
+    if transaction.requests.push(call.args).is_err() {
+        transaction.failed = true;
+        return Err(crate::message::error::OUT_OF_MEMORY.into());
+    }
     transaction.rows.push(found);
     call.state.client.queued.store(transaction.rows.len() + 1, Relaxed);
     call.reply.simple("QUEUED");

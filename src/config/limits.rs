@@ -227,8 +227,8 @@ pub const SCRIPTS_MAX_BYTES: usize = 8 * MIB;
 /// What the process itself may hold outside the cap: code, stacks, rings, tables of connections.
 pub const PROCESS_MEMORY_BYTES: usize = 32 * MIB;
 
-/// Address space that a core may reserve: 16 GiB for cells and 10 GiB for an index, of which only what is used is memory,
-/// and both again while what FLUSHALL has emptied is given back.
+/// Address space that a core needs at least: 16 GiB for cells and 10 GiB for the index of each database in use, of which
+/// only what is used is memory.
 pub const ADDRESS_SPACE_PER_CORE_BYTES: usize = 64 * 1024 * MIB;
 
 /// The least memory cap that leaves room for pools and a useful shard.

@@ -1,5 +1,7 @@
 //! Requests with bytes of their own, for a time when the input they came in is gone. It must not know what they ask.
 
+use std::collections::TryReserveError;
+
 use bytes::Bytes;
 
 use super::request::{Args, Arguments};
@@ -14,8 +16,11 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Copies a request; of streamed arguments it keeps the handles.
-    pub fn push(&mut self, request: Arguments) {
+    /// Copies a request; of streamed arguments it keeps the handles. An error, and no change, when the process may have no
+    /// more memory.
+    pub fn push(&mut self, request: Arguments) -> Result<(), TryReserveError> {
+        let copied = (0..request.len()).filter(|&index| request.shared(index).is_none());
+        self.bytes.try_reserve(copied.map(|index| request.get(index).len()).sum())?;
         for index in 0..request.len() {
             match request.shared(index) {
                 Some(bytes) => self.args.push_aside(bytes.clone()),
@@ -27,6 +32,7 @@ impl Kept {
             }
         }
         self.ends.push(self.args.len());
+        Ok(())
     }
 
     /// Copies one argument of a request that is put together here; `end` follows its last one.

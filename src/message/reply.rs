@@ -114,7 +114,7 @@ impl Reply {
         self.parts.append(&mut other.parts);
     }
 
-    /// Between two replies of a long turn: what is written goes into pieces of a size, so that it never grows by
+    /// Between two replies of a long turn, or parts of a long reply: what is written goes into pieces of a size, so that it never grows by
     /// doubling and holds little more memory than its length.
     pub fn cut(&mut self) {
         if self.tail.len() >= limits::REPLY_PIECE_BYTES / 4 * 3 {

@@ -18,7 +18,7 @@ use std::sync::{Arc, Barrier, OnceLock};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::base::clock;
+use crate::base::{allocator, clock};
 use crate::clients::Peer;
 use crate::config::StartError;
 use crate::config::limits;
@@ -127,7 +127,9 @@ fn admit(config: &WorkerLinks, socket: OwnedFd, listener: &Listener) -> Admissio
         let elapsed = config.shared.scripts.running[core].elapsed(now);
         elapsed.is_none_or(|elapsed| elapsed < limits::SCRIPT_LONG_MS)
     };
-    let Some(core) = config.shared.clients.place(config.index, is_free) else {
+    // Nor is there a place when the kernel refuses memory.
+    let place = || config.shared.clients.place(config.index, is_free);
+    let Some(core) = (!allocator::is_short()).then(place).flatten() else {
         stats.rejected_connections.add(1);
         // The send buffer of a new socket has room for it.
         let _ = reference.send(listener.endpoint.protocol.refusal());

@@ -20,6 +20,7 @@ use super::janitor::{ConnectionTable, Watch};
 use super::listener::Listener;
 use super::outgoing::Outgoing;
 use super::{Accepted, Admission, WorkerConfig, WorkerLinks, admit, report_accept_error};
+use crate::base::allocator;
 use crate::base::clock::{self, Clock, UnixMillis};
 use crate::clients::Client;
 use crate::config::limits;
@@ -310,6 +311,7 @@ async fn tend_connections<T: Transport>(transport: Rc<T>) {
         worker.links.shared.heartbeats[worker.links.index].fetch_add(1, Relaxed);
         worker.now.set(clock::now());
         if worker.links.index == 0 {
+            allocator::recover();
             worker.links.shared.sample(worker.now());
         }
         worker.connections.close_overdue(

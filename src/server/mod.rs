@@ -75,10 +75,11 @@ pub fn run(resolved: Resolved) -> Result<(), StartError> {
     drop(reports);
     let report = await_cores(reason, reported.iter().take(threads))?;
     shared.engine.set(report).expect("set once, here");
+    // The last threads: from the banner on none is needed, whatever the kernel refuses.
+    watch_signals(signals, shared.clone(), Applied::new(resolved, &shared), drain);
+    supervisor::feed_watchdog(shared.clone());
     announce(&shared, &cores, begun);
     supervisor::ready(&status(&shared));
-    supervisor::feed_watchdog(shared.clone());
-    watch_signals(signals, shared.clone(), Applied::new(resolved, &shared), drain);
     for handle in handles {
         handle.join().expect("a panicking core ends the process");
     }

@@ -31,6 +31,7 @@
 //! | the Unix socket | `unix_socket` |
 //! | hosts that forbid io_uring or locked memory | `engine_fallback` |
 //! | hosts that grant little memory, cores that fail | `host_limits` |
+//! | a kernel that refuses memory to a server that runs | `refusals` |
 //!
 //! `harness` starts servers, `client` speaks to them, `wire` reads replies.
 
@@ -63,6 +64,7 @@ mod monitor;
 mod operations;
 mod options;
 mod pipelines;
+mod refusals;
 mod scripting;
 mod long_scripts;
 mod scan;

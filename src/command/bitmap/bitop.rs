@@ -67,7 +67,7 @@ fn bitop(call: &mut Call) -> Result<(), Stop> {
     if target.bytes.len() + longest >= limits::SMALL_WRITE_BYTES {
         room(shards.shard(target.hash).make_room(target.bytes.len() + longest, now))?;
     }
-    let mut result = Combined::new(operation, longest);
+    let mut result = Combined::new(operation, longest)?;
     for source in &sources {
         let found = shards.shard(source.hash).peek(*source, now);
         result.add(found.map_or(&[], |entry| entry.value.as_slice()));
@@ -94,8 +94,16 @@ struct Combined {
 }
 
 impl Combined {
-    fn new(operation: Operation, length: usize) -> Combined {
-        Combined { operation, bits: vec![0; length], aside: Vec::new(), count: 0 }
+    fn new(operation: Operation, length: usize) -> Result<Combined, Stop> {
+        use Operation::*;
+        let zeros = |length| -> Result<Vec<u8>, Stop> {
+            let mut bits = crate::command::memory_for(length)?;
+            bits.resize(length, 0);
+            Ok(bits)
+        };
+        let has_aside = matches!(operation, Diff | Diff1 | AndOr | One);
+        let aside = zeros(if has_aside { length } else { 0 })?;
+        Ok(Combined { operation, bits: zeros(length)?, aside, count: 0 })
     }
 
     fn add(&mut self, value: &[u8]) {
@@ -103,13 +111,9 @@ impl Combined {
         let Combined { operation, bits, aside, count } = self;
         match (*operation, *count) {
             (Diff | Diff1 | AndOr, 0) => {
-                *aside = value.to_vec();
-                aside.resize(bits.len(), 0);
+                aside[..value.len()].copy_from_slice(value);
             }
-            (One, 0) => {
-                *aside = vec![0; bits.len()];
-                each(bits, value, |bits, value| *bits = value);
-            }
+            (One, 0) => each(bits, value, |bits, value| *bits = value),
             (One, _) => {
                 for ((bits, twice), value) in bits.iter_mut().zip(aside).zip(value) {
                     *twice |= *bits & value;
@@ -164,11 +168,11 @@ mod tests {
             (Operation::AndOr, [0b0000_0111, 0b0001_0000]),
             (Operation::One, [0b0110_1000, 0b0110_0000]),
         ] {
-            let mut combined = Combined::new(operation, 2);
+            let mut combined = Combined::new(operation, 2).unwrap();
             values.iter().for_each(|value| combined.add(value));
             assert_eq!(combined.finish(), expect, "{operation:?}");
         }
-        let mut not = Combined::new(Operation::Not, 2);
+        let mut not = Combined::new(Operation::Not, 2).unwrap();
         not.add(values[0]);
         assert_eq!(not.finish(), [0b1111_0000, 0b1010_1111]);
     }

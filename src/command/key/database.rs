@@ -122,7 +122,7 @@ fn move_key(call: &mut Call) -> Result<(), Stop> {
     if database == key.db {
         return Err("ERR source and destination objects are the same".into());
     }
-    let moved = call.guards.shard(key.hash).move_to(key, database, call.now).map_err(super::set_error)?;
+    let moved = call.guards.shard(key.hash).move_to(key, database, call.now).map_err(crate::command::set_error)?;
     call.reply.integer(moved as i64);
     Ok(())
 }

@@ -153,7 +153,8 @@ fn read_length(rest: &mut &[u8]) -> Option<usize> {
 /// LZF: runs of up to 32 bytes as they are, and copies of up to 264 bytes from up to 8 KiB before. None unless exactly
 /// `length` bytes come out.
 fn decompress(mut input: &[u8], length: usize) -> Option<Vec<u8>> {
-    let mut output = Vec::with_capacity(length);
+    let mut output = Vec::new();
+    output.try_reserve_exact(length).ok()?;
     while let Some((&control, after)) = input.split_first() {
         let (count, distance);
         (count, distance, input) = match control {

@@ -171,7 +171,7 @@ fn append(call: &mut Call) -> Result<(), Stop> {
     let added = call.arg(2);
     let old = call.peek(key).map_or(0, |entry| entry.value.as_slice().len());
     call.reserve(key, old + added.len())?;
-    let mut value = Vec::with_capacity(old + added.len());
+    let mut value = crate::command::memory_for(old + added.len())?;
     if let Some(entry) = call.peek(key) {
         value.extend_from_slice(entry.value.as_slice());
     }

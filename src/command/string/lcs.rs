@@ -58,7 +58,7 @@ fn lcs(call: &mut Call) -> Result<(), Stop> {
     if places > limits::LCS_PLACES_MAX {
         return Err("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len".into());
     }
-    let table = Table::fill(&one, &other);
+    let table = Table::fill(&one, &other)?;
     if options.length {
         call.reply.integer(table.length as i64);
         return Ok(());
@@ -123,16 +123,20 @@ struct Table {
 }
 
 impl Table {
-    fn fill(one: &[u8], other: &[u8]) -> Table {
+    fn fill(one: &[u8], other: &[u8]) -> Result<Table, Stop> {
         let width = other.len() + 1;
-        let mut table = Table { shortens_one: vec![0; ((one.len() + 1) * width).div_ceil(64)], width, length: 0 };
+        let words = ((one.len() + 1) * width).div_ceil(64);
+        let mut shortens_one = Vec::new();
+        shortens_one.try_reserve_exact(words).map_err(|_| error::OUT_OF_MEMORY)?;
+        shortens_one.resize(words, 0);
+        let mut table = Table { shortens_one, width, length: 0 };
         // The row along the shorter one: it is memory as well.
         if other.len() <= one.len() {
             table.length = sweep(one, other, |row, column, above, beside| table.set(row, column, above > beside));
         } else {
             table.length = sweep(other, one, |column, row, beside, above| table.set(row, column, above > beside));
         }
-        table
+        Ok(table)
     }
 
     fn set(&mut self, row: usize, column: usize, shortens_one: bool) {
@@ -196,12 +200,12 @@ mod tests {
 
     #[test]
     fn runs_are_found_from_the_end() {
-        let table = Table::fill(b"ohmytext", b"mynewtext");
+        let table = Table::fill(b"ohmytext", b"mynewtext").unwrap();
         assert_eq!(table.length, 6);
         let runs = [Match { one: 4, other: 5, length: 4 }, Match { one: 2, other: 0, length: 2 }];
         assert_eq!(table.matches(b"ohmytext", b"mynewtext"), runs);
         for (one, other) in [("", "abc"), ("abc", ""), ("abc", "xyz")] {
-            let table = Table::fill(one.as_bytes(), other.as_bytes());
+            let table = Table::fill(one.as_bytes(), other.as_bytes()).unwrap();
             assert_eq!((table.length, table.matches(one.as_bytes(), other.as_bytes())), (0, vec![]));
         }
     }

@@ -83,7 +83,7 @@ impl Call<'_, '_> {
     pub fn rewrite(&mut self, key: Key, least: usize, change: impl FnOnce(&mut [u8])) -> Result<usize, Stop> {
         let old = self.peek(key).map_or(0, |entry| entry.value.as_slice().len());
         self.reserve(key, old.max(least))?;
-        let mut value = Vec::with_capacity(old.max(least));
+        let mut value = crate::command::memory_for(old.max(least))?;
         if let Some(entry) = self.peek(key) {
             value.extend_from_slice(entry.value.as_slice());
         }

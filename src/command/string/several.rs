@@ -56,6 +56,7 @@ fn mget(call: &mut Call) -> Result<(), Stop> {
                 Some(entry) => write_value(call.reply, entry.value),
                 None => call.reply.null(),
             }
+            call.reply.cut();
             Ok(())
         },
     )

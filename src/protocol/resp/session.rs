@@ -166,6 +166,9 @@ impl Session {
             self.pending.extend_from_slice(&input[used..]);
             self.settle(core, now, reply, next)
         } else {
+            if self.pending.try_reserve(input.len()).is_err() {
+                return self.refuse(core, reply, "OOM no memory for a request of this size");
+            }
             self.pending.extend_from_slice(input);
             let buffered = std::mem::take(&mut self.pending);
             let (used, next) = self.run(&buffered, core, now, reply);

@@ -57,7 +57,7 @@ impl Shard {
             }
             let Some(done) = self.shrink_step(now) else {
                 self.reservation = None;
-                return Room::Refused(self.refusal());
+                return Room::Refused(SetError::OutOfMemory);
             };
             work += done;
             // To be freed by the caller, once the shard is released.
@@ -110,7 +110,9 @@ impl Shard {
         self.settle(now)?;
         let mut work = 0;
         while outside > 0 && work < SET_WORK && self.used_bytes() + outside + PAGE_BYTES as u64 > self.limit_bytes {
-            work += self.shrink_step(now).ok_or_else(|| self.refusal())?;
+            let is_too_large = outside + PAGE_BYTES as u64 > self.limit_bytes;
+            let refusal = if is_too_large { SetError::TooLarge } else { SetError::OutOfMemory };
+            work += self.shrink_step(now).ok_or(refusal)?;
         }
         // Room that a waiting caller has reserved is not for small items: they evict for themselves, up to a point.
         let mut reserved = if outside > 0 { 0 } else { self.reserved(now) };
@@ -128,7 +130,7 @@ impl Shard {
             }
             match self.shrink_step(now) {
                 Some(done) => work += done,
-                None if reserved == 0 => return Err(self.refusal()),
+                None if reserved == 0 => return Err(SetError::OutOfMemory),
                 None => reserved = 0,
             }
             if work >= SETTLE_WORK {
@@ -146,7 +148,7 @@ impl Shard {
         while work < SETTLE_WORK && self.used_bytes() + reserved > self.limit_bytes {
             match self.shrink_step(now) {
                 Some(done) => work += done,
-                None if self.used_bytes() > self.limit_bytes => return Err(self.refusal()),
+                None if self.used_bytes() > self.limit_bytes => return Err(SetError::OutOfMemory),
                 None => break,
             }
         }
@@ -158,10 +160,6 @@ impl Shard {
             .as_ref()
             .filter(|reservation| reservation.until > now)
             .map_or(0, |reservation| reservation.bytes)
-    }
-
-    fn refusal(&self) -> SetError {
-        if self.is_empty() { SetError::TooLarge } else { SetError::OutOfMemory }
     }
 
     // What follows are steps: each says what it cost, in evictions or so, or none when there was nothing left to do.
