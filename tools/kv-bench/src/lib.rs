@@ -1,21 +1,26 @@
 //! kv-bench: loads cache servers and tells what they can do.
 //!
-//! The modules in the order in which a run meets them. `options` makes a `plan`; the `engine` carries it out, drawing
-//! requests from `traffic` and speaking through `protocol` to a `target`; `report` shows the outcome. `compare` and
-//! `saturate` are made of many runs. Architecture invariant: nothing here knows the code of any server, kv-cache
-//! included.
+//! Imports go only downwards, in the order of the list below (`tests/tidy.rs` checks it): the commands are made of runs;
+//! `options` makes a `plan`; the `engine` carries it out, drawing requests from `traffic` and speaking through `protocol`
+//! to a `target`; what was measured is plain data in `results`, which `report` shows. Architecture invariant: nothing
+//! here knows the code of any server, kv-cache included.
 
+// The commands, which do not know each other.
 mod compare;
-mod cpu;
-mod engine;
-mod options;
-mod plan;
-mod progress;
-mod protocol;
-mod report;
 mod saturate;
-mod target;
+// What they show, and are told.
+mod progress;
+mod report;
+mod options;
+// What was measured, and how.
+mod results;
+mod engine;
+mod plan;
+// What is asked, of whom, in which language.
 mod traffic;
+mod target;
+mod protocol;
+mod cpu;
 mod units;
 
 use engine::Session;

@@ -2,8 +2,7 @@
 //! out.
 
 use crate::{
-    engine::schedule::Arrivals,
-    plan::{Extent, Pace, Plan},
+    plan::{Arrivals, Extent, Pace, Plan},
     protocol::{Credentials, Dialect},
     target::{Target, endpoint},
     traffic::{

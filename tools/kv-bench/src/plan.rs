@@ -1,8 +1,17 @@
-//! A run, fully decided: what to load, how, for how long. Made by the options, carried out by the engine; knows
-//! neither.
+//! A run, fully decided: what to load, how, for how long. Made by the options, carried out by the engine.
 
-use crate::{engine::schedule::Arrivals, target::Target, traffic::Traffic};
+use crate::{target::Target, traffic::Traffic};
+use clap::ValueEnum;
 use std::time::Duration;
+
+/// How the gaps between due times are spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Arrivals {
+    /// All gaps are equal.
+    Fixed,
+    /// Requests come independently of each other, as from many users.
+    Poisson,
+}
 
 /// When requests are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -6,7 +6,7 @@ mod connection;
 mod judge;
 mod outcome;
 mod probe;
-pub mod schedule;
+mod schedule;
 mod socket;
 pub mod tally;
 mod timeline;

@@ -37,6 +37,11 @@ impl Outcome {
         self.server_cpu.map(|nanoseconds| nanoseconds as f64 / self.requests().max(1) as f64)
     }
 
+    /// Why the figures are doubtful, in a sentence that begins with CAUTION and says what to do.
+    pub fn caution(&self, pace: Pace) -> Option<String> {
+        Some(self.self_check(pace)).filter(|words| words.starts_with("CAUTION"))
+    }
+
     /// Whether the figures are the server's or the generator's own, in a sentence; one that begins with CAUTION says
     /// what to do.
     pub fn self_check(&self, pace: Pace) -> String {
@@ -81,7 +86,7 @@ pub struct Generator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{engine::schedule::Arrivals, protocol::Kind};
+    use crate::{plan::Arrivals, protocol::Kind};
 
     fn outcome(running: f64, waiting: f64) -> Outcome {
         Outcome {

@@ -4,18 +4,9 @@
 //! second therefore shows a second for the first request that waited, and less for each one after it, where a generator
 //! that waits along would show one slow request ("coordinated omission": Gil Tene, "How NOT to Measure Latency", 2013).
 
-use clap::ValueEnum;
+use crate::plan::Arrivals;
 use rand::{SeedableRng, rngs::SmallRng};
 use rand_distr::{Distribution, Exp1};
-
-/// How the gaps between due times are spread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Arrivals {
-    /// All gaps are equal.
-    Fixed,
-    /// Requests come independently of each other, as from many users.
-    Poisson,
-}
 
 /// The due times of one load thread, in nanoseconds of the run's clock.
 pub struct Schedule {

@@ -52,6 +52,12 @@ impl Counts {
         self.bytes_sent += other.bytes_sent;
     }
 
+    /// Everything that went wrong, counted by kind, in words.
+    pub fn trouble(&self) -> String {
+        let Counts { errors, wrong, disconnects, unanswered, .. } = self;
+        format!("errors {errors} · wrong replies {wrong} · disconnects {disconnects} · unanswered {unanswered}")
+    }
+
     /// Whether nothing went wrong.
     pub fn clean(&self) -> bool {
         self.errors + self.wrong + self.disconnects + self.unanswered == 0

@@ -6,10 +6,12 @@ use super::{
     table,
 };
 use crate::{
-    compare::{Contest, Standing},
     engine::{Moment, Outcome},
     plan::Plan,
-    saturate::Ascent,
+    results::{
+        comparison::{ServerResult, WorkloadResult},
+        search::{RateSearch, RateStep},
+    },
     units::{grouped, latency},
 };
 use hdrhistogram::Histogram;
@@ -41,12 +43,12 @@ pub fn run(plan: &Plan, outcome: &Outcome) -> String {
     page(&table::title(plan), &table::conditions(plan), &body)
 }
 
-pub fn comparison(contests: &[Contest]) -> String {
-    let sections: Vec<String> = contests.iter().map(contest).collect();
-    let names: Vec<&str> = contests
+pub fn comparison(workloads: &[WorkloadResult]) -> String {
+    let sections: Vec<String> = workloads.iter().map(workload).collect();
+    let names: Vec<&str> = workloads
         .first()
-        .map_or(vec![], |contest| contest.standings.iter().map(|standing| standing.name.as_str()).collect());
-    let rounds = contests.first().map_or(0, |contest| contest.standings[0].rounds.len());
+        .map_or(vec![], |workload| workload.servers.iter().map(|server| server.name.as_str()).collect());
+    let rounds = workloads.first().map_or(0, |workload| workload.servers[0].rounds.len());
     let about = format!(
         "{rounds} alternating rounds per workload. Ratios are to {}: the median of the rounds' ratios, and its spread.",
         names.first().unwrap_or(&"the first")
@@ -54,12 +56,12 @@ pub fn comparison(contests: &[Contest]) -> String {
     page(&names.join(" · "), &about, &sections.concat())
 }
 
-fn contest(contest: &Contest) -> String {
-    let standings = &contest.standings;
-    let first = &standings[0];
-    let bars = |title: &str, figure: &dyn Fn(&Standing) -> Option<(f64, String)>| {
-        let bar = |one: &Standing| figure(one).map(|(value, text)| Bar { name: one.name.clone(), value, text });
-        let bars: Vec<Bar> = standings.iter().filter_map(bar).collect();
+fn workload(workload: &WorkloadResult) -> String {
+    let servers = &workload.servers;
+    let first = &servers[0];
+    let bars = |title: &str, figure: &dyn Fn(&ServerResult) -> Option<(f64, String)>| {
+        let bar = |one: &ServerResult| figure(one).map(|(value, text)| Bar { name: one.name.clone(), value, text });
+        let bars: Vec<Bar> = servers.iter().filter_map(bar).collect();
         if bars.is_empty() { String::new() } else { group(title, &bars) }
     };
     let groups = [
@@ -76,26 +78,24 @@ fn contest(contest: &Contest) -> String {
             one.cpu_per_request().map(|cpu| (cpu, format!("{}{ratio}", table::cpu_time(cpu))))
         }),
     ];
-    let curves: Vec<(String, &Histogram<u64>)> =
-        standings.iter().map(|one| (one.name.clone(), &one.latencies)).collect();
-    let trouble: Vec<String> =
-        standings.iter().filter_map(|one| Some(format!("{}: {}", one.name, one.trouble()?))).collect();
+    let curves: Vec<(String, &Histogram<u64>)> = servers.iter().map(|one| (one.name.clone(), &one.latencies)).collect();
+    let remarks: Vec<String> = servers.iter().flat_map(ServerResult::remarks).collect();
     format!(
         "<section><h2>{}</h2>\n<p class=\"about\">{}</p>\n<div class=\"groups\">\n{}</div>\n\
          <div class=\"charts\">\n{}</div>\n{}{}</section>\n",
-        escaped(&contest.label()),
-        escaped(&table::conditions(&contest.plan)),
+        escaped(&workload.label()),
+        escaped(&table::conditions(&workload.plan)),
         groups.concat(),
         percentile_curve(&curves) + &distribution(&curves),
-        html_table(&table::contest_rows(contest)),
-        list(&trouble)
+        html_table(&table::workload_rows(workload)),
+        list(&remarks)
     )
 }
 
-pub fn ascent(plan: &Plan, ascent: &Ascent) -> String {
-    let mut steps: Vec<_> = ascent.steps.iter().collect();
+pub fn search(plan: &Plan, search: &RateSearch) -> String {
+    let mut steps: Vec<_> = search.steps.iter().collect();
     steps.sort_by(|a, b| a.rate.total_cmp(&b.rate));
-    let curve = |name: &str, of: &dyn Fn(&crate::saturate::Step) -> u64| Line {
+    let curve = |name: &str, of: &dyn Fn(&RateStep) -> u64| Line {
         name: name.into(),
         points: steps.iter().map(|step| (step.rate, of(step) as f64)).collect(),
     };
@@ -103,12 +103,12 @@ pub fn ascent(plan: &Plan, ascent: &Ascent) -> String {
     let highest = steps.last().map_or(1.0, |step| step.rate);
     let x = linear("requests per second", highest, thousands);
     let chart = figure("Latency by rate", &x, &latency_axis("latency", &curves), &curves);
-    let answer = ascent.highest().map_or("none".into(), |rate| grouped(rate as u64));
-    let bound = format!("requests per second with p99 within {}", latency(ascent.bound.as_nanos() as u64));
+    let answer = search.highest().map_or("none".into(), |rate| grouped(rate as u64));
+    let bound = format!("requests per second with p99 within {}", latency(search.bound.as_nanos() as u64));
     let body = format!(
         "{}<div class=\"charts\">\n{chart}</div>\n{}",
         tiles(&[(answer, &bound)]),
-        html_table(&table::ascent_rows(ascent))
+        html_table(&table::search_rows(search))
     );
     page(&table::title(plan), &table::conditions(plan), &body)
 }

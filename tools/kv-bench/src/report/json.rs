@@ -1,10 +1,12 @@
 //! Results for programs. Durations carry their unit in the name. Knows nothing of files.
 
 use crate::{
-    compare::{Contest, Standing},
     engine::Outcome,
     plan::{Extent, Pace, Plan},
-    saturate::Ascent,
+    results::{
+        comparison::{ServerResult, WorkloadResult},
+        search::RateSearch,
+    },
 };
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
@@ -32,36 +34,37 @@ pub fn run(plan: &Plan, outcome: &Outcome) -> Value {
     })
 }
 
-pub fn comparison(contests: &[Contest]) -> Value {
-    let contest = |contest: &Contest| {
-        let first = &contest.standings[0];
-        let standings: Vec<Value> = contest.standings.iter().map(|one| standing(one, first)).collect();
-        json!({ "workload": contest.label(), "plan": conditions(&contest.plan), "servers": standings })
+pub fn comparison(workloads: &[WorkloadResult]) -> Value {
+    let workload = |workload: &WorkloadResult| {
+        let first = &workload.servers[0];
+        let servers: Vec<Value> = workload.servers.iter().map(|one| server(one, first)).collect();
+        json!({ "workload": workload.label(), "plan": conditions(&workload.plan), "servers": servers })
     };
-    json!({ "workloads": contests.iter().map(contest).collect::<Vec<_>>() })
+    json!({ "workloads": workloads.iter().map(workload).collect::<Vec<_>>() })
 }
 
-pub fn ascent(plan: &Plan, ascent: &Ascent) -> Value {
+pub fn search(plan: &Plan, search: &RateSearch) -> Value {
     json!({
         "plan": conditions(plan),
         "server": plan.target.name,
-        "bound_p99_nanoseconds": ascent.bound.as_nanos() as u64,
-        "highest_rate": ascent.highest(),
-        "steps": ascent.steps,
+        "bound_p99_nanoseconds": search.bound.as_nanos() as u64,
+        "highest_rate": search.highest(),
+        "steps": search.steps,
     })
 }
 
-fn standing(standing: &Standing, first: &Standing) -> Value {
+fn server(server: &ServerResult, first: &ServerResult) -> Value {
     json!({
-        "name": standing.name,
-        "requests_per_second": standing.throughput(),
-        "requests_per_second_ratio": standing.throughput_ratio(first),
-        "cpu_nanoseconds_per_request": standing.cpu_per_request(),
-        "cpu_ratio": standing.cpu_ratio(first),
-        "latency": latencies(&standing.latencies),
-        "counts": standing.counts,
-        "rounds": standing.rounds,
-        "trouble": standing.trouble(),
+        "name": server.name,
+        "requests_per_second": server.throughput(),
+        "requests_per_second_ratio": server.throughput_ratio(first),
+        "cpu_nanoseconds_per_request": server.cpu_per_request(),
+        "cpu_ratio": server.cpu_ratio(first),
+        "latency": latencies(&server.latencies),
+        "counts": server.counts,
+        "rounds": server.rounds,
+        "fault": server.fault(),
+        "caution": server.caution,
     })
 }
 

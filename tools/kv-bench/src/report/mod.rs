@@ -10,11 +10,10 @@ mod json;
 pub mod table;
 
 use crate::{
-    compare::Contest,
     engine::Outcome,
     options::{Files, Outputs},
     plan::Plan,
-    saturate::Ascent,
+    results::{comparison::WorkloadResult, search::RateSearch},
 };
 use serde_json::Value;
 use std::{
@@ -32,16 +31,16 @@ pub fn run(plan: &Plan, outcome: &Outcome, outputs: &Outputs, files: &Files) -> 
 }
 
 /// Reports a whole comparison; its tables were printed as they came.
-pub fn comparison(contests: &[Contest], outputs: &Outputs) -> Result<(), String> {
-    write(outputs.json.as_deref(), || pretty(&json::comparison(contests)))?;
-    write(outputs.html.as_deref(), || html::comparison(contests))
+pub fn comparison(workloads: &[WorkloadResult], outputs: &Outputs) -> Result<(), String> {
+    write(outputs.json.as_deref(), || pretty(&json::comparison(workloads)))?;
+    write(outputs.html.as_deref(), || html::comparison(workloads))
 }
 
 /// Reports the search for the highest rate.
-pub fn ascent(plan: &Plan, ascent: &Ascent, outputs: &Outputs) -> Result<(), String> {
-    print_unless_json(outputs, || table::ascent(plan, ascent));
-    write(outputs.json.as_deref(), || pretty(&json::ascent(plan, ascent)))?;
-    write(outputs.html.as_deref(), || html::ascent(plan, ascent))
+pub fn search(plan: &Plan, search: &RateSearch, outputs: &Outputs) -> Result<(), String> {
+    print_unless_json(outputs, || table::search(plan, search));
+    write(outputs.json.as_deref(), || pretty(&json::search(plan, search)))?;
+    write(outputs.html.as_deref(), || html::search(plan, search))
 }
 
 /// Prints a table, unless standard output belongs to the JSON.

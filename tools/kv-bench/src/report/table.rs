@@ -1,10 +1,12 @@
 //! Results as text for a terminal. Knows nothing of how they came about.
 
 use crate::{
-    compare::{Contest, Standing},
     engine::Outcome,
     plan::{Extent, Pace, Plan},
-    saturate::{Ascent, Step},
+    results::{
+        comparison::{ServerResult, WorkloadResult},
+        search::{RateSearch, RateStep},
+    },
     units::{bytes, grouped, latency, three_digits},
 };
 use hdrhistogram::Histogram;
@@ -83,10 +85,7 @@ pub fn notes(plan: &Plan, outcome: &Outcome) -> Vec<String> {
         let share = counts.hits as f64 / (counts.hits + counts.misses) as f64 * 100.0;
         lines.push(format!("hits {share:.2}% ({} misses)", grouped(counts.misses)));
     }
-    lines.push(format!(
-        "errors {} · wrong replies {} · disconnects {} · unanswered {}",
-        counts.errors, counts.wrong, counts.disconnects, counts.unanswered
-    ));
+    lines.push(counts.trouble());
     lines.extend(tally.first_error.as_ref().map(|words| format!("first error: {words}")));
     lines.extend(tally.first_wrong.as_ref().map(|words| format!("first wrong reply: {words}")));
     let per_second = |count: u64| bytes((count as f64 / seconds) as u64);
@@ -103,30 +102,28 @@ pub fn notes(plan: &Plan, outcome: &Outcome) -> Vec<String> {
 }
 
 /// One workload of a comparison.
-pub fn contest(contest: &Contest) -> String {
-    let table = aligned(&contest_rows(contest));
-    let mut text = format!("{}  ({})\n{table}", contest.label(), conditions(&contest.plan));
-    for standing in &contest.standings {
-        if let Some(words) = standing.trouble() {
-            writeln!(text, "{}: {words}", standing.name).expect("a String takes everything");
-        }
+pub fn workload(workload: &WorkloadResult) -> String {
+    let table = aligned(&workload_rows(workload));
+    let mut text = format!("{}  ({})\n{table}", workload.label(), conditions(&workload.plan));
+    for remark in workload.servers.iter().flat_map(ServerResult::remarks) {
+        writeln!(text, "{remark}").expect("a String takes everything");
     }
     text
 }
 
 /// A heading and a row for each server; the ratios are to the first one.
-pub fn contest_rows(contest: &Contest) -> Vec<Vec<String>> {
+pub fn workload_rows(workload: &WorkloadResult) -> Vec<Vec<String>> {
     let head =
         ["server", "requests/s", "ratio", "spread", "p50", "p99", "p99.9", "max", "CPU/request", "ratio", "spread"];
-    let rows = contest.standings.iter().map(|standing| standing_row(standing, &contest.standings[0]));
+    let rows = workload.servers.iter().map(|server| server_row(server, &workload.servers[0]));
     std::iter::once(heading(&head)).chain(rows).collect()
 }
 
 /// The search for the highest rate.
-pub fn ascent(plan: &Plan, ascent: &Ascent) -> String {
-    let table = aligned(&ascent_rows(ascent));
-    let bound = latency(ascent.bound.as_nanos() as u64);
-    let answer = match ascent.highest() {
+pub fn search(plan: &Plan, search: &RateSearch) -> String {
+    let table = aligned(&search_rows(search));
+    let bound = latency(search.bound.as_nanos() as u64);
+    let answer = match search.highest() {
         Some(rate) => format!("{} requests/s with p99 within {bound}", grouped(rate as u64)),
         None => format!("no rate kept p99 within {bound}; give a larger --p99"),
     };
@@ -134,37 +131,37 @@ pub fn ascent(plan: &Plan, ascent: &Ascent) -> String {
 }
 
 /// A heading and a row for each step.
-pub fn ascent_rows(ascent: &Ascent) -> Vec<Vec<String>> {
-    let rows = ascent.steps.iter().map(|step| {
+pub fn search_rows(search: &RateSearch) -> Vec<Vec<String>> {
+    let rows = search.steps.iter().map(|step| {
         let [p50, p99, max, late] =
             [step.p50_nanoseconds, step.p99_nanoseconds, step.max_nanoseconds, step.late_nanoseconds].map(latency);
         let cpu = step.cpu_nanoseconds_per_request.map_or("-".into(), cpu_time);
         let [rate, reached] = [step.rate, step.reached].map(|rate| grouped(rate as u64));
-        vec![rate, reached, p50, p99, max, late, cpu, verdict(step, ascent).into()]
+        vec![rate, reached, p50, p99, max, late, cpu, verdict(step, search).into()]
     });
     std::iter::once(heading(&["rate/s", "reached/s", "p50", "p99", "max", "sent late", "CPU/request", ""]))
         .chain(rows)
         .collect()
 }
 
-fn verdict(step: &Step, ascent: &Ascent) -> &'static str {
+fn verdict(step: &RateStep, search: &RateSearch) -> &'static str {
     match step.held {
         true => "held",
-        false if u128::from(step.late_nanoseconds) > ascent.bound.as_nanos() / 2 => {
+        false if u128::from(step.late_nanoseconds) > search.bound.as_nanos() / 2 => {
             "not held (the generator was late itself)"
         }
         false => "not held",
     }
 }
 
-fn standing_row(standing: &Standing, first: &Standing) -> Vec<String> {
-    let latencies = &standing.latencies;
-    let mut row = vec![standing.name.clone(), grouped(standing.throughput().round() as u64)];
-    row.extend(standing.throughput_ratio(first).map_or([String::new(), String::new()], |ratio| ratio.cells()));
+fn server_row(server: &ServerResult, first: &ServerResult) -> Vec<String> {
+    let latencies = &server.latencies;
+    let mut row = vec![server.name.clone(), grouped(server.throughput().round() as u64)];
+    row.extend(server.throughput_ratio(first).map_or([String::new(), String::new()], |ratio| ratio.cells()));
     row.extend([0.5, 0.99, 0.999].map(|quantile| latency(latencies.value_at_quantile(quantile))));
     row.push(latency(latencies.max()));
-    row.push(standing.cpu_per_request().map_or("-".into(), cpu_time));
-    row.extend(standing.cpu_ratio(first).map_or([String::new(), String::new()], |ratio| ratio.cells()));
+    row.push(server.cpu_per_request().map_or("-".into(), cpu_time));
+    row.extend(server.cpu_ratio(first).map_or([String::new(), String::new()], |ratio| ratio.cells()));
     row
 }
 

@@ -95,3 +95,15 @@ fn help_goes_to_standard_output() {
     assert!(output.status.success() && output.stderr.is_empty());
     assert!(String::from_utf8_lossy(&output.stdout).contains("--verify"));
 }
+
+#[test]
+fn a_comparison_says_why_it_is_not_clean() {
+    let servers = format!("one={} two={}", Server::start(Fault::None).address, Server::start(Fault::Refuses).address);
+    let words = "--workloads get:p1:k100:c2 --rounds 2 -d 100ms --warmup 0 --no-fill";
+    let (line, code) = failure(&format!("compare {servers} {words}"));
+    assert!(
+        line.starts_with("kv-bench: not clean: get:p1:c2: two: errors ") && line.contains("ERR not today"),
+        "{line}"
+    );
+    assert_eq!(code, Some(1));
+}
