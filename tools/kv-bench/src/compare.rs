@@ -3,6 +3,7 @@
 
 use crate::{
     engine::{self, Session},
+    evidence::Evidence,
     options::Comparison,
     plan::Plan,
     progress::Progress,
@@ -14,9 +15,10 @@ use crate::{
 pub fn compare(comparison: &Comparison) -> Result<bool, String> {
     report::check_writable(&[&comparison.outputs.json, &comparison.outputs.html])?;
     let mut progress = Progress::new(comparison.outputs.quiet);
+    let mut evidence = Evidence::collect();
     for server in &comparison.servers {
-        let timeout = comparison.workloads[0].timeout;
-        engine::probe(server, timeout).map_err(|why| format!("{}: {why}", server.name))?;
+        let version = engine::probe(server, comparison.workloads[0].timeout);
+        evidence.add(&server.name, version.map_err(|why| format!("{}: {why}", server.name))?);
     }
     let mut workloads = Vec::new();
     for plan in &comparison.workloads {
@@ -25,7 +27,7 @@ pub fn compare(comparison: &Comparison) -> Result<bool, String> {
         report::print_unless_json(&comparison.outputs, || report::table::workload(&workload));
         workloads.push(workload);
     }
-    report::comparison(&workloads, &comparison.outputs)?;
+    report::comparison(&workloads, &evidence, &comparison.outputs)?;
     let faults = faults(&workloads);
     for fault in &faults {
         eprintln!("kv-bench: not clean: {fault}");

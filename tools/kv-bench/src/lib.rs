@@ -21,9 +21,11 @@ mod traffic;
 mod target;
 mod protocol;
 mod cpu;
+mod evidence;
 mod units;
 
 use engine::Session;
+use evidence::Evidence;
 use options::Command;
 use progress::Progress;
 use std::process::ExitCode;
@@ -67,13 +69,14 @@ fn single(run: &options::Run) -> Result<bool, String> {
     let (outputs, files) = (&run.outputs, &run.files);
     report::check_writable(&[&outputs.json, &outputs.html, &files.hgrm, &files.csv])?;
     let mut progress = Progress::new(outputs.quiet);
-    engine::probe(&plan.target, plan.timeout)?;
+    let mut evidence = Evidence::collect();
+    evidence.add(&plan.target.name, engine::probe(&plan.target, plan.timeout)?);
     let session = Session::new(plan);
     if plan.fill {
         session.fill(&mut progress.phase("filling", None))?;
     }
     let outcome = session.load(&mut progress.phase(&plan.label, plan.length()))?;
     progress.finish();
-    report::run(plan, &outcome, outputs, files)?;
+    report::run(plan, &outcome, &evidence, outputs, files)?;
     Ok(outcome.clean())
 }

@@ -3,6 +3,7 @@
 
 use crate::{
     engine::{self, Session},
+    evidence::Evidence,
     options::Search,
     plan::Pace,
     progress::Progress,
@@ -21,7 +22,8 @@ pub fn saturate(search: &Search) -> Result<bool, String> {
     report::check_writable(&[&search.outputs.json, &search.outputs.html])?;
     let mut progress = Progress::new(search.outputs.quiet);
     let plan = &search.plan;
-    engine::probe(&plan.target, plan.timeout)?;
+    let mut evidence = Evidence::collect();
+    evidence.add(&plan.target.name, engine::probe(&plan.target, plan.timeout)?);
     let session = Session::new(plan);
     if plan.fill {
         session.fill(&mut progress.phase("filling", None))?;
@@ -41,7 +43,7 @@ pub fn saturate(search: &Search) -> Result<bool, String> {
     })?;
     progress.finish();
     let found = RateSearch { bound: search.bound, steps };
-    report::search(plan, &found, &search.outputs)?;
+    report::search(plan, &found, &evidence, &search.outputs)?;
     Ok(found.highest().is_some())
 }
 

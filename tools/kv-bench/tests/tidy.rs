@@ -17,7 +17,7 @@ const ORDER: [&[&str]; 12] = [
     &["plan"],
     &["traffic", "target"],
     &["protocol"],
-    &["cpu"],
+    &["cpu", "evidence"],
     &["units"],
 ];
 

@@ -203,7 +203,10 @@ impl Collector<'_> {
         }
         let server_cpu = server_cpu().zip(cpu_before.flatten()).map(|(after, before)| after.saturating_sub(before));
         let end = ends.iter().map(|finished| finished.at).max().unwrap_or(self.window.from);
-        let elapsed = Duration::from_nanos(end.saturating_sub(self.window.from));
+        let since_start = |at: u64| Duration::from_nanos(at.saturating_sub(self.window.from));
+        let elapsed = since_start(end);
+        let busy = ends.iter().map(|finished| finished.busy_until).min().unwrap_or(end);
+        let sent_until = since_start(if self.window.until == u64::MAX { busy } else { self.window.until.min(end) });
         let mut generator = Generator::default();
         let mut failure = (ends.len() < self.parts).then(|| "a load thread ended unexpectedly".to_string());
         for finished in ends {
@@ -211,9 +214,9 @@ impl Collector<'_> {
             generator.running = generator.running.max(share(finished.cpu.running));
             generator.waiting = generator.waiting.max(share(finished.cpu.waiting));
             failure = failure.or(finished.failure);
-            self.timeline.rest(&finished.rest);
+            self.timeline.collect(finished.slice, &finished.rest);
             tally.add(finished.rest);
         }
-        Outcome { tally, elapsed, timeline: self.timeline.finish(elapsed), server_cpu, generator, failure }
+        Outcome { tally, elapsed, timeline: self.timeline.finish(sent_until), server_cpu, generator, failure }
     }
 }

@@ -2,7 +2,7 @@
 //! that an operator can get wrong about a target becomes a clear sentence here. Knows nothing of workloads.
 
 use crate::{
-    protocol::{Kind, Reply, Request},
+    protocol::{Kind, Protocol, Reply, Request},
     target::{Endpoint, Target},
 };
 use std::{
@@ -12,9 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Asks for one key; an error is one line that says what to do. It takes `timeout` at most for connecting and again for
-/// answering.
-pub fn probe(target: &Target, timeout: Duration) -> Result<(), String> {
+/// Asks for one key, and then what the server is: its name and version, as far as it tells. An error is one line that
+/// says what to do. It takes `timeout` at most for connecting and again for answering.
+pub fn probe(target: &Target, timeout: Duration) -> Result<String, String> {
     let address = &target.endpoint;
     let connecting = |why: io::Error| match why.kind() {
         ErrorKind::ConnectionRefused | ErrorKind::NotFound => {
@@ -42,50 +42,94 @@ pub fn probe(target: &Target, timeout: Duration) -> Result<(), String> {
 fn ask(
     target: &Target,
     timeout: Duration,
-    mut stream: impl Read + Write,
+    stream: impl Read + Write,
     limit: impl Fn(Duration) -> io::Result<()>,
-) -> Result<(), String> {
-    let (address, protocol) = (&target.endpoint, target.protocol());
-    let failed = |why: io::Error| match why.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-            format!(
-                "{address} accepts connections but does not answer within {timeout:?}: is it a server of {}?",
-                target.dialect
-            )
-        }
-        _ => format!("{address} closed the connection without an answer: is it a server of {}?", target.dialect),
-    };
+) -> Result<String, String> {
+    let protocol = target.protocol();
     let mut question = Vec::new();
     let greetings = protocol.greet(&mut question);
     protocol.encode(&Request::Get { key: b"kv-bench" }, &mut question);
-    limit(timeout).map_err(failed)?;
-    stream.write_all(&question).map_err(failed)?;
-
-    let deadline = Instant::now() + timeout;
-    let mut answers = Vec::new();
+    let mut dialogue = Dialogue { target, timeout, stream, limit, deadline: Instant::now() + timeout, arrived: vec![] };
+    dialogue.send(&question)?;
     for kind in std::iter::repeat_n(Kind::Greeting, greetings).chain([Kind::Get]) {
-        let used = loop {
-            match protocol.decode(kind, &answers) {
-                Ok(Some((Reply::Error(words), _))) => return Err(refused(target, &String::from_utf8_lossy(words))),
-                Ok(Some((_, length))) => break length,
+        dialogue.receive(&*protocol, kind, |_| ())?;
+    }
+    // Whoever serves keys need not say what it is.
+    let mut question = Vec::new();
+    protocol.encode(&Request::About, &mut question);
+    let words = dialogue.send(&question).and_then(|()| dialogue.receive(&*protocol, Kind::About, text));
+    Ok(words.ok().and_then(|words| protocol.version(&words)).unwrap_or("of unknown version".into()))
+}
+
+fn text(reply: Reply) -> String {
+    match reply {
+        Reply::Value(words) => String::from_utf8_lossy(words).into_owned(),
+        _ => String::new(),
+    }
+}
+
+/// Questions and answers over one stream, until the deadline.
+struct Dialogue<'a, S, L> {
+    target: &'a Target,
+    timeout: Duration,
+    stream: S,
+    /// Bounds the next read or write.
+    limit: L,
+    deadline: Instant,
+    arrived: Vec<u8>,
+}
+
+impl<S: Read + Write, L: Fn(Duration) -> io::Result<()>> Dialogue<'_, S, L> {
+    fn send(&mut self, question: &[u8]) -> Result<(), String> {
+        let sent = (self.limit)(self.timeout).and_then(|()| self.stream.write_all(question));
+        sent.map_err(|why| self.failed(&why))
+    }
+
+    /// Waits for one reply and hands it to `take`; a refusal is an error.
+    fn receive<T>(&mut self, protocol: &dyn Protocol, kind: Kind, take: fn(Reply) -> T) -> Result<T, String> {
+        loop {
+            match protocol.decode(kind, &self.arrived) {
+                Ok(Some((Reply::Error(words), _))) => {
+                    return Err(refused(self.target, &String::from_utf8_lossy(words)));
+                }
+                Ok(Some((reply, length))) => {
+                    let taken = take(reply);
+                    self.arrived.drain(..length);
+                    return Ok(taken);
+                }
                 Ok(None) => {}
                 Err(why) => {
+                    let Target { endpoint, dialect, .. } = self.target;
                     return Err(format!(
-                        "{address} does not speak {}: it sent {why}; choose another --protocol",
-                        target.dialect
+                        "{endpoint} does not speak {dialect}: it sent {why}; choose another --protocol"
                     ));
                 }
             }
-            limit(deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))).map_err(failed)?;
-            let mut chunk = [0; 4096];
-            match stream.read(&mut chunk).map_err(failed)? {
-                0 => return Err(failed(ErrorKind::UnexpectedEof.into())),
-                count => answers.extend_from_slice(&chunk[..count]),
-            }
-        };
-        answers.drain(..used);
+            self.read().map_err(|why| self.failed(&why))?;
+        }
     }
-    Ok(())
+
+    fn read(&mut self) -> io::Result<()> {
+        (self.limit)(self.deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)))?;
+        let mut chunk = [0; 4096];
+        match self.stream.read(&mut chunk)? {
+            0 => Err(ErrorKind::UnexpectedEof.into()),
+            count => {
+                self.arrived.extend_from_slice(&chunk[..count]);
+                Ok(())
+            }
+        }
+    }
+
+    fn failed(&self, why: &io::Error) -> String {
+        let (Target { endpoint, dialect, .. }, timeout) = (self.target, self.timeout);
+        match why.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => format!(
+                "{endpoint} accepts connections but does not answer within {timeout:?}: is it a server of {dialect}?"
+            ),
+            _ => format!("{endpoint} closed the connection without an answer: is it a server of {dialect}?"),
+        }
+    }
 }
 
 fn refused(target: &Target, words: &str) -> String {

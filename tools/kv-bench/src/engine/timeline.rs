@@ -49,7 +49,8 @@ impl Timeline {
         complete
     }
 
-    fn collect(&mut self, index: usize, tally: &Tally) {
+    /// Takes a part of a slice: what a thread saw after its last whole one.
+    pub fn collect(&mut self, index: usize, tally: &Tally) {
         let open =
             self.open.entry(index).or_insert_with(|| Open { parts: 0, requests: 0, errors: 0, latencies: histogram() });
         open.parts += 1;
@@ -60,19 +61,15 @@ impl Timeline {
         }
     }
 
-    /// Takes what a thread saw after its last whole slice.
-    pub fn rest(&mut self, tally: &Tally) {
-        let last = self.open.keys().last().map_or(self.closed.len(), |last| *last);
-        self.collect(last, tally);
-    }
-
-    /// The whole line. A last slice that is too short to say anything is left out.
-    pub fn finish(mut self, elapsed: Duration) -> Vec<Moment> {
-        for (index, open) in std::mem::take(&mut self.open) {
-            let start = self.slice * index as u32;
-            let length = elapsed.saturating_sub(start).min(self.slice);
+    /// The whole line, as far as requests were sent (`until`, from the start): what comes then is the last replies alone,
+    /// and would look like a drop. A last slice that is too short to say anything is left out.
+    pub fn finish(mut self, until: Duration) -> Vec<Moment> {
+        let start = |index: usize| self.slice * index as u32;
+        self.closed.truncate(until.div_duration_f64(self.slice) as usize);
+        for (index, open) in &self.open {
+            let length = until.saturating_sub(start(*index)).min(self.slice);
             if length > self.slice / 2 {
-                self.closed.push(moment(&open, start.as_secs_f64(), length));
+                self.closed.push(moment(open, start(*index).as_secs_f64(), length));
             }
         }
         self.closed
@@ -122,9 +119,25 @@ mod tests {
     fn the_end_counts_when_it_is_long_enough() {
         let mut timeline = Timeline::new(1, Duration::from_secs(1));
         timeline.add(0, &tally(10));
-        timeline.rest(&tally(8));
+        timeline.collect(1, &tally(8));
         let line = timeline.finish(Duration::from_millis(1800));
         assert_eq!(line.len(), 2);
         assert_eq!(line[1].requests_per_second, 10.0);
+    }
+
+    #[test]
+    fn the_last_replies_are_no_drop() {
+        let mut timeline = Timeline::new(1, Duration::from_secs(1));
+        timeline.add(0, &tally(10));
+        timeline.add(1, &tally(1));
+        timeline.collect(2, &tally(1));
+        assert_eq!(timeline.finish(Duration::from_millis(1000)).len(), 1);
+        let mut timeline = Timeline::new(2, Duration::from_secs(1));
+        timeline.add(0, &tally(10));
+        timeline.add(0, &tally(10));
+        timeline.add(1, &tally(10));
+        timeline.collect(1, &tally(1));
+        timeline.collect(2, &tally(9));
+        assert_eq!(timeline.finish(Duration::from_millis(1100)).len(), 1, "one thread was done long before the other");
     }
 }

@@ -60,7 +60,12 @@ pub enum News {
 
 pub struct Finished {
     pub rest: Tally,
+    /// The slice that `rest` is of.
+    pub slice: usize,
+    /// When the last reply came, or was given up.
     pub at: u64,
+    /// When the last request was sent.
+    pub busy_until: u64,
     /// Of the window only.
     pub cpu: cpu::Share,
     /// Why the run ended before its time.
@@ -86,6 +91,8 @@ pub struct Worker {
     quota: u64,
     /// Requests and greetings without a reply.
     outstanding: usize,
+    /// When the last request was sent.
+    busy_until: u64,
     /// The last time that a reply came, or that a request ended a pause.
     alive_at: u64,
     /// Every request has its reply: a silence is our own.
@@ -112,6 +119,7 @@ impl Worker {
             window: Window { from: u64::MAX, until: 0 }, // over: nothing is sent before it begins
             quota: orders.quota,
             outstanding: 0,
+            busy_until: 0,
             alive_at: 0,
             pausing: true,
             slices: 0,
@@ -138,6 +146,8 @@ impl Worker {
             at: self.orders.clock.now(),
             cpu: cpu::Share::of_this_thread().since(self.cpu_before),
             failure,
+            slice: self.slices.saturating_sub(1),
+            busy_until: self.busy_until,
             rest: self.judge.tally,
         };
         let _ = self.news.send(News::Done(Box::new(finished)));
@@ -354,6 +364,7 @@ impl Worker {
             self.pausing = false;
         }
         self.outstanding += 1;
+        self.busy_until = self.busy_until.max(due);
         if due >= self.window.from && self.quota != u64::MAX {
             self.quota -= 1;
         }

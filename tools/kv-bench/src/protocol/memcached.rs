@@ -16,6 +16,10 @@ impl Protocol for Text {
         1
     }
 
+    fn version(&self, about: &str) -> Option<String> {
+        Some(format!("memcached {about}")).filter(|_| !about.is_empty())
+    }
+
     fn encode(&self, request: &Request, out: &mut Vec<u8>) {
         match request {
             Request::Get { key } => words(&[b"get", key], out),
@@ -30,6 +34,7 @@ impl Protocol for Text {
             Request::Set { key, value, ttl } => store(key, value, *ttl, out),
             Request::Delete { key } => words(&[b"delete", key], out),
             Request::Increment { counter } => words(&[b"incr", counter, b"1"], out),
+            Request::About => words(&[b"version"], out),
         }
     }
 
@@ -45,6 +50,7 @@ impl Protocol for Text {
             b"NOT_STORED" | b"ERROR" => Reply::Error(head),
             _ if head.starts_with(b"SERVER_ERROR") || head.starts_with(b"CLIENT_ERROR") => Reply::Error(head),
             _ if head.starts_with(b"VALUE ") || head == b"END" => return values(kind, input),
+            _ if head.starts_with(b"VERSION ") => Reply::Value(&head[b"VERSION ".len()..]),
             digits => Reply::Number(number(digits).ok_or("bytes that are no memcached reply")?),
         };
         Ok(Some((reply, behind)))

@@ -18,6 +18,8 @@ pub enum Kind {
     Increment,
     /// Sets a counter to 0: only while filling, since memcached counts up only what exists.
     Zero,
+    /// What the server is, in its own words.
+    About,
     /// Whatever the protocol says first on a connection: versions, passwords.
     Greeting,
 }
@@ -29,6 +31,7 @@ pub enum Request<'a> {
     Set { key: &'a [u8], value: &'a [u8], ttl: Option<Duration> },
     Delete { key: &'a [u8] },
     Increment { counter: &'a [u8] },
+    About,
 }
 
 /// Several keys, one after the other in one buffer that is used again.
@@ -104,6 +107,9 @@ pub struct Credentials {
 pub trait Protocol: Send {
     /// Appends what has to be said first on a connection; returns the number of replies to it.
     fn greet(&self, out: &mut Vec<u8>) -> usize;
+
+    /// Name and version from the answer to `Request::About`; `None` if it does not tell.
+    fn version(&self, about: &str) -> Option<String>;
 
     fn encode(&self, request: &Request, out: &mut Vec<u8>);
 

@@ -33,6 +33,18 @@ impl Protocol for Resp {
         1
     }
 
+    /// INFO's section has `NAME_version:VERSION`; who imitates another names that one's version too, so Redis's counts
+    /// only where there is no other.
+    fn version(&self, about: &str) -> Option<String> {
+        const OF_OTHER_THINGS: [&str; 3] = ["gcc", "proto", "availability_zone"];
+        let versions = about.lines().filter_map(|line| {
+            let (key, version) = line.trim_end().split_once(':')?;
+            Some((key.strip_suffix("_version")?, version)).filter(|(name, _)| !OF_OTHER_THINGS.contains(name))
+        });
+        let (name, version) = versions.min_by_key(|(name, _)| *name == "redis")?;
+        Some(format!("{} {version}", name.replace('_', "-")))
+    }
+
     fn encode(&self, request: &Request, out: &mut Vec<u8>) {
         match request {
             Request::Get { key } => {
@@ -60,6 +72,11 @@ impl Protocol for Resp {
                 out.extend_from_slice(b"*2\r\n$4\r\nINCR\r\n");
                 bulk(counter, out);
             }
+            Request::About => {
+                header(2, out);
+                bulk(b"INFO", out);
+                bulk(b"server", out);
+            }
         }
     }
 
@@ -80,6 +97,8 @@ impl Protocol for Resp {
             (b':', _) => Reply::Number(number(text(element)).ok_or("an integer that is none")?),
             (b'$', _) => value(element).map_or(Reply::Missing, Reply::Value),
             (b'_', _) => Reply::Missing,
+            // Three letters for its format and a colon come first.
+            (b'=', _) => value(element).map_or(Reply::Missing, |text| Reply::Value(text.get(4..).unwrap_or_default())),
             (b'*', _) => Reply::Values(Values::Resp(Elements::of(element))),
             _ => return Err("a reply of a type that none of the commands has"),
         };
@@ -275,6 +294,17 @@ mod tests {
         assert_eq!(encoded(&Request::Increment { counter: b"c" }), "*2 $4 INCR $1 c ");
         let keys = crate::protocol::Keys { bytes: b"abc".to_vec(), ends: vec![1, 3] };
         assert_eq!(encoded(&Request::MultiGet { keys: &keys }), "*3 $4 MGET $1 a $2 bc ");
+    }
+
+    #[test]
+    fn servers_tell_what_they_are() {
+        let version = |about: &str| resp(2).version(about);
+        assert_eq!(version("# Server\r\nredis_version:7.0.15\r\ngcc_version:12\r\n").as_deref(), Some("redis 7.0.15"));
+        let imitation = "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.2\r\n";
+        assert_eq!(version(imitation).as_deref(), Some("valkey 9.1.2"));
+        assert_eq!(version("redis_version:7.4.0\r\nany_cache_version:0.1.0\r\n").as_deref(), Some("any-cache 0.1.0"));
+        assert_eq!(version("uptime:1\r\n"), None);
+        assert_eq!(show(Kind::About, b"=8\r\ntxt:a:1\n\r\n"), "\"a:1\\n\" in 14");
     }
 
     #[test]

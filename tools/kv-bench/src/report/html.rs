@@ -2,21 +2,22 @@
 
 use super::{
     bars::{Bar, group},
-    chart::{Axis, Line, escaped, legend, linear, lines, logarithmic},
+    chart::{Axis, Bound, Line, between, escaped, legend, linear, lines, logarithmic},
     table,
 };
 use crate::{
     engine::{Moment, Outcome},
+    evidence::Evidence,
     plan::Plan,
     results::{
         comparison::{ServerResult, WorkloadResult},
         search::{RateSearch, RateStep},
     },
-    units::{grouped, latency},
+    units::{grouped, latency, three_digits},
 };
 use hdrhistogram::Histogram;
 
-pub fn run(plan: &Plan, outcome: &Outcome) -> String {
+pub fn run(plan: &Plan, outcome: &Outcome, evidence: &Evidence) -> String {
     let all = outcome.tally.all();
     let counts = &outcome.tally.counts;
     let trouble = counts.errors + counts.wrong + counts.disconnects + counts.unanswered;
@@ -36,24 +37,26 @@ pub fn run(plan: &Plan, outcome: &Outcome) -> String {
     charts.push_str(&latency_over_time(&outcome.timeline));
     let rows = table::run_rows(outcome);
     let body = format!(
-        "{tiles}<div class=\"charts\">\n{charts}</div>\n{}{}",
+        "{}{tiles}<div class=\"charts\">\n{charts}</div>\n{}{}",
+        cautions(table::cautions(plan, outcome)),
         html_table(&rows),
         list(&table::notes(plan, outcome))
     );
-    page(&table::title(plan), &table::conditions(plan), &body)
+    page(&table::title(plan), &table::conditions(plan), &body, evidence)
 }
 
-pub fn comparison(workloads: &[WorkloadResult]) -> String {
+pub fn comparison(workloads: &[WorkloadResult], evidence: &Evidence) -> String {
     let sections: Vec<String> = workloads.iter().map(workload).collect();
     let names: Vec<&str> = workloads
         .first()
         .map_or(vec![], |workload| workload.servers.iter().map(|server| server.name.as_str()).collect());
     let rounds = workloads.first().map_or(0, |workload| workload.servers[0].rounds.len());
     let about = format!(
-        "{rounds} alternating rounds per workload. Ratios are to {}: the median of the rounds' ratios, and its spread.",
-        names.first().unwrap_or(&"the first")
+        "{rounds} alternating rounds per workload. Ratios are to {first}: the median of the rounds' ratios, and its spread. \
+         Figures are {first}'s median, and for the others that times their ratio.",
+        first = names.first().unwrap_or(&"the first")
     );
-    page(&names.join(" · "), &about, &sections.concat())
+    page(&names.join(" · "), &about, &sections.concat(), evidence)
 }
 
 fn workload(workload: &WorkloadResult) -> String {
@@ -66,7 +69,7 @@ fn workload(workload: &WorkloadResult) -> String {
     };
     let groups = [
         bars("Requests/s (more is better)", &|one| {
-            let throughput = one.throughput();
+            let throughput = one.throughput(first);
             Some((throughput, grouped(throughput.round() as u64)))
         }),
         bars("p99 (less is better)", &|one| {
@@ -74,43 +77,54 @@ fn workload(workload: &WorkloadResult) -> String {
             Some((p99 as f64, latency(p99)))
         }),
         bars("CPU/request (less is better)", &|one| {
-            let ratio = one.cpu_ratio(first).map_or(String::new(), |ratio| format!(" (x{:.2})", ratio.median));
-            one.cpu_per_request().map(|cpu| (cpu, format!("{}{ratio}", table::cpu_time(cpu))))
+            let ratio = one.cpu_ratio(first).map_or(String::new(), |ratio| format!(" ({})", ratio.cells()[0]));
+            one.cpu_per_request(first).map(|cpu| (cpu, format!("{}{ratio}", table::cpu_time(cpu))))
         }),
     ];
     let curves: Vec<(String, &Histogram<u64>)> = servers.iter().map(|one| (one.name.clone(), &one.latencies)).collect();
-    let remarks: Vec<String> = servers.iter().flat_map(ServerResult::remarks).collect();
     format!(
-        "<section><h2>{}</h2>\n<p class=\"about\">{}</p>\n<div class=\"groups\">\n{}</div>\n\
-         <div class=\"charts\">\n{}</div>\n{}{}</section>\n",
+        "<section><h2>{}</h2>\n<p class=\"about\">{}</p>\n{}<div class=\"groups\">\n{}</div>\n\
+         <div class=\"charts\">\n{}</div>\n{}</section>\n",
         escaped(&workload.label()),
         escaped(&table::conditions(&workload.plan)),
+        cautions(servers.iter().flat_map(ServerResult::remarks)),
         groups.concat(),
         percentile_curve(&curves) + &distribution(&curves),
         html_table(&table::workload_rows(workload)),
-        list(&remarks)
     )
 }
 
-pub fn search(plan: &Plan, search: &RateSearch) -> String {
+pub fn search(plan: &Plan, search: &RateSearch, evidence: &Evidence) -> String {
     let mut steps: Vec<_> = search.steps.iter().collect();
     steps.sort_by(|a, b| a.rate.total_cmp(&b.rate));
     let curve = |name: &str, of: &dyn Fn(&RateStep) -> u64| Line {
         name: name.into(),
         points: steps.iter().map(|step| (step.rate, of(step) as f64)).collect(),
+        dotted: true,
     };
     let curves = [curve("p50", &|step| step.p50_nanoseconds), curve("p99", &|step| step.p99_nanoseconds)];
-    let highest = steps.last().map_or(1.0, |step| step.rate);
-    let x = linear("requests per second", highest, thousands);
-    let chart = figure("Latency by rate", &x, &latency_axis("latency", &curves), &curves);
+    let [lowest, highest] = [steps.first(), steps.last()].map(|step| step.map_or(0.0, |step| step.rate));
+    let label = "requests per second";
+    // Rates close to each other, or a single one, do not fill the width.
+    let lowest = lowest.min(highest * 0.8);
+    let x = match highest > lowest * 10.0 {
+        true => logarithmic(label, lowest, highest, thousands),
+        false => between(label, lowest, highest, thousands),
+    };
+    let x = Axis { exact: per_second, ..x };
+    let bound = search.bound.as_nanos() as f64;
+    let bound = Bound { value: bound, text: format!("the bound on p99: {}", mark(bound)) };
+    let y = latency_axis("latency", &curves, Some(&bound));
+    let chart = figure("Latency by rate", &x, &y, &curves, Some(&bound));
     let answer = search.highest().map_or("none".into(), |rate| grouped(rate as u64));
     let bound = format!("requests per second with p99 within {}", latency(search.bound.as_nanos() as u64));
     let body = format!(
-        "{}<div class=\"charts\">\n{chart}</div>\n{}",
+        "{}{}<div class=\"charts\">\n{chart}</div>\n{}",
+        cautions(table::search_caution(search)),
         tiles(&[(answer, &bound)]),
         html_table(&table::search_rows(search))
     );
-    page(&table::title(plan), &table::conditions(plan), &body)
+    page(&table::title(plan), &table::conditions(plan), &body, evidence)
 }
 
 /// The curves of a single run: all requests, and each kind if there is more than one.
@@ -132,14 +146,15 @@ fn percentile_curve(curves: &[(String, &Histogram<u64>)]) -> String {
             let inverse = 10f64.powf(end * f64::from(step) / f64::from(steps));
             (inverse, latencies.value_at_quantile(1.0 - 1.0 / inverse) as f64)
         });
-        Line { name: name.clone(), points: points.collect() }
+        Line { name: name.clone(), points: points.collect(), dotted: false }
     };
     let curves: Vec<Line> = curves.iter().map(line).collect();
     let marks = ["0%", "90%", "99%", "99.9%", "99.99%", "99.999%"];
     let marks = marks.iter().enumerate().map(|(nine, text)| (10f64.powi(nine as i32), text.to_string()));
     let marks = marks.take(nines as usize + 1).collect();
-    let x = Axis { label: "of the requests were at least so fast", logarithmic: true, from: 1.0, to, marks };
-    figure("Latency by percentile", &x, &latency_axis("latency", &curves), &curves)
+    let label = "of the requests were at least so fast";
+    let x = Axis { label, logarithmic: true, from: 1.0, to, marks, exact: percentile };
+    figure("Latency by percentile", &x, &latency_axis("latency", &curves, None), &curves, None)
 }
 
 /// How many requests took how long, in logarithmic bins.
@@ -156,20 +171,22 @@ fn distribution(curves: &[(String, &Histogram<u64>)]) -> String {
             let share = count as f64 / latencies.len().max(1) as f64 * 100.0;
             [(low, share), (high, share)]
         });
-        Line { name: name.clone(), points: points.collect() }
+        Line { name: name.clone(), points: points.collect(), dotted: false }
     };
     let curves: Vec<Line> = curves.iter().map(line).collect();
     let highest = curves.iter().flat_map(|line| &line.points).map(|point| point.1).fold(0.0, f64::max);
-    let x = logarithmic("latency", fastest, edge(BINS), mark);
-    let y = linear("share", highest, |value| format!("{value}%"));
-    figure("Requests by latency", &x, &y, &curves)
+    let x = Axis { exact: exact_latency, ..logarithmic("latency", fastest, edge(BINS), mark) };
+    let percent = |value: f64| format!("{}%", three_digits(value));
+    let y = Axis { exact: percent, ..linear("share", highest, |value| format!("{value}%")) };
+    figure("Requests by latency", &x, &y, &curves, None)
 }
 
 fn throughput_over_time(moments: &[Moment]) -> String {
     let points: Vec<_> = moments.iter().map(|moment| (moment.at_seconds, moment.requests_per_second)).collect();
     let highest = points.iter().map(|point| point.1).fold(0.0, f64::max);
-    let y = linear("requests per second", highest, thousands);
-    figure("Requests per second over time", &time_axis(moments), &y, &[Line { name: "requests".into(), points }])
+    let y = Axis { exact: per_second, ..linear("requests per second", highest, thousands) };
+    let line = Line { name: "requests".into(), points, dotted: false };
+    figure("Requests per second over time", &time_axis(moments), &y, &[line], None)
 }
 
 fn latency_over_time(moments: &[Moment]) -> String {
@@ -180,23 +197,28 @@ fn latency_over_time(moments: &[Moment]) -> String {
             .filter(|moment| moment.requests > 0)
             .map(|moment| (moment.at_seconds, of(moment) as f64))
             .collect(),
+        dotted: false,
     };
     let curves = [
         line("p50", &|moment| moment.p50_nanoseconds),
         line("p99", &|moment| moment.p99_nanoseconds),
         line("slowest", &|moment| moment.max_nanoseconds),
     ];
-    figure("Latency over time", &time_axis(moments), &latency_axis("latency", &curves), &curves)
+    figure("Latency over time", &time_axis(moments), &latency_axis("latency", &curves, None), &curves, None)
 }
 
 fn time_axis(moments: &[Moment]) -> Axis {
     let end = moments.last().map_or(1.0, |moment| moment.at_seconds);
-    Axis { to: end, ..linear("seconds", end, |value| format!("{value}")) }.within()
+    let seconds = |value: f64| format!("{} s", three_digits(value));
+    Axis { to: end, exact: seconds, ..linear("seconds", end, |value| format!("{value}")) }.within()
 }
 
-fn latency_axis(label: &'static str, curves: &[Line]) -> Axis {
-    let values = || curves.iter().flat_map(|line| &line.points).map(|point| point.1);
-    logarithmic(label, values().fold(f64::MAX, f64::min), values().fold(1.0, f64::max), mark)
+/// An axis that holds all the lines and the bound.
+fn latency_axis(label: &'static str, curves: &[Line], bound: Option<&Bound>) -> Axis {
+    let bound = bound.map(|bound| bound.value);
+    let values = || curves.iter().flat_map(|line| &line.points).map(|point| point.1).chain(bound);
+    let axis = logarithmic(label, values().fold(f64::MAX, f64::min), values().fold(1.0, f64::max), mark);
+    Axis { exact: exact_latency, ..axis }
 }
 
 impl Axis {
@@ -225,12 +247,26 @@ fn thousands(value: f64) -> String {
     }
 }
 
-fn figure(title: &str, x: &Axis, y: &Axis, curves: &[Line]) -> String {
+fn exact_latency(nanoseconds: f64) -> String {
+    latency(nanoseconds as u64)
+}
+
+fn per_second(rate: f64) -> String {
+    format!("{}/s", grouped(rate.round() as u64))
+}
+
+/// The percentile that stands at 1/(1-q) on its axis.
+fn percentile(inverse: f64) -> String {
+    let digits = (inverse.log10().floor() as usize).max(1);
+    format!("{:.digits$}%", (1.0 - 1.0 / inverse) * 100.0)
+}
+
+fn figure(title: &str, x: &Axis, y: &Axis, curves: &[Line], bound: Option<&Bound>) -> String {
     format!(
         "<figure><figcaption>{}</figcaption>\n{}{}</figure>\n",
         escaped(title),
-        legend(curves),
-        lines(title, x, y, curves)
+        legend(curves, bound),
+        lines(title, x, y, curves, bound)
     )
 }
 
@@ -248,31 +284,46 @@ fn html_table(rows: &[Vec<String>]) -> String {
     };
     let Some((head, body)) = rows.split_first() else { return String::new() };
     let body: String = body.iter().map(|cells| row(cells, "td")).collect();
-    format!("<div class=\"wide\"><table>\n{}{body}</table></div>\n", row(head, "th"))
+    format!(
+        "<p class=\"hint\">The table goes on to the right: scroll it →</p>\n<div class=\"wide\"><table>\n{}{body}</table></div>\n",
+        row(head, "th")
+    )
 }
 
 fn list(sentences: &[String]) -> String {
     if sentences.is_empty() {
         return String::new();
     }
-    let item = |sentence: &String| {
-        let class = if sentence.contains("CAUTION") { " class=\"caution\"" } else { "" };
-        format!("<li{class}>{}</li>\n", escaped(sentence))
-    };
-    format!("<ul>\n{}</ul>\n", sentences.iter().map(item).collect::<String>())
+    let items: String = sentences.iter().map(|sentence| format!("<li>{}</li>\n", escaped(sentence))).collect();
+    format!("<ul>\n{items}</ul>\n")
 }
 
-fn page(title: &str, about: &str, body: &str) -> String {
+/// What makes the figures doubtful or wrong stands above them.
+fn cautions(sentences: impl IntoIterator<Item = String>) -> String {
+    sentences.into_iter().map(|sentence| format!("<p class=\"caution\">{}</p>\n", escaped(&sentence))).collect()
+}
+
+fn page(title: &str, about: &str, body: &str, evidence: &Evidence) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
-         <style>\n{}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<p class=\"about\">{about}</p>\n{body}\
-         <footer>kv-bench {}. Latency is counted from when a request was due; percentiles come from HdrHistograms, \
-         never from averages.</footer>\n\
-         </body>\n</html>\n",
+         <style>\n{}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<p class=\"about\">{about}</p>\n{body}{}\
+         <footer>Latency is counted from when a request was due; percentiles come from HdrHistograms, never from averages.\
+         </footer>\n</body>\n</html>\n",
         include_str!("page.css"),
-        env!("CARGO_PKG_VERSION"),
+        circumstances(evidence),
         title = escaped(title),
         about = escaped(about),
+    )
+}
+
+/// When, where and how it was measured.
+fn circumstances(evidence: &Evidence) -> String {
+    let servers = evidence.servers.iter().map(|server| (server.name.as_str(), server.version.as_str()));
+    let row = |(name, value): (&str, &str)| format!("<dt>{}</dt><dd>{}</dd>\n", escaped(name), escaped(value));
+    let rows: String = servers.chain(evidence.facts()).map(row).collect();
+    let command = escaped(&evidence.command);
+    format!(
+        "<section><h2>How it was measured</h2>\n<dl>\n{rows}<dt>command</dt><dd><code>{command}</code></dd>\n</dl></section>\n"
     )
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     engine::Outcome,
+    evidence::Evidence,
     plan::{Extent, Pace, Plan},
     results::{
         comparison::{ServerResult, WorkloadResult},
@@ -11,11 +12,12 @@ use crate::{
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-pub fn run(plan: &Plan, outcome: &Outcome) -> Value {
+pub fn run(plan: &Plan, outcome: &Outcome, evidence: &Evidence) -> Value {
     let tally = &outcome.tally;
     let kinds: Map<String, Value> =
         tally.kinds().map(|(name, _, histogram)| (name.to_lowercase(), latencies(histogram))).collect();
     json!({
+        "evidence": evidence,
         "plan": conditions(plan),
         "server": plan.target.name,
         "elapsed_seconds": outcome.elapsed.as_secs_f64(),
@@ -34,17 +36,18 @@ pub fn run(plan: &Plan, outcome: &Outcome) -> Value {
     })
 }
 
-pub fn comparison(workloads: &[WorkloadResult]) -> Value {
+pub fn comparison(workloads: &[WorkloadResult], evidence: &Evidence) -> Value {
     let workload = |workload: &WorkloadResult| {
         let first = &workload.servers[0];
         let servers: Vec<Value> = workload.servers.iter().map(|one| server(one, first)).collect();
         json!({ "workload": workload.label(), "plan": conditions(&workload.plan), "servers": servers })
     };
-    json!({ "workloads": workloads.iter().map(workload).collect::<Vec<_>>() })
+    json!({ "evidence": evidence, "workloads": workloads.iter().map(workload).collect::<Vec<_>>() })
 }
 
-pub fn search(plan: &Plan, search: &RateSearch) -> Value {
+pub fn search(plan: &Plan, search: &RateSearch, evidence: &Evidence) -> Value {
     json!({
+        "evidence": evidence,
         "plan": conditions(plan),
         "server": plan.target.name,
         "bound_p99_nanoseconds": search.bound.as_nanos() as u64,
@@ -56,9 +59,9 @@ pub fn search(plan: &Plan, search: &RateSearch) -> Value {
 fn server(server: &ServerResult, first: &ServerResult) -> Value {
     json!({
         "name": server.name,
-        "requests_per_second": server.throughput(),
+        "requests_per_second": server.throughput(first),
         "requests_per_second_ratio": server.throughput_ratio(first),
-        "cpu_nanoseconds_per_request": server.cpu_per_request(),
+        "cpu_nanoseconds_per_request": server.cpu_per_request(first),
         "cpu_ratio": server.cpu_ratio(first),
         "latency": latencies(&server.latencies),
         "counts": server.counts,

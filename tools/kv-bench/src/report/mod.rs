@@ -11,6 +11,7 @@ pub mod table;
 
 use crate::{
     engine::Outcome,
+    evidence::Evidence,
     options::{Files, Outputs},
     plan::Plan,
     results::{comparison::WorkloadResult, search::RateSearch},
@@ -22,25 +23,31 @@ use std::{
 };
 
 /// Reports one run wherever the options want it.
-pub fn run(plan: &Plan, outcome: &Outcome, outputs: &Outputs, files: &Files) -> Result<(), String> {
+pub fn run(
+    plan: &Plan,
+    outcome: &Outcome,
+    evidence: &Evidence,
+    outputs: &Outputs,
+    files: &Files,
+) -> Result<(), String> {
     print_unless_json(outputs, || table::run(plan, outcome));
-    write(outputs.json.as_deref(), || pretty(&json::run(plan, outcome)))?;
-    write(outputs.html.as_deref(), || html::run(plan, outcome))?;
+    write(outputs.json.as_deref(), || pretty(&json::run(plan, outcome, evidence)))?;
+    write(outputs.html.as_deref(), || html::run(plan, outcome, evidence))?;
     write(files.hgrm.as_deref(), || hgrm::distribution(&outcome.tally.all()))?;
     write(files.csv.as_deref(), || csv::timeline(&outcome.timeline))
 }
 
 /// Reports a whole comparison; its tables were printed as they came.
-pub fn comparison(workloads: &[WorkloadResult], outputs: &Outputs) -> Result<(), String> {
-    write(outputs.json.as_deref(), || pretty(&json::comparison(workloads)))?;
-    write(outputs.html.as_deref(), || html::comparison(workloads))
+pub fn comparison(workloads: &[WorkloadResult], evidence: &Evidence, outputs: &Outputs) -> Result<(), String> {
+    write(outputs.json.as_deref(), || pretty(&json::comparison(workloads, evidence)))?;
+    write(outputs.html.as_deref(), || html::comparison(workloads, evidence))
 }
 
 /// Reports the search for the highest rate.
-pub fn search(plan: &Plan, search: &RateSearch, outputs: &Outputs) -> Result<(), String> {
+pub fn search(plan: &Plan, search: &RateSearch, evidence: &Evidence, outputs: &Outputs) -> Result<(), String> {
     print_unless_json(outputs, || table::search(plan, search));
-    write(outputs.json.as_deref(), || pretty(&json::search(plan, search)))?;
-    write(outputs.html.as_deref(), || html::search(plan, search))
+    write(outputs.json.as_deref(), || pretty(&json::search(plan, search, evidence)))?;
+    write(outputs.html.as_deref(), || html::search(plan, search, evidence))
 }
 
 /// Prints a table, unless standard output belongs to the JSON.

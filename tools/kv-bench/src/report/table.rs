@@ -18,7 +18,9 @@ const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), 
 /// One run.
 pub fn run(plan: &Plan, outcome: &Outcome) -> String {
     let table = aligned(&run_rows(outcome));
-    format!("{}\n{}\n\n{table}\n{}", title(plan), conditions(plan), notes(plan, outcome).join("\n"))
+    let mut head = vec![title(plan), conditions(plan)];
+    head.extend(cautions(plan, outcome));
+    format!("{}\n\n{table}\n{}", head.join("\n"), notes(plan, outcome).join("\n"))
 }
 
 /// A heading, a row for each kind of request, one for all of them.
@@ -77,6 +79,15 @@ fn row(name: &str, count: u64, latencies: &Histogram<u64>, seconds: f64) -> Vec<
     row
 }
 
+/// What makes the figures doubtful or incomplete: it stands above them, one sentence a line.
+pub fn cautions(plan: &Plan, outcome: &Outcome) -> Vec<String> {
+    let unsent = outcome.tally.counts.unsent;
+    let rate = || format!("the rate was not held: {} requests were due and never sent", grouped(unsent));
+    let early = outcome.failure.as_ref().map(|why| format!("the run ended early: {why}"));
+    let lines = [early, outcome.caution(plan.pace), (unsent > 0).then(rate)];
+    lines.into_iter().flatten().collect()
+}
+
 /// What else there is to say about a run, one sentence a line.
 pub fn notes(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     let (tally, counts, seconds) = (&outcome.tally, &outcome.tally.counts, outcome.elapsed.as_secs_f64());
@@ -93,22 +104,19 @@ pub fn notes(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     if let (Some(cpu), Some(pid)) = (outcome.cpu_per_request(), plan.target.pid) {
         lines.push(format!("server: {} of CPU per request (process {pid})", cpu_time(cpu)));
     }
-    lines.push(outcome.self_check(plan.pace));
-    if counts.unsent > 0 {
-        lines.push(format!("the rate was not held: {} requests were due and never sent", grouped(counts.unsent)));
+    if outcome.caution(plan.pace).is_none() {
+        lines.push(outcome.self_check(plan.pace));
     }
-    lines.extend(outcome.failure.as_ref().map(|why| format!("the run ended early: {why}")));
     lines
 }
 
 /// One workload of a comparison.
 pub fn workload(workload: &WorkloadResult) -> String {
-    let table = aligned(&workload_rows(workload));
-    let mut text = format!("{}  ({})\n{table}", workload.label(), conditions(&workload.plan));
+    let mut text = format!("{}  ({})\n", workload.label(), conditions(&workload.plan));
     for remark in workload.servers.iter().flat_map(ServerResult::remarks) {
         writeln!(text, "{remark}").expect("a String takes everything");
     }
-    text
+    text + &aligned(&workload_rows(workload))
 }
 
 /// A heading and a row for each server; the ratios are to the first one.
@@ -127,7 +135,16 @@ pub fn search(plan: &Plan, search: &RateSearch) -> String {
         Some(rate) => format!("{} requests/s with p99 within {bound}", grouped(rate as u64)),
         None => format!("no rate kept p99 within {bound}; give a larger --p99"),
     };
-    format!("{}\n{}\n\n{table}\n{answer}", title(plan), conditions(plan))
+    let mut head = vec![title(plan), conditions(plan)];
+    head.extend(search_caution(search));
+    format!("{}\n\n{table}\n{answer}", head.join("\n"))
+}
+
+/// Where the generator itself was late for the slowest rate that did not hold, the server may hold more.
+pub fn search_caution(search: &RateSearch) -> Option<String> {
+    let failed = search.steps.iter().filter(|step| !step.held).min_by(|a, b| a.rate.total_cmp(&b.rate))?;
+    let words = "CAUTION: the generator itself was late at the rate that was not held, the server may hold more; try more --threads";
+    generator_was_late(failed, search).then(|| words.into())
 }
 
 /// A heading and a row for each step.
@@ -135,7 +152,7 @@ pub fn search_rows(search: &RateSearch) -> Vec<Vec<String>> {
     let rows = search.steps.iter().map(|step| {
         let [p50, p99, max, late] =
             [step.p50_nanoseconds, step.p99_nanoseconds, step.max_nanoseconds, step.late_nanoseconds].map(latency);
-        let cpu = step.cpu_nanoseconds_per_request.map_or("-".into(), cpu_time);
+        let cpu = step.cpu_nanoseconds_per_request.map_or("–".into(), cpu_time);
         let [rate, reached] = [step.rate, step.reached].map(|rate| grouped(rate as u64));
         vec![rate, reached, p50, p99, max, late, cpu, verdict(step, search).into()]
     });
@@ -147,20 +164,22 @@ pub fn search_rows(search: &RateSearch) -> Vec<Vec<String>> {
 fn verdict(step: &RateStep, search: &RateSearch) -> &'static str {
     match step.held {
         true => "held",
-        false if u128::from(step.late_nanoseconds) > search.bound.as_nanos() / 2 => {
-            "not held (the generator was late itself)"
-        }
+        false if generator_was_late(step, search) => "not held (the generator was late itself)",
         false => "not held",
     }
 }
 
+fn generator_was_late(step: &RateStep, search: &RateSearch) -> bool {
+    u128::from(step.late_nanoseconds) > search.bound.as_nanos() / 2
+}
+
 fn server_row(server: &ServerResult, first: &ServerResult) -> Vec<String> {
     let latencies = &server.latencies;
-    let mut row = vec![server.name.clone(), grouped(server.throughput().round() as u64)];
+    let mut row = vec![server.name.clone(), grouped(server.throughput(first).round() as u64)];
     row.extend(server.throughput_ratio(first).map_or([String::new(), String::new()], |ratio| ratio.cells()));
     row.extend([0.5, 0.99, 0.999].map(|quantile| latency(latencies.value_at_quantile(quantile))));
     row.push(latency(latencies.max()));
-    row.push(server.cpu_per_request().map_or("-".into(), cpu_time));
+    row.push(server.cpu_per_request(first).map_or("–".into(), cpu_time));
     row.extend(server.cpu_ratio(first).map_or([String::new(), String::new()], |ratio| ratio.cells()));
     row
 }

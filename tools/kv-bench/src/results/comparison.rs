@@ -82,14 +82,22 @@ impl ServerResult {
         self.first_fault = self.first_fault.take().or(words.into_iter().flatten().next());
     }
 
-    /// Requests per second: the median of the rounds.
-    pub fn throughput(&self) -> f64 {
-        median(self.rounds.iter().map(|round| round.requests_per_second).collect()).unwrap_or(0.0)
+    /// Requests per second: the median of the first server's rounds, and for the others that times their ratio, so that
+    /// figures and ratios say the same.
+    pub fn throughput(&self, first: &ServerResult) -> f64 {
+        let median = median(first.rounds.iter().map(|round| round.requests_per_second).collect()).unwrap_or(0.0);
+        self.throughput_ratio(first).map_or(0.0, |ratio| ratio.median * median)
     }
 
-    /// CPU time of the server per request, in nanoseconds: the median of the rounds.
-    pub fn cpu_per_request(&self) -> Option<f64> {
-        median(self.rounds.iter().filter_map(|round| round.cpu_nanoseconds_per_request).collect())
+    /// CPU time of the server per request, in nanoseconds; as with the throughput, if the first server's is known.
+    pub fn cpu_per_request(&self, first: &ServerResult) -> Option<f64> {
+        let own = |server: &ServerResult| {
+            median(server.rounds.iter().filter_map(|round| round.cpu_nanoseconds_per_request).collect())
+        };
+        match (self.cpu_ratio(first), own(first)) {
+            (Some(ratio), Some(median)) => Some(ratio.median * median),
+            _ => own(self),
+        }
     }
 
     pub fn throughput_ratio(&self, first: &ServerResult) -> Option<Ratio> {
@@ -125,7 +133,7 @@ impl Ratio {
 
     /// The median and the spread, as a table shows them.
     pub fn cells(&self) -> [String; 2] {
-        [format!("{:.2}", self.median), format!("{:.2}..{:.2}", self.min, self.max)]
+        [format!("×{:.2}", self.median), format!("{:.2}–{:.2}", self.min, self.max)]
     }
 }
 
@@ -157,6 +165,17 @@ mod tests {
         assert_eq!((ratio.median, ratio.min, ratio.max), (1.5, 1.1, 2.0));
         assert_eq!(second.cpu_ratio(&first).unwrap().median, 0.45);
         assert_eq!(server(&[(1.0, None)]).cpu_ratio(&first), None);
+        assert_eq!(ratio.cells(), ["×1.50", "1.10–2.00"]);
+    }
+
+    /// The medians alone would say that the second is slower, the ratios that it is faster.
+    #[test]
+    fn figures_never_contradict_their_ratios() {
+        let first = server(&[(100.0, Some(10.0)), (210.0, Some(10.0)), (300.0, Some(30.0))]);
+        let second = server(&[(110.0, None), (231.0, None), (200.0, None)]);
+        assert_eq!((first.throughput(&first), second.throughput(&first).round()), (210.0, 231.0));
+        assert_eq!((first.cpu_per_request(&first), second.cpu_per_request(&first)), (Some(10.0), None));
+        assert_eq!(first.cpu_per_request(&second), Some(10.0), "its own, where the first one's is not known");
     }
 
     #[test]

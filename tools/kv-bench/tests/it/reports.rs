@@ -4,7 +4,7 @@ use super::{
     json, kv_bench,
     server::{Fault, Server},
 };
-use std::{fs, path::PathBuf, process};
+use std::{fs, path::PathBuf, process, time::Duration};
 
 /// A file of its own for a test; the test removes it.
 fn scratch(name: &str) -> PathBuf {
@@ -34,6 +34,13 @@ fn files_hold_the_same_run() {
     });
     assert!(page.starts_with("<!doctype html>") && page.matches("<svg").count() == 4);
     assert!(!page.contains("http"), "the page needs nothing from elsewhere");
+    for words in ["How it was measured", "Linux ", "of unknown version", "--keys 100", "</title></circle>"] {
+        assert!(page.contains(words), "no '{words}'");
+    }
+    let evidence = &report["evidence"];
+    assert!(evidence["date"].as_str().unwrap().ends_with('Z') && evidence["cpu"].as_str().unwrap().contains("core"));
+    assert!(evidence["command"].as_str().unwrap().contains("-d 500ms"), "{evidence}");
+    assert_eq!(evidence["servers"][0]["version"], "of unknown version");
     let moments = report["timeline"].as_array().unwrap().len();
     assert!(moments >= 4);
     assert_eq!(timeline.lines().count(), moments + 1);
@@ -49,10 +56,10 @@ fn a_comparison_shows_every_server_and_its_ratio() {
     let output = kv_bench(&format!("compare {servers} {words} --html {}", page.display()));
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    for words in ["get:p1:c2", "set:p4:c2", "one", "two", "1.00..1.00", "CPU/request"] {
+    for words in ["get:p1:c2", "set:p4:c2", "one", "two", "×1.00", "1.00–1.00", "CPU/request"] {
         assert!(text.contains(words), "no '{words}' in {text}");
     }
-    assert_eq!(fs::read_to_string(&page).unwrap().matches("<section>").count(), 2);
+    assert_eq!(fs::read_to_string(&page).unwrap().matches("<section>").count(), 2 + 1);
     fs::remove_file(page).unwrap();
     let (report, _) = json(&format!("compare {servers} {words}"));
     assert_eq!(report["workloads"][1]["servers"][1]["rounds"].as_array().unwrap().len(), 2);
@@ -60,8 +67,21 @@ fn a_comparison_shows_every_server_and_its_ratio() {
 
 #[test]
 fn the_search_finds_a_rate() {
-    let address = Server::start(Fault::None).address;
+    let (address, page) = (Server::start(Fault::None).address, scratch("search.html"));
     let words = "--ceiling 500 --p99 5s -d 100ms --warmup 0 --keys 100 --connections 4";
-    let (report, code) = json(&format!("saturate {address} {words}"));
+    let (report, code) = json(&format!("saturate {address} {words} --html {}", page.display()));
     assert_eq!((&report["highest_rate"], code), (&500.0.into(), Some(0)), "{report}");
+    assert!(fs::read_to_string(&page).unwrap().contains("the bound on p99: 5 s"));
+    fs::remove_file(page).unwrap();
+}
+
+/// The generator's own requests run dry while the last replies come: that is no drop of the server's.
+#[test]
+fn a_timeline_ends_when_the_load_does() {
+    let address = Server::start(Fault::StallsAt(500, Duration::from_millis(600))).address;
+    let words = "--connections 4 --no-fill --warmup 0 --rate 1000 -d 700ms";
+    let (report, _) = json(&format!("{address} {words}"));
+    let timeline = report["timeline"].as_array().unwrap();
+    assert_eq!(timeline.len(), 7, "{timeline:?}");
+    assert_eq!(timeline[6]["requests"], 0, "a stall that the server had is seen");
 }
