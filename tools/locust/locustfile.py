@@ -8,17 +8,26 @@ and with a master and two workers (start the workers' line twice, on other hosts
 
     locust -f locustfile.py --headless --master --expect-workers 2 -u 100 -r 100 -t 30s
     locust -f locustfile.py --worker
+
+`locust --help` does not read a locustfile; this one tells its own options by
+
+    python3 locustfile.py --help
 """
 
+import logging
 import random
-import socket  # Locust has made it gevent's: a read that waits lets other users run
+import socket  # Locust has made it gevent's, and time: a read or a sleep lets other users run
 import time
 from collections import deque
 
 from gevent.lock import BoundedSemaphore
 from locust import User, constant, events, task
+from locust.argument_parser import get_empty_argument_parser
 
 TIMEOUT_SECONDS = 5
+# What a user waits after a lost connection: twice as long each time that it is lost again, up to the last.
+FIRST_WAIT_SECONDS = 0.1
+LONGEST_WAIT_SECONDS = 5
 
 
 @events.init_command_line_parser.add_listener
@@ -76,6 +85,7 @@ class Pool:
         self.server, self.password = server, password
         self.idle = deque()
         self.free = BoundedSemaphore(size)
+        self.lost = False  # the last round trip failed, and the log says so
 
     def borrow(self):
         self.free.acquire()
@@ -112,6 +122,7 @@ class CacheUser(User):
             CacheUser.pool = Pool(options.kv_server, options.kv_password, options.kv_pool)
         self.options = options
         self.value = random.randbytes(options.kv_value_size)
+        self.wait_seconds = FIRST_WAIT_SECONDS
 
     def draw(self):
         key = b"k%015d" % random.randrange(self.options.kv_keys)
@@ -127,8 +138,9 @@ class CacheUser(User):
             connection = self.pool.borrow()
         except OSError as why:
             self.report("connect", start, 0, why)
+            self.back_off(why)
             return
-        answered = 0
+        answered, lost = 0, None
         try:
             connection.send(b"".join(request for _, request in drawn))
             for name, _ in drawn:
@@ -140,8 +152,22 @@ class CacheUser(User):
                 self.report(name, start, len(reply or b""), why)
         except OSError as why:
             self.report(drawn[answered][0], start, 0, why)
+            lost = why
         finally:
             self.pool.give_back(connection, usable=answered == len(drawn))
+        if lost is None:
+            self.wait_seconds = FIRST_WAIT_SECONDS
+            self.pool.lost = False
+        else:
+            self.back_off(lost)
+
+    def back_off(self, why):
+        """Waits for a server that is not there, or went away, instead of knocking without a pause."""
+        if not self.pool.lost:
+            self.pool.lost = True
+            logging.warning("%s: %s; trying again, less and less often", self.options.kv_server, why)
+        time.sleep(self.wait_seconds * random.uniform(0.5, 1))
+        self.wait_seconds = min(self.wait_seconds * 2, LONGEST_WAIT_SECONDS)
 
     def report(self, name, start, length, why):
         milliseconds = (time.perf_counter() - start) * 1000
@@ -153,3 +179,11 @@ class CacheUser(User):
             exception=why,
             context={},
         )
+
+
+if __name__ == "__main__":
+    parser = get_empty_argument_parser()
+    parser.prog = "locust -f " + __file__
+    declare_options(parser)
+    parser.parse_args()
+    parser.error("run this file by locust -f")
