@@ -7,6 +7,7 @@
 
 // The commands, which do not know each other.
 mod compare;
+mod replay;
 mod saturate;
 // What they show, and are told.
 mod progress;
@@ -19,8 +20,10 @@ mod plan;
 // What is asked, of whom, in which language.
 mod traffic;
 mod target;
+mod trace;
 mod protocol;
 mod cpu;
+mod memory;
 mod evidence;
 mod units;
 
@@ -47,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => single(&run),
         Command::Compare(comparison) => compare::compare(&comparison),
         Command::Saturate(search) => saturate::saturate(&search),
+        Command::Replay(options) => replay::replay(&options),
     };
     match clean {
         Ok(true) => ExitCode::SUCCESS,

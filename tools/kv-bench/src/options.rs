@@ -1,26 +1,28 @@
 //! The only place where an option is declared, checked and turned into plans. Knows nothing of how plans are carried
 //! out.
 
+mod load;
+mod replay;
+mod servers;
+
+pub use replay::Replay;
+
 use crate::{
     plan::{Arrivals, Extent, Pace, Plan},
-    protocol::{Credentials, Dialect},
-    target::{Target, endpoint},
-    traffic::{
-        Traffic,
-        keys::{KeyChoice, Speller},
-        presets,
-        sizes::Sizes,
-    },
+    target::Target,
+    traffic::presets,
     units::{parse_count, parse_duration},
 };
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
-use std::{path::PathBuf, thread, time::Duration};
+use load::LoadOptions;
+use std::{path::PathBuf, time::Duration};
 
 /// What the command line asks for.
 pub enum Command {
     Run(Run),
     Compare(Comparison),
     Saturate(Search),
+    Replay(Replay),
 }
 
 /// One workload against one server.
@@ -91,6 +93,8 @@ enum Subcommands {
     Compare(CompareOptions),
     /// Search for the highest rate at which p99 stays under a bound
     Saturate(SaturateOptions),
+    /// Replay traces against caches and tell what they hit
+    Replay(replay::ReplayOptions),
 }
 
 /// What a result is written to, besides standard output.
@@ -194,81 +198,13 @@ struct SaturateOptions {
     outputs: Outputs,
 }
 
-/// The options that every command shares: what is asked, and over which connections.
-#[derive(Args, Clone)]
-#[command(next_help_heading = "Load")]
-struct LoadOptions {
-    /// Connections, over all threads
-    #[arg(long, short, default_value = "50", value_parser = parse_count)]
-    connections: u64,
-    /// Load threads [default: half of the cores]
-    #[arg(long, short)]
-    threads: Option<usize>,
-    /// Requests under way per connection
-    #[arg(long, short, default_value = "1", value_parser = parse_count)]
-    pipeline: u64,
-    /// READS:WRITES
-    #[arg(long)]
-    ratio: Option<String>,
-    /// Percentage of deletions
-    #[arg(long, value_name = "PERCENT")]
-    del: Option<f64>,
-    /// Percentage of increments, on counters of their own
-    #[arg(long, value_name = "PERCENT")]
-    incr: Option<f64>,
-    /// Keys per read: reads become MGET
-    #[arg(long, value_name = "WIDTH", value_parser = parse_count)]
-    mget: Option<u64>,
-    /// Number of different keys
-    #[arg(long, short, value_parser = parse_count)]
-    keys: Option<u64>,
-    /// Bytes per key: N, LOW-HIGH, pareto:L,S,K, gev:L,S,K, or a mixture such as 16@9,100@1
-    #[arg(long, value_name = "SIZE")]
-    key_size: Option<Sizes>,
-    /// Bytes per value, written like --key-size
-    #[arg(long, short, value_name = "SIZE")]
-    value_size: Option<Sizes>,
-    /// uniform, zipf:THETA, hot:KEYS%:REQUESTS% or sequential
-    #[arg(long, value_name = "CHOICE")]
-    key_choice: Option<KeyChoice>,
-    /// Time to live of what is written
-    #[arg(long, value_parser = parse_duration)]
-    ttl: Option<Duration>,
-    /// Close each connection after its batch and open it anew
-    #[arg(long)]
-    churn: bool,
-    /// Do not write all keys once before
-    #[arg(long)]
-    no_fill: bool,
-    /// Write values that tell their key and version, and check every reply
-    #[arg(long)]
-    verify: bool,
-    /// Load for so long before anything counts
-    #[arg(long, value_parser = parse_duration, default_value = "500ms")]
-    warmup: Duration,
-    /// The protocol
-    #[arg(long, value_enum, default_value = "resp2")]
-    protocol: Dialect,
-    /// User to log in as
-    #[arg(long, requires = "password")]
-    user: Option<String>,
-    /// Password to log in with
-    #[arg(long, env = "KV_BENCH_PASSWORD", hide_env_values = true)]
-    password: Option<String>,
-    /// Give up on a server that is silent for so long
-    #[arg(long, value_parser = parse_duration, default_value = "5s")]
-    timeout: Duration,
-    /// Same seed, same requests
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-}
-
 impl Cli {
     fn resolve(self) -> Result<Command, String> {
         match self.command {
             None => self.run.resolve().map(Command::Run),
             Some(Subcommands::Compare(options)) => options.resolve().map(Command::Compare),
             Some(Subcommands::Saturate(options)) => options.resolve().map(Command::Saturate),
+            Some(Subcommands::Replay(options)) => options.resolve().map(Command::Replay),
         }
     }
 }
@@ -285,7 +221,7 @@ impl RunOptions {
             (Some(requests), _) => Extent::Requests(requests),
             (None, duration) => Extent::Time(duration.unwrap_or(Duration::from_secs(10))),
         };
-        let target = Target::parse(&self.address, &self.load.target()?)?;
+        let target = Target::parse(&self.address, &self.load.servers.target()?)?;
         let plan = self.load.plan(&self.workload, target, extent, pace)?;
         Ok(Run { plan, outputs: self.outputs, files: self.files })
     }
@@ -293,14 +229,8 @@ impl RunOptions {
 
 impl CompareOptions {
     fn resolve(self) -> Result<Comparison, String> {
-        let defaults = self.load.target()?;
-        let servers: Vec<Target> =
-            self.servers.iter().map(|server| Target::parse(server, &defaults)).collect::<Result<_, _>>()?;
-        for (index, server) in servers.iter().enumerate() {
-            if servers[..index].iter().any(|earlier| earlier.name == server.name) {
-                return Err(format!("two servers are called '{}'; name them NAME=ADDRESS", server.name));
-            }
-        }
+        let servers = self.load.servers.targets(&self.servers)?;
+        let defaults = self.load.servers.target()?;
         let workloads = self.workloads.iter().map(|spec| {
             let (workload, load) = self.load.with_spec(spec)?;
             load.plan(workload, defaults.clone(), Extent::Time(self.duration), Pace::Closed)
@@ -312,7 +242,7 @@ impl CompareOptions {
 
 impl SaturateOptions {
     fn resolve(self) -> Result<Search, String> {
-        let target = Target::parse(&self.address, &self.load.target()?)?;
+        let target = Target::parse(&self.address, &self.load.servers.target()?)?;
         let plan = self.load.plan(&self.workload, target, Extent::Time(self.duration), Pace::Closed)?;
         if self.ceiling == Some(0) {
             return Err("--ceiling 0 leaves nothing to try".into());
@@ -324,122 +254,6 @@ impl SaturateOptions {
             bound: self.p99,
             outputs: self.outputs,
         })
-    }
-}
-
-impl LoadOptions {
-    /// A target with everything but its address, which each address then completes.
-    fn target(&self) -> Result<Target, String> {
-        let credentials =
-            self.password.as_ref().map(|password| Credentials { user: self.user.clone(), password: password.clone() });
-        let endpoint = endpoint("127.0.0.1:7171")?;
-        Ok(Target { name: String::new(), endpoint, dialect: self.protocol, credentials, pid: None })
-    }
-
-    /// The workload's name in something like `get:p16:c200`, and the options with what else it says.
-    fn with_spec<'a>(&self, spec: &'a str) -> Result<(&'a str, LoadOptions), String> {
-        let mut options = self.clone();
-        let mut parts = spec.split(':');
-        let workload = parts.next().unwrap_or_default();
-        for part in parts {
-            let bad = || format!("'{part}' in workload '{spec}' is none of pN, cN, tN, vSIZE, kN");
-            let (letter, value) = part.split_at_checked(1).ok_or_else(bad)?;
-            match letter {
-                "p" => options.pipeline = parse_count(value)?,
-                "c" => options.connections = parse_count(value)?,
-                "t" => options.threads = Some(parse_count(value)? as usize),
-                "v" => options.value_size = Some(value.parse()?),
-                "k" => options.keys = Some(parse_count(value)?),
-                _ => return Err(bad()),
-            }
-        }
-        Ok((workload, options))
-    }
-
-    fn plan(&self, workload: &str, target: Target, extent: Extent, pace: Pace) -> Result<Plan, String> {
-        let preset = presets::find(workload).ok_or_else(|| {
-            let names: Vec<_> = presets::all().iter().map(|preset| preset.name).collect();
-            format!("no workload '{workload}' (there are {})", names.join(", "))
-        })?;
-        let traffic = self.traffic(preset.traffic)?;
-        let threads =
-            self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)));
-        if self.connections == 0 || threads == 0 || self.pipeline == 0 {
-            return Err("--connections, --threads and --pipeline must be at least 1".into());
-        }
-        if self.verify && traffic.keys < self.connections {
-            return Err(format!(
-                "--verify gives each connection keys of its own: use --keys {} or more, or fewer --connections",
-                self.connections
-            ));
-        }
-        if extent == Extent::Time(Duration::ZERO) || self.timeout.is_zero() {
-            return Err("--duration and --timeout must be above 0".into());
-        }
-        Ok(Plan {
-            label: workload.into(),
-            target,
-            traffic,
-            connections: self.connections as usize,
-            threads,
-            pipeline: self.pipeline as usize,
-            pace,
-            extent,
-            warmup: self.warmup,
-            fill: preset.fill && !self.no_fill,
-            verify: self.verify,
-            seed: self.seed,
-            timeout: self.timeout,
-        })
-    }
-
-    /// The preset with what the options change in it.
-    fn traffic(&self, mut traffic: Traffic) -> Result<Traffic, String> {
-        if let Some(ratio) = &self.ratio {
-            (traffic.reads, traffic.writes) = parse_ratio(ratio)?;
-        }
-        let (del, incr) = (self.del.unwrap_or(traffic.deletes), self.incr.unwrap_or(traffic.increments));
-        let others = del + incr;
-        if !(0.0..=100.0).contains(&others) || del < 0.0 || incr < 0.0 {
-            return Err("--del and --incr are percentages; together at most 100".into());
-        }
-        // Reads and writes share what the others leave.
-        let left = (100.0 - others) / (traffic.reads + traffic.writes);
-        traffic.reads *= left;
-        traffic.writes *= left;
-        (traffic.deletes, traffic.increments) = (del, incr);
-        traffic.keys_per_read = self.mget.map_or(traffic.keys_per_read, |width| width as usize);
-        if !(1..=10_000).contains(&traffic.keys_per_read) {
-            return Err("--mget takes 1 to 10000 keys".into());
-        }
-        traffic.keys = self.keys.unwrap_or(traffic.keys);
-        if traffic.keys == 0 {
-            return Err("--keys must be at least 1".into());
-        }
-        let shortest = Speller::shortest(traffic.keys);
-        if let Some(Sizes::Fixed(size)) = self.key_size
-            && !(shortest..=Speller::LONGEST_KEY_BYTES).contains(&size)
-        {
-            let longest = Speller::LONGEST_KEY_BYTES;
-            return Err(format!("--key-size {size}: {} keys take {shortest} to {longest} bytes each", traffic.keys));
-        }
-        traffic.key_size = self.key_size.clone().unwrap_or(traffic.key_size);
-        traffic.value_size = self.value_size.clone().unwrap_or(traffic.value_size);
-        traffic.key_choice = self.key_choice.clone().unwrap_or(traffic.key_choice);
-        traffic.ttl = self.ttl.or(traffic.ttl);
-        if traffic.ttl.is_some_and(|ttl| ttl < Duration::from_millis(1)) {
-            return Err("--ttl must be at least 1ms".into());
-        }
-        traffic.churn |= self.churn;
-        Ok(traffic)
-    }
-}
-
-fn parse_ratio(text: &str) -> Result<(f64, f64), String> {
-    let share = |part: &str| part.parse::<f64>().ok().filter(|share| *share >= 0.0 && share.is_finite());
-    match text.split_once(':').map(|(reads, writes)| (share(reads), share(writes))) {
-        Some((Some(reads), Some(writes))) if reads + writes > 0.0 => Ok((reads, writes)),
-        _ => Err(format!("'{text}' is no ratio; write READS:WRITES, such as 9:1")),
     }
 }
 

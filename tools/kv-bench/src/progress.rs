@@ -46,6 +46,20 @@ impl Progress {
         move |moment| self.show.moment(&name, moment)
     }
 
+    /// Begins a phase of so many steps; what it returns takes how many are done, and what else there is to say.
+    pub fn count(&mut self, name: &str, steps: u64) -> impl FnMut(u64, &str) {
+        if let Show::Bar(bar) = &self.show {
+            let style = ProgressStyle::with_template("{prefix} {bar:30} {percent}%, {eta} left  {msg}");
+            bar.reset();
+            bar.set_style(style.expect("the template is a constant that indicatif admits"));
+            bar.set_prefix(name.to_string());
+            bar.set_message("");
+            bar.set_length(steps);
+        }
+        let name = name.to_string();
+        move |done, words| self.show.steps(&name, done, steps, words)
+    }
+
     /// Clears the bar, so that the report stands alone.
     pub fn finish(&self) {
         if let Show::Bar(bar) = &self.show {
@@ -55,6 +69,21 @@ impl Progress {
 }
 
 impl Show {
+    fn steps(&mut self, name: &str, done: u64, steps: u64, words: &str) {
+        match self {
+            Show::Nothing => {}
+            Show::Bar(bar) => {
+                bar.set_position(done);
+                bar.set_message(words.to_string());
+            }
+            Show::Lines { next } if Instant::now() >= *next => {
+                eprintln!("{name} {}%  {words}", done * 100 / steps.max(1));
+                *next = Instant::now() + Progress::LINE_EVERY;
+            }
+            Show::Lines { .. } => {}
+        }
+    }
+
     fn moment(&mut self, name: &str, moment: &Moment) {
         let rate = units::grouped(moment.requests_per_second as u64);
         let (p50, p99) = (units::latency(moment.p50_nanoseconds), units::latency(moment.p99_nanoseconds));

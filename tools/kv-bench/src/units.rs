@@ -31,6 +31,22 @@ pub fn parse_size(text: &str) -> Result<usize, String> {
     Ok((number * factor).round() as usize)
 }
 
+/// Parses an amount of memory as Redis's configuration has it: `1mb` is 1,048,576 bytes, `1m` a million.
+pub fn parse_memory(text: &str) -> Result<u64, String> {
+    let (number, unit) = split(text)?;
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" => 1e3,
+        "kb" | "kib" => 1024.0,
+        "m" => 1e6,
+        "mb" | "mib" => 1024.0 * 1024.0,
+        "g" => 1e9,
+        "gb" | "gib" => 1024.0 * 1024.0 * 1024.0,
+        _ => return Err(format!("'{text}' is no amount of memory; write it like 16mb or 1gb")),
+    };
+    Ok((number * factor).round() as u64)
+}
+
 /// Parses a duration such as `500us`, `20ms`, `10s`, `5m` or `1h`; a bare number is seconds.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text)?;
@@ -86,6 +102,11 @@ pub fn three_digits(value: f64) -> String {
     }
 }
 
+/// A share between 0 and 1: `73.12%`.
+pub fn percent(share: f64) -> String {
+    format!("{:.2}%", share * 100.0)
+}
+
 /// Bytes with a binary unit: `64 B`, `1 KiB`, `10 MiB`.
 pub fn bytes(count: u64) -> String {
     let mut value = count as f64;
@@ -108,6 +129,7 @@ mod tests {
         assert_eq!(parse_count("100k"), Ok(100_000));
         assert_eq!(parse_size("1KiB"), Ok(1024));
         assert_eq!(parse_size("1.5kB"), Ok(1500));
+        assert_eq!((parse_memory("16mb"), parse_memory("1.5g")), (Ok(16 << 20), Ok(1_500_000_000)));
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse_duration("2"), Ok(Duration::from_secs(2)));
         for bad in ["", "ten", "5 parsecs", "-1"] {

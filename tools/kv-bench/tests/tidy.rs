@@ -8,16 +8,16 @@ use std::{
 /// From the top down. The commands stand in one row: none of them knows another.
 const ORDER: [&[&str]; 12] = [
     &["lib", "main"],
-    &["compare", "saturate"],
+    &["compare", "saturate", "replay"],
     &["progress"],
     &["report"],
     &["options"],
     &["results"],
     &["engine"],
     &["plan"],
-    &["traffic", "target"],
+    &["traffic", "target", "trace"],
     &["protocol"],
-    &["cpu", "evidence"],
+    &["cpu", "memory", "evidence"],
     &["units"],
 ];
 

@@ -3,9 +3,11 @@
 
 mod clock;
 mod connection;
+mod dialogue;
 mod judge;
 mod outcome;
 mod probe;
+mod replay;
 mod schedule;
 mod socket;
 pub mod tally;
@@ -14,6 +16,7 @@ mod worker;
 
 pub use outcome::{Generator, Outcome};
 pub use probe::probe;
+pub use replay::{Hits, Replay};
 pub use timeline::Moment;
 
 use crate::{

@@ -146,7 +146,7 @@ fn slot(kind: Kind) -> usize {
     match kind {
         Kind::Get => 0,
         Kind::MultiGet => 1,
-        Kind::Set | Kind::Zero | Kind::Greeting | Kind::About => 2,
+        Kind::Set | Kind::Zero | Kind::Greeting | Kind::About | Kind::Items | Kind::Order => 2,
         Kind::Delete => 3,
         Kind::Increment => 4,
     }

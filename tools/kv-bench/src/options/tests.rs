@@ -1,7 +1,7 @@
 //! Command lines and what becomes of them.
 
 use super::*;
-use crate::target::Endpoint;
+use crate::{protocol::Dialect, target::Endpoint, traffic::sizes::Sizes};
 
 fn arguments(line: &str) -> Vec<String> {
     std::iter::once("kv-bench").chain(line.split_whitespace()).map(String::from).collect()

@@ -35,6 +35,13 @@ impl Protocol for Text {
             Request::Delete { key } => words(&[b"delete", key], out),
             Request::Increment { counter } => words(&[b"incr", counter, b"1"], out),
             Request::About => words(&[b"version"], out),
+            Request::Items => words(&[b"stats"], out),
+            Request::Flush => words(&[b"flush_all"], out),
+            // In units of a MiB, rounded.
+            Request::Limit { bytes } => {
+                let units = (bytes + (1 << 19)) >> 20;
+                words(&[b"cache_memlimit", units.to_string().as_bytes()], out);
+            }
         }
     }
 
@@ -43,13 +50,14 @@ impl Protocol for Text {
             return if input.len() > 64 * 1024 { Err("a line without an end") } else { Ok(None) };
         };
         let reply = match head {
-            b"STORED" => Reply::Done,
+            b"STORED" | b"OK" => Reply::Done,
             b"DELETED" => Reply::Number(1),
             b"NOT_FOUND" if kind == Kind::Delete => Reply::Number(0),
             b"NOT_FOUND" => Reply::Missing,
             b"NOT_STORED" | b"ERROR" => Reply::Error(head),
             _ if head.starts_with(b"SERVER_ERROR") || head.starts_with(b"CLIENT_ERROR") => Reply::Error(head),
             _ if head.starts_with(b"VALUE ") || head == b"END" => return values(kind, input),
+            _ if head.starts_with(b"STAT ") => return items(input),
             _ if head.starts_with(b"VERSION ") => Reply::Value(&head[b"VERSION ".len()..]),
             digits => Reply::Number(number(digits).ok_or("bytes that are no memcached reply")?),
         };
@@ -78,6 +86,20 @@ fn store(key: &[u8], value: &[u8], ttl: Option<Duration>, out: &mut Vec<u8>) {
 fn seconds(ttl: Duration) -> u64 {
     const LONGEST_RELATIVE_SECONDS: u64 = 30 * 24 * 3600;
     ttl.as_millis().div_ceil(1000).min(u128::from(LONGEST_RELATIVE_SECONDS)) as u64
+}
+
+/// Reads `STAT` lines up to `END`; of them all it takes how many items there are.
+fn items(input: &[u8]) -> Result<Option<(Reply<'_>, usize)>, Malformed> {
+    let (mut at, mut count) = (0, 0);
+    loop {
+        let Some((head, behind)) = line(input, at) else { return Ok(None) };
+        at = behind;
+        match head.strip_prefix(b"STAT ") {
+            Some(stat) => count = stat.strip_prefix(b"curr_items ").and_then(number).unwrap_or(count),
+            None if head == b"END" => return Ok(Some((Reply::Number(count), at))),
+            None => return Err("a line among STATs that is none"),
+        }
+    }
 }
 
 /// Reads `VALUE` blocks up to `END`.

@@ -20,18 +20,41 @@ pub enum Kind {
     Zero,
     /// What the server is, in its own words.
     About,
+    /// How many items the server holds.
+    Items,
+    /// An operator's order: to empty the server, to bound its memory.
+    Order,
     /// Whatever the protocol says first on a connection: versions, passwords.
     Greeting,
 }
 
 /// One request, ready to be written.
 pub enum Request<'a> {
-    Get { key: &'a [u8] },
-    MultiGet { keys: &'a Keys },
-    Set { key: &'a [u8], value: &'a [u8], ttl: Option<Duration> },
-    Delete { key: &'a [u8] },
-    Increment { counter: &'a [u8] },
+    Get {
+        key: &'a [u8],
+    },
+    MultiGet {
+        keys: &'a Keys,
+    },
+    Set {
+        key: &'a [u8],
+        value: &'a [u8],
+        ttl: Option<Duration>,
+    },
+    Delete {
+        key: &'a [u8],
+    },
+    Increment {
+        counter: &'a [u8],
+    },
     About,
+    Items,
+    /// Removes all items.
+    Flush,
+    /// Bounds what the server may use, in bytes.
+    Limit {
+        bytes: u64,
+    },
 }
 
 /// Several keys, one after the other in one buffer that is used again.

@@ -72,11 +72,10 @@ impl Protocol for Resp {
                 out.extend_from_slice(b"*2\r\n$4\r\nINCR\r\n");
                 bulk(counter, out);
             }
-            Request::About => {
-                header(2, out);
-                bulk(b"INFO", out);
-                bulk(b"server", out);
-            }
+            Request::About => words(&[b"INFO", b"server"], out),
+            Request::Items => words(&[b"DBSIZE"], out),
+            Request::Flush => words(&[b"FLUSHALL"], out),
+            Request::Limit { bytes } => words(&[b"CONFIG", b"SET", b"maxmemory", bytes.to_string().as_bytes()], out),
         }
     }
 
@@ -104,6 +103,11 @@ impl Protocol for Resp {
         };
         Ok(Some((reply, end)))
     }
+}
+
+fn words(words: &[&[u8]], out: &mut Vec<u8>) {
+    header(words.len(), out);
+    words.iter().for_each(|word| bulk(word, out));
 }
 
 fn header(words: usize, out: &mut Vec<u8>) {

@@ -11,9 +11,10 @@ use crate::{
     plan::Plan,
     results::{
         comparison::{ServerResult, WorkloadResult},
+        replay::{ReplayResult, TraceResult},
         search::{RateSearch, RateStep},
     },
-    units::{grouped, latency, three_digits},
+    units::{bytes, grouped, latency, percent, three_digits},
 };
 use hdrhistogram::Histogram;
 
@@ -125,6 +126,56 @@ pub fn search(plan: &Plan, search: &RateSearch, evidence: &Evidence) -> String {
         html_table(&table::search_rows(search))
     );
     page(&table::title(plan), &table::conditions(plan), &body, evidence)
+}
+
+pub fn replays(traces: &[TraceResult], evidence: &Evidence) -> String {
+    let about = "Read-through replays: each key is read, and written with its size when it is not there. The object hit \
+                 ratio counts reads, the byte hit ratio weighs each by its size.";
+    let sections: String = traces.iter().map(trace).collect();
+    page("Hit ratios", about, &sections, evidence)
+}
+
+/// One trace: the share that hits by cap, or bars if there is only one cap.
+fn trace(trace: &TraceResult) -> String {
+    let caps: Vec<u64> = trace.replays.iter().filter_map(|replay| replay.cap_bytes).collect();
+    let panel = |title: &str, share: fn(&ReplayResult) -> f64| match (caps.iter().min(), caps.iter().max()) {
+        (Some(least), Some(most)) if least < most => hits_by_cap(trace, title, (*least, *most), share),
+        _ => {
+            let bar = |replay: &ReplayResult| Bar {
+                name: replay.server.clone(),
+                value: share(replay),
+                text: percent(share(replay)),
+            };
+            group(title, &trace.replays.iter().map(bar).collect::<Vec<_>>())
+        }
+    };
+    format!(
+        "<section><h2>{}</h2>\n<p class=\"about\">{}</p>\n{}<div class=\"charts\">\n{}{}</div>\n{}</section>\n",
+        escaped(&trace.name),
+        escaped(&table::about_trace(trace)),
+        cautions(trace.remarks()),
+        panel("Object hit ratio", |replay| replay.object_hit_ratio),
+        panel("Byte hit ratio", |replay| replay.byte_hit_ratio),
+        html_table(&table::trace_rows(trace))
+    )
+}
+
+fn hits_by_cap(trace: &TraceResult, title: &str, caps: (u64, u64), share: fn(&ReplayResult) -> f64) -> String {
+    let curve = |name: &&str| {
+        let own = trace.replays.iter().filter(|replay| replay.server == *name);
+        let points = own.filter_map(|replay| Some((replay.cap_bytes? as f64, share(replay) * 100.0)));
+        Line { name: name.to_string(), points: points.collect(), dotted: true }
+    };
+    let curves: Vec<Line> = trace.servers().iter().map(curve).collect();
+    let marks: Vec<(f64, String)> =
+        trace.replays.iter().filter_map(|replay| replay.cap_bytes).map(|cap| (cap as f64, bytes(cap))).collect();
+    let exact = |cap: f64| bytes(cap as u64);
+    let x = Axis { label: "memory", logarithmic: true, from: caps.0 as f64, to: caps.1 as f64, marks, exact };
+    let shares = || curves.iter().flat_map(|line| &line.points).map(|point| point.1);
+    let (lowest, highest) = (shares().fold(100.0, f64::min), shares().fold(0.0, f64::max));
+    let percent = |value: f64| format!("{}%", three_digits(value));
+    let y = Axis { exact: percent, ..between("share", lowest, highest, |value| format!("{value}%")) };
+    figure(title, &x, &y, &curves, None)
 }
 
 /// The curves of a single run: all requests, and each kind if there is more than one.

@@ -6,6 +6,7 @@ use crate::{
     plan::{Extent, Pace, Plan},
     results::{
         comparison::{ServerResult, WorkloadResult},
+        replay::TraceResult,
         search::RateSearch,
     },
 };
@@ -54,6 +55,16 @@ pub fn search(plan: &Plan, search: &RateSearch, evidence: &Evidence) -> Value {
         "highest_rate": search.highest(),
         "steps": search.steps,
     })
+}
+
+pub fn replays(traces: &[TraceResult], evidence: &Evidence) -> Value {
+    let trace = |trace: &TraceResult| {
+        let TraceResult { name, requests, keys, footprint_bytes, replays } = trace;
+        json!({
+            "name": name, "requests": requests, "keys": keys, "footprint_bytes": footprint_bytes, "replays": replays,
+        })
+    };
+    json!({ "evidence": evidence, "traces": traces.iter().map(trace).collect::<Vec<_>>() })
 }
 
 fn server(server: &ServerResult, first: &ServerResult) -> Value {

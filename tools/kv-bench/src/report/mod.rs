@@ -14,7 +14,7 @@ use crate::{
     evidence::Evidence,
     options::{Files, Outputs},
     plan::Plan,
-    results::{comparison::WorkloadResult, search::RateSearch},
+    results::{comparison::WorkloadResult, replay::TraceResult, search::RateSearch},
 };
 use serde_json::Value;
 use std::{
@@ -48,6 +48,12 @@ pub fn search(plan: &Plan, search: &RateSearch, evidence: &Evidence, outputs: &O
     print_unless_json(outputs, || table::search(plan, search));
     write(outputs.json.as_deref(), || pretty(&json::search(plan, search, evidence)))?;
     write(outputs.html.as_deref(), || html::search(plan, search, evidence))
+}
+
+/// Reports the replays of all traces; their tables were printed as they came.
+pub fn replays(traces: &[TraceResult], evidence: &Evidence, outputs: &Outputs) -> Result<(), String> {
+    write(outputs.json.as_deref(), || pretty(&json::replays(traces, evidence)))?;
+    write(outputs.html.as_deref(), || html::replays(traces, evidence))
 }
 
 /// Prints a table, unless standard output belongs to the JSON.

@@ -5,9 +5,10 @@ use crate::{
     plan::{Extent, Pace, Plan},
     results::{
         comparison::{ServerResult, WorkloadResult},
+        replay::TraceResult,
         search::{RateSearch, RateStep},
     },
-    units::{bytes, grouped, latency, three_digits},
+    units::{bytes, grouped, latency, percent, three_digits},
 };
 use hdrhistogram::Histogram;
 use std::fmt::Write;
@@ -171,6 +172,54 @@ fn verdict(step: &RateStep, search: &RateSearch) -> &'static str {
 
 fn generator_was_late(step: &RateStep, search: &RateSearch) -> bool {
     u128::from(step.late_nanoseconds) > search.bound.as_nanos() / 2
+}
+
+/// The replays of one trace.
+pub fn trace(trace: &TraceResult) -> String {
+    let mut text = format!("{}\n", about_trace(trace));
+    for remark in trace.remarks() {
+        writeln!(text, "{remark}").expect("a String takes everything");
+    }
+    text + &aligned(&trace_rows(trace))
+}
+
+/// What a trace is, in one line.
+pub fn about_trace(trace: &TraceResult) -> String {
+    let TraceResult { name, requests, keys, footprint_bytes, .. } = trace;
+    let (requests, keys, footprint) = (grouped(*requests), grouped(*keys), bytes(*footprint_bytes));
+    format!("{name}  ({requests} requests · {keys} keys · {footprint} of keys and values)")
+}
+
+/// A heading and a row for each replay.
+pub fn trace_rows(trace: &TraceResult) -> Vec<Vec<String>> {
+    let head = [
+        "cap",
+        "server",
+        "object hits",
+        "byte hits",
+        "items",
+        "resident",
+        "peak",
+        "maxmemory",
+        "refused",
+        "requests/s",
+    ];
+    let amount = |count: Option<u64>| count.map_or("–".into(), bytes);
+    let rows = trace.replays.iter().map(|replay| {
+        vec![
+            amount(replay.cap_bytes),
+            replay.server.clone(),
+            percent(replay.object_hit_ratio),
+            percent(replay.byte_hit_ratio),
+            grouped(replay.items),
+            amount(replay.resident_bytes),
+            amount(replay.peak_bytes),
+            amount(replay.maxmemory_bytes),
+            grouped(replay.hits.refused),
+            grouped((replay.hits.requests as f64 / replay.seconds.max(1e-9)) as u64),
+        ]
+    });
+    std::iter::once(heading(&head)).chain(rows).collect()
 }
 
 fn server_row(server: &ServerResult, first: &ServerResult) -> Vec<String> {

@@ -3,19 +3,27 @@
 //!
 //! `server.rs` is that server. A new test goes where its question is asked:
 //! `truth.rs`: are wrong replies, errors and stalls seen?  `failures.rs`: what if the server is not there, or not one?
-//! `load.rs`: is what was asked for sent?  `reports.rs`: do the reports say what was measured?
+//! `load.rs`: is what was asked for sent?  `reports.rs`: do the reports say what was measured?  `replay.rs`: are traces
+//! replayed as they stand?
 
 mod failures;
 mod load;
+mod replay;
 mod reports;
 mod server;
 mod truth;
 
 use serde_json::Value;
 use std::{
-    process::{Command, Output},
+    path::PathBuf,
+    process::{self, Command, Output},
     time::{Duration, Instant},
 };
+
+/// A file of its own for a test; the test removes it.
+fn scratch(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("kv-bench-{}-{name}", process::id()))
+}
 
 /// Runs kv-bench with these words and without progress; one that hangs is ended, with exit code 124.
 fn kv_bench(words: &str) -> Output {

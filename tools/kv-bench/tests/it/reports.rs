@@ -1,15 +1,10 @@
 //! The reports say what was measured, each in its own form.
 
 use super::{
-    json, kv_bench,
+    json, kv_bench, scratch,
     server::{Fault, Server},
 };
-use std::{fs, path::PathBuf, process, time::Duration};
-
-/// A file of its own for a test; the test removes it.
-fn scratch(name: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("kv-bench-{}-{name}", process::id()))
-}
+use std::{fs, time::Duration};
 
 #[test]
 fn a_run_ends_with_a_table() {

@@ -40,6 +40,8 @@ pub enum Fault {
     Stale,
     /// Loses one byte of each value.
     Tears,
+    /// Takes no value of more bytes.
+    RefusesAbove(usize),
 }
 
 /// Everything that a connection's thread needs.
@@ -148,6 +150,7 @@ impl Shared {
             }
             "SET" => {
                 match self.fault {
+                    Fault::RefusesAbove(most) if words[2].len() > most => return b"-ERR too large\r\n".to_vec(),
                     Fault::Stale => drop(data.entry(words[1].clone()).or_insert_with(|| words[2].clone())),
                     Fault::Tears => drop(data.insert(words[1].clone(), words[2][1..].to_vec())),
                     _ => drop(data.insert(words[1].clone(), words[2].clone())),
@@ -161,6 +164,12 @@ impl Shared {
                 *counter = next.to_string().into_bytes();
                 format!(":{next}\r\n").into_bytes()
             }
+            "FLUSHALL" => {
+                data.clear();
+                b"+OK\r\n".to_vec()
+            }
+            "CONFIG" => b"+OK\r\n".to_vec(),
+            "DBSIZE" => format!(":{}\r\n", data.len()).into_bytes(),
             "HELLO" => b"%1\r\n+proto\r\n:3\r\n".to_vec(),
             _ => b"-ERR unknown command\r\n".to_vec(),
         }

@@ -1,0 +1,89 @@
+//! The options of a replay: which traces, against which servers, with how much memory.
+
+use super::{Outputs, servers::ServerOptions};
+use crate::{
+    target::Target,
+    trace::Format,
+    units::{parse_count, parse_memory},
+};
+use clap::Args;
+use std::{path::PathBuf, time::Duration};
+
+/// Traces against servers.
+pub struct Replay {
+    pub traces: Vec<PathBuf>,
+    pub format: Format,
+    /// Requests of each trace, at most.
+    pub requests: u64,
+    pub servers: Vec<Target>,
+    /// Bytes of memory that a server may use, one replay each; the server's own cap if there is none.
+    pub caps: Vec<u64>,
+    /// Whether the servers get caps with which they have equally much resident.
+    pub equal_rss: bool,
+    pub connections: usize,
+    pub pipeline: usize,
+    pub timeout: Duration,
+    pub outputs: Outputs,
+}
+
+/// Replays each trace against each server: reads each key, and writes it with its size when it is not there.
+///
+/// The server is emptied before. Requests go over several connections in batches, those of one key always in the order
+/// of the trace.
+#[derive(Args)]
+pub struct ReplayOptions {
+    /// Trace files: plain, gzip, xz or zstd
+    #[arg(required = true)]
+    traces: Vec<PathBuf>,
+    /// NAME=ADDRESS[,pid=PID][,protocol=P][,user=U][,password=P]; with its process, its resident memory is told
+    #[arg(long, short, num_args = 1.., default_value = "127.0.0.1:7171", value_name = "NAME=ADDRESS")]
+    servers: Vec<String>,
+    /// Memory caps to set, smallest first, as Redis reads them: 16mb,32mb,1gb [default: what the server has]
+    #[arg(long, value_delimiter = ',', value_parser = parse_memory)]
+    caps: Vec<u64>,
+    /// Give the first server each cap, and the others such that they have equally much resident at the end, within 2%
+    #[arg(long, requires = "caps")]
+    equal_rss: bool,
+    /// The form of the traces
+    #[arg(long, value_enum, default_value = "auto")]
+    format: Format,
+    /// Replay only so many requests of each trace
+    #[arg(long, short = 'n', value_parser = parse_count)]
+    requests: Option<u64>,
+    /// Connections to each server
+    #[arg(long, short, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    connections: u16,
+    /// Requests under way per connection
+    #[arg(long, short, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pipeline: u16,
+    #[command(flatten)]
+    how: ServerOptions,
+    #[command(flatten)]
+    outputs: Outputs,
+}
+
+impl ReplayOptions {
+    pub fn resolve(self) -> Result<Replay, String> {
+        let servers = self.how.targets(&self.servers)?;
+        if let Some(server) = servers.iter().find(|server| self.equal_rss && server.pid.is_none()) {
+            return Err(format!("--equal-rss reads the memory of each process: {} lacks its pid=PID", server.name));
+        }
+        if self.caps.iter().any(|cap| *cap < 1 << 20) {
+            return Err("--caps must be at least 1mb each".into());
+        }
+        let mut caps = self.caps;
+        caps.sort_unstable();
+        Ok(Replay {
+            traces: self.traces,
+            format: self.format,
+            requests: self.requests.unwrap_or(u64::MAX),
+            servers,
+            caps,
+            equal_rss: self.equal_rss,
+            connections: self.connections.into(),
+            pipeline: self.pipeline.into(),
+            timeout: self.how.timeout,
+            outputs: self.outputs,
+        })
+    }
+}

@@ -1,0 +1,50 @@
+//! The options of a server, the same for all commands.
+
+use crate::{
+    protocol::{Credentials, Dialect},
+    target::{Target, endpoint},
+    units::parse_duration,
+};
+use clap::Args;
+use std::time::Duration;
+
+/// The options that every command shares: how to talk to a server.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Servers")]
+pub struct ServerOptions {
+    /// The protocol
+    #[arg(long, value_enum, default_value = "resp2")]
+    protocol: Dialect,
+    /// User to log in as
+    #[arg(long, requires = "password")]
+    user: Option<String>,
+    /// Password to log in with
+    #[arg(long, env = "KV_BENCH_PASSWORD", hide_env_values = true)]
+    password: Option<String>,
+    /// Give up on a server that is silent for so long
+    #[arg(long, value_parser = parse_duration, default_value = "5s")]
+    pub timeout: Duration,
+}
+
+impl ServerOptions {
+    /// A target with everything but its address, which each address then completes.
+    pub fn target(&self) -> Result<Target, String> {
+        let credentials =
+            self.password.as_ref().map(|password| Credentials { user: self.user.clone(), password: password.clone() });
+        let endpoint = endpoint("127.0.0.1:7171")?;
+        Ok(Target { name: String::new(), endpoint, dialect: self.protocol, credentials, pid: None })
+    }
+
+    /// Servers that reports can tell apart: no two of them have the same name.
+    pub fn targets(&self, servers: &[String]) -> Result<Vec<Target>, String> {
+        let defaults = self.target()?;
+        let servers: Vec<Target> =
+            servers.iter().map(|server| Target::parse(server, &defaults)).collect::<Result<_, _>>()?;
+        for (index, server) in servers.iter().enumerate() {
+            if servers[..index].iter().any(|earlier| earlier.name == server.name) {
+                return Err(format!("two servers are called '{}'; name them NAME=ADDRESS", server.name));
+            }
+        }
+        Ok(servers)
+    }
+}

@@ -1,0 +1,60 @@
+//! What caches made of traces.
+
+use crate::engine::Hits;
+
+/// One trace over all servers and caps.
+pub struct TraceResult {
+    pub name: String,
+    pub requests: u64,
+    pub keys: u64,
+    /// The bytes of all keys and their first values.
+    pub footprint_bytes: u64,
+    pub replays: Vec<ReplayResult>,
+}
+
+/// One server's replay with one cap.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct ReplayResult {
+    pub server: String,
+    /// Which of the caps this belongs to, in bytes; `None` if the server keeps its own.
+    pub cap_bytes: Option<u64>,
+    /// What the server was told to use, in bytes: the cap, or what made resident memory equal.
+    pub maxmemory_bytes: Option<u64>,
+    #[serde(flatten)]
+    pub hits: Hits,
+    pub object_hit_ratio: f64,
+    pub byte_hit_ratio: f64,
+    /// At the end.
+    pub items: u64,
+    pub resident_bytes: Option<u64>,
+    /// The most there was meanwhile.
+    pub peak_bytes: Option<u64>,
+    pub seconds: f64,
+    /// What makes the figures doubtful.
+    pub caution: Option<String>,
+}
+
+impl TraceResult {
+    /// The names of the servers, in their order.
+    pub fn servers(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = vec![];
+        for replay in &self.replays {
+            if !names.contains(&replay.server.as_str()) {
+                names.push(&replay.server);
+            }
+        }
+        names
+    }
+
+    /// What there is to be said beside the figures, a sentence each.
+    pub fn remarks(&self) -> impl Iterator<Item = String> {
+        self.replays.iter().flat_map(|replay| {
+            let refused = (replay.hits.refused > 0).then(|| {
+                let words = replay.hits.first_refusal.as_deref().unwrap_or_default();
+                format!("{}: {} writes were refused ({words})", replay.server, replay.hits.refused)
+            });
+            let caution = replay.caution.as_ref().map(|words| format!("{}: {words}", replay.server));
+            refused.into_iter().chain(caution)
+        })
+    }
+}
