@@ -9,6 +9,7 @@
 mod compare;
 mod replay;
 mod saturate;
+mod simulate;
 // What they show, and are told.
 mod progress;
 mod report;
@@ -20,6 +21,7 @@ mod plan;
 // What is asked, of whom, in which language.
 mod traffic;
 mod target;
+mod policy;
 mod trace;
 mod protocol;
 mod cpu;
@@ -51,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Compare(comparison) => compare::compare(&comparison),
         Command::Saturate(search) => saturate::saturate(&search),
         Command::Replay(options) => replay::replay(&options),
+        Command::Simulate(options) => simulate::simulate(&options),
     };
     match clean {
         Ok(true) => ExitCode::SUCCESS,

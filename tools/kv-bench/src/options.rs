@@ -5,7 +5,7 @@ mod load;
 mod replay;
 mod servers;
 
-pub use replay::Replay;
+pub use replay::{Replay, Simulation};
 
 use crate::{
     plan::{Arrivals, Extent, Pace, Plan},
@@ -23,6 +23,7 @@ pub enum Command {
     Compare(Comparison),
     Saturate(Search),
     Replay(Replay),
+    Simulate(Simulation),
 }
 
 /// One workload against one server.
@@ -95,6 +96,8 @@ enum Subcommands {
     Saturate(SaturateOptions),
     /// Replay traces against caches and tell what they hit
     Replay(replay::ReplayOptions),
+    /// Tell without a server what policies of eviction would hit on traces
+    Simulate(replay::SimulateOptions),
 }
 
 /// What a result is written to, besides standard output.
@@ -205,6 +208,7 @@ impl Cli {
             Some(Subcommands::Compare(options)) => options.resolve().map(Command::Compare),
             Some(Subcommands::Saturate(options)) => options.resolve().map(Command::Saturate),
             Some(Subcommands::Replay(options)) => options.resolve().map(Command::Replay),
+            Some(Subcommands::Simulate(options)) => options.resolve().map(Command::Simulate),
         }
     }
 }

@@ -22,6 +22,8 @@ const EQUAL: f64 = 0.02;
 const TRIES: usize = 10;
 /// No server is told to use less.
 const LEAST_CAP_BYTES: f64 = (1 << 20) as f64;
+/// The search begins with this share of the cap: memcached never gives back what it once took, so from below.
+const BEGINNING: f64 = 0.6;
 
 /// Replays everything and reports each trace as soon as it is done; whether all of it went well.
 pub fn replay(options: &Replay) -> Result<bool, String> {
@@ -63,13 +65,7 @@ fn over_caps(options: &Replay, trace: &Trace, progress: &mut Progress) -> Result
             replays.push(result);
         }
     }
-    Ok(TraceResult {
-        name: trace.name.clone(),
-        requests: trace.requests.len() as u64,
-        keys: trace.keys() as u64,
-        footprint_bytes: trace.footprint_bytes(),
-        replays,
-    })
+    Ok(TraceResult { replays, ..TraceResult::of(trace) })
 }
 
 /// What all replays of a trace share.
@@ -149,12 +145,12 @@ impl EqualSearch {
 
     /// The next cap to try; `None` when the mark is met, cannot be, or was missed often enough.
     fn next(&self) -> Option<f64> {
-        let Some((cap, resident)) = self.points.last().copied() else { return Some(self.cap) };
+        let Some((cap, resident)) = self.points.last().copied() else { return Some((self.cap * BEGINNING).round()) };
         if (resident / self.mark - 1.0).abs() <= EQUAL || self.points.len() == TRIES {
             return None;
         }
         let next = match self.points.iter().rev().nth(1) {
-            // Nothing is known of what is resident without items: half of the difference is a safe step.
+            // Nothing is known yet of what a byte of the cap makes resident: not quite the difference is a safe step.
             None => cap + (self.mark - resident) * 0.75,
             Some((before, had)) if (resident - had).abs() < self.mark * 0.001 => {
                 // It does not depend on the cap: all there is fits, or nothing is given back.
@@ -187,7 +183,7 @@ mod tests {
         for (base, slope) in [(4.0, 1.1), (20.0, 0.9), (2.0, 1.6), (30.0, 1.0)] {
             for mark in [40.0, 80.0, 300.0] {
                 let (tries, ratio) = search(32.0 * mib, mark * mib, |cap| base * mib + slope * cap);
-                assert!((ratio - 1.0).abs() <= EQUAL && tries <= 4, "{base} {slope} {mark}: {tries} tries, {ratio}");
+                assert!((ratio - 1.0).abs() <= EQUAL && tries <= 5, "{base} {slope} {mark}: {tries} tries, {ratio}");
             }
         }
     }

@@ -8,14 +8,14 @@ use std::{
 /// From the top down. The commands stand in one row: none of them knows another.
 const ORDER: [&[&str]; 12] = [
     &["lib", "main"],
-    &["compare", "saturate", "replay"],
+    &["compare", "saturate", "replay", "simulate"],
     &["progress"],
     &["report"],
     &["options"],
     &["results"],
     &["engine"],
     &["plan"],
-    &["traffic", "target", "trace"],
+    &["traffic", "target", "trace", "policy"],
     &["protocol"],
     &["cpu", "memory", "evidence"],
     &["units"],

@@ -55,6 +55,15 @@ struct Connection {
 }
 
 impl Hits {
+    /// A read of a value of so many bytes, and whether it was there.
+    pub fn read(&mut self, size_bytes: u32, found: bool) {
+        let bytes = u64::from(size_bytes);
+        self.reads += 1;
+        self.read_bytes += bytes;
+        self.hits += u64::from(found);
+        self.hit_bytes += if found { bytes } else { 0 };
+    }
+
     /// Of the reads, the share that was found, from 0 to 1.
     pub fn object_ratio(&self) -> f64 {
         self.hits as f64 / self.reads.max(1) as f64
@@ -176,12 +185,8 @@ impl Connection {
                 continue;
             }
             let found = self.dialogue.receive(Kind::Get, |reply| matches!(reply, Reply::Value(_)))?;
-            hits.reads += 1;
-            hits.read_bytes += u64::from(request.size_bytes);
-            if found {
-                hits.hits += 1;
-                hits.hit_bytes += u64::from(request.size_bytes);
-            } else {
+            hits.read(request.size_bytes, found);
+            if !found {
                 self.writes.push(request);
             }
         }

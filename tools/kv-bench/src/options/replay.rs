@@ -1,4 +1,4 @@
-//! The options of a replay: which traces, against which servers, with how much memory.
+//! The options of replays and simulations: which traces, against which servers or policies, with how much memory.
 
 use super::{Outputs, servers::ServerOptions};
 use crate::{
@@ -23,6 +23,23 @@ pub struct Replay {
     pub connections: usize,
     pub pipeline: usize,
     pub timeout: Duration,
+    pub outputs: Outputs,
+}
+
+/// Traces against simulated caches.
+pub struct Simulation {
+    pub traces: Vec<PathBuf>,
+    pub format: Format,
+    /// Requests of each trace, at most.
+    pub requests: u64,
+    /// Names; all policies if there is none.
+    pub policies: Vec<String>,
+    /// In bytes.
+    pub caps: Vec<u64>,
+    /// Where no caps are given: percentages of what the whole trace takes.
+    pub shares: Vec<f64>,
+    /// What an item costs beside key and value.
+    pub item_bytes: u64,
     pub outputs: Outputs,
 }
 
@@ -60,6 +77,56 @@ pub struct ReplayOptions {
     how: ServerOptions,
     #[command(flatten)]
     outputs: Outputs,
+}
+
+/// Simulates caches on traces, each policy with each cap, and tells what they hit: objects and bytes.
+///
+/// Caps are in bytes, and an item takes those of its key and value and --item-bytes.
+#[derive(Args)]
+pub struct SimulateOptions {
+    /// Trace files: plain, gzip, xz or zstd
+    #[arg(required = true)]
+    traces: Vec<PathBuf>,
+    /// Policies, by the names in the table [default: all]
+    #[arg(long, value_delimiter = ',')]
+    policies: Vec<String>,
+    /// Memory caps, as Redis reads them: 16mb,32mb,1gb
+    #[arg(long, value_delimiter = ',', value_parser = parse_memory)]
+    caps: Vec<u64>,
+    /// Instead of caps: percentages of what the whole trace takes
+    #[arg(long, value_delimiter = ',', default_values_t = [1.0, 3.0, 10.0, 30.0], conflicts_with = "caps")]
+    shares: Vec<f64>,
+    /// What an item costs beside its key and value, in bytes
+    #[arg(long, default_value_t = 32)]
+    item_bytes: u64,
+    /// The form of the traces
+    #[arg(long, value_enum, default_value = "auto")]
+    format: Format,
+    /// Use only so many requests of each trace
+    #[arg(long, short = 'n', value_parser = parse_count)]
+    requests: Option<u64>,
+    #[command(flatten)]
+    outputs: Outputs,
+}
+
+impl SimulateOptions {
+    pub fn resolve(self) -> Result<Simulation, String> {
+        if self.shares.iter().any(|share| !(*share > 0.0 && *share <= 100.0)) {
+            return Err("--shares are percentages above 0, at most 100".into());
+        }
+        let mut caps = self.caps;
+        caps.sort_unstable();
+        Ok(Simulation {
+            traces: self.traces,
+            format: self.format,
+            requests: self.requests.unwrap_or(u64::MAX),
+            policies: self.policies,
+            caps,
+            shares: self.shares,
+            item_bytes: self.item_bytes,
+            outputs: self.outputs,
+        })
+    }
 }
 
 impl ReplayOptions {

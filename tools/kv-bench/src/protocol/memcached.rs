@@ -55,6 +55,7 @@ impl Protocol for Text {
             b"NOT_FOUND" if kind == Kind::Delete => Reply::Number(0),
             b"NOT_FOUND" => Reply::Missing,
             b"NOT_STORED" | b"ERROR" => Reply::Error(head),
+            _ if head.starts_with(b"MEMLIMIT_") => Reply::Error(head),
             _ if head.starts_with(b"SERVER_ERROR") || head.starts_with(b"CLIENT_ERROR") => Reply::Error(head),
             _ if head.starts_with(b"VALUE ") || head == b"END" => return values(kind, input),
             _ if head.starts_with(b"STAT ") => return items(input),

@@ -137,7 +137,7 @@ pub fn replays(traces: &[TraceResult], evidence: &Evidence) -> String {
 
 /// One trace: the share that hits by cap, or bars if there is only one cap.
 fn trace(trace: &TraceResult) -> String {
-    let caps: Vec<u64> = trace.replays.iter().filter_map(|replay| replay.cap_bytes).collect();
+    let caps = trace.caps();
     let panel = |title: &str, share: fn(&ReplayResult) -> f64| match (caps.iter().min(), caps.iter().max()) {
         (Some(least), Some(most)) if least < most => hits_by_cap(trace, title, (*least, *most), share),
         _ => {
@@ -167,8 +167,7 @@ fn hits_by_cap(trace: &TraceResult, title: &str, caps: (u64, u64), share: fn(&Re
         Line { name: name.to_string(), points: points.collect(), dotted: true }
     };
     let curves: Vec<Line> = trace.servers().iter().map(curve).collect();
-    let marks: Vec<(f64, String)> =
-        trace.replays.iter().filter_map(|replay| replay.cap_bytes).map(|cap| (cap as f64, bytes(cap))).collect();
+    let marks = trace.caps().into_iter().map(|cap| (cap as f64, bytes(cap))).collect();
     let exact = |cap: f64| bytes(cap as u64);
     let x = Axis { label: "memory", logarithmic: true, from: caps.0 as f64, to: caps.1 as f64, marks, exact };
     let shares = || curves.iter().flat_map(|line| &line.points).map(|point| point.1);

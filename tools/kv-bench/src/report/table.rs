@@ -5,7 +5,7 @@ use crate::{
     plan::{Extent, Pace, Plan},
     results::{
         comparison::{ServerResult, WorkloadResult},
-        replay::TraceResult,
+        replay::{ReplayResult, TraceResult},
         search::{RateSearch, RateStep},
     },
     units::{bytes, grouped, latency, percent, three_digits},
@@ -181,6 +181,21 @@ pub fn trace(trace: &TraceResult) -> String {
         writeln!(text, "{remark}").expect("a String takes everything");
     }
     text + &aligned(&trace_rows(trace))
+}
+
+/// The hit ratios of one trace, objects and bytes: a row for each policy, a column for each cap.
+pub fn matrix(trace: &TraceResult) -> String {
+    let caps = trace.caps();
+    let head = std::iter::once("objects / bytes".to_string()).chain(caps.iter().map(|cap| bytes(*cap)));
+    let row = |name: &&str| {
+        let own = trace.replays.iter().filter(|replay| replay.server == *name);
+        let cell = |replay: &ReplayResult| {
+            format!("{} / {}", percent(replay.object_hit_ratio), percent(replay.byte_hit_ratio))
+        };
+        std::iter::once(name.to_string()).chain(own.map(cell)).collect()
+    };
+    let rows: Vec<Vec<String>> = std::iter::once(head.collect()).chain(trace.servers().iter().map(row)).collect();
+    format!("{}\n{}", about_trace(trace), aligned(&rows))
 }
 
 /// What a trace is, in one line.

@@ -1,6 +1,6 @@
 //! What caches made of traces.
 
-use crate::engine::Hits;
+use crate::{engine::Hits, trace::Trace};
 
 /// One trace over all servers and caps.
 pub struct TraceResult {
@@ -35,6 +35,24 @@ pub struct ReplayResult {
 }
 
 impl TraceResult {
+    /// A trace of which nothing was replayed yet.
+    pub fn of(trace: &Trace) -> TraceResult {
+        TraceResult {
+            name: trace.name.clone(),
+            requests: trace.requests.len() as u64,
+            keys: trace.keys() as u64,
+            footprint_bytes: trace.footprint_bytes(),
+            replays: vec![],
+        }
+    }
+
+    /// The caps, in their order.
+    pub fn caps(&self) -> Vec<u64> {
+        let mut caps: Vec<u64> = self.replays.iter().filter_map(|replay| replay.cap_bytes).collect();
+        caps.dedup();
+        caps
+    }
+
     /// The names of the servers, in their order.
     pub fn servers(&self) -> Vec<&str> {
         let mut names: Vec<&str> = vec![];
