@@ -40,6 +40,9 @@ pub fn simulate(options: &Simulation) -> Result<bool, String> {
         report::print_unless_json(&options.outputs, || report::table::matrix(&result));
         results.push(result);
     }
+    if results.len() > 1 {
+        report::print_unless_json(&options.outputs, || report::table::means(&results));
+    }
     report::replays(&results, &evidence, &options.outputs)?;
     Ok(true)
 }

@@ -59,21 +59,23 @@ pub fn all() -> Vec<Row> {
         row("s3fifo-1bit", "the same with one bit an item", |keys, cap| {
             Box::new(S3Fifo::new(keys, cap, Rules { bits: 1, ..Rules::PUBLISHED }))
         }),
-        row("s3fifo-1bit-half", "one bit, half as many ghosts as items", |keys, cap| {
+        row("s3fifo-half", "one bit, half as many ghosts as items", |keys, cap| {
             Box::new(S3Fifo::new(keys, cap, Rules { bits: 1, ghosts: 0.5, ..Rules::PUBLISHED }))
         }),
-        row("s3fifo-1bit-quarter", "one bit, a quarter as many ghosts as items", |keys, cap| {
+        row("s3fifo-quarter", "one bit, a quarter as many ghosts as items", |keys, cap| {
             Box::new(S3Fifo::new(keys, cap, Rules { bits: 1, ghosts: 0.25, ..Rules::PUBLISHED }))
         }),
-        row("s3fifo-1bit-25", "one bit, a quarter of the bytes in the small queue", |keys, cap| {
-            Box::new(S3Fifo::new(keys, cap, Rules { bits: 1, small: 0.25, ..Rules::PUBLISHED }))
+        row("s3fifo-root-half", "one bit, half the ghosts; leaves by age times the root of the size", |keys, cap| {
+            Box::new(S3Fifo::new(keys, cap, Rules { bits: 1, ghosts: 0.5, size: 0.5, ..Rules::PUBLISHED }))
         }),
-        row("s3fifo-sized", "one bit, half the ghosts; large items leave the small queue first", |keys, cap| {
-            Box::new(S3Fifo::new(keys, cap, Rules { bits: 1, ghosts: 0.5, sized_small: true, ..Rules::PUBLISHED }))
+        row("s3fifo-root-quarter", "the same with a quarter of the ghosts", |keys, cap| {
+            Box::new(S3Fifo::new(keys, cap, Rules { bits: 1, ghosts: 0.25, size: 0.5, ..Rules::PUBLISHED }))
         }),
-        row("s3fifo-sized-both", "the same, and large items leave the main queue first", |keys, cap| {
-            let rules = Rules { bits: 1, ghosts: 0.5, sized_small: true, sized_main: true, ..Rules::PUBLISHED };
-            Box::new(S3Fifo::new(keys, cap, rules))
+        row("s3fifo-size-half", "one bit, half the ghosts; leaves by age times size", |keys, cap| {
+            Box::new(S3Fifo::new(keys, cap, Rules { bits: 1, ghosts: 0.5, size: 1.0, ..Rules::PUBLISHED }))
+        }),
+        row("s3fifo-size-quarter", "the same with a quarter of the ghosts", |keys, cap| {
+            Box::new(S3Fifo::new(keys, cap, Rules { bits: 1, ghosts: 0.25, size: 1.0, ..Rules::PUBLISHED }))
         }),
         row("gdsf", "greedy dual size frequency, a heap of all items: what size-awareness can reach", |keys, cap| {
             Box::new(gdsf::Gdsf::new(keys, cap))

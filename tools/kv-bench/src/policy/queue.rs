@@ -13,8 +13,6 @@ pub struct Node {
     pub queue: u8,
     /// How often it was asked for, as far as the policy counts.
     pub uses: u8,
-    /// When it came, in the policy's own time.
-    pub since: u64,
 }
 
 /// All keys.
@@ -22,7 +20,7 @@ pub struct Nodes(Vec<Node>);
 
 impl Nodes {
     pub fn new(keys: usize) -> Nodes {
-        Nodes(vec![Node { before: NONE, after: NONE, bytes: 0, queue: 0, uses: 0, since: 0 }; keys])
+        Nodes(vec![Node { before: NONE, after: NONE, bytes: 0, queue: 0, uses: 0 }; keys])
     }
 
     pub fn holds(&self, key: u32) -> bool {

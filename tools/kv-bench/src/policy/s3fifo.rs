@@ -4,8 +4,10 @@
 //! was not leaves and is remembered as a ghost, and goes straight to the main queue if it comes again. The main queue goes
 //! by arrival too, and lets what was used pass to the front. A hit writes a bit or two and moves nothing.
 //!
-//! With `sized` queues there is one for each power of two of the size, and the next to leave is the oldest of the one where
-//! age times size is largest: a large item pays for its room by leaving earlier.
+//! `Rules::size` makes it aware of sizes: each of the two is a row of queues, one for each power of two of the size, and
+//! the next to leave is the oldest of the one where age times size (to that power) is largest, so that a large item pays
+//! for its room by leaving earlier. No item tells its age: that of the oldest is how many are in its queue, divided by how
+//! many came lately (Little's law). So this costs a few counters for each queue, and nothing for an item.
 
 use super::{
     Policy,
@@ -21,12 +23,12 @@ pub struct Rules {
     pub bits: u8,
     /// Ghosts for each item.
     pub ghosts: f64,
-    pub sized_small: bool,
-    pub sized_main: bool,
+    /// The power of an item's size by which it leaves earlier; 0 if sizes do not matter.
+    pub size: f64,
 }
 
 impl Rules {
-    pub const PUBLISHED: Rules = Rules { small: 0.1, bits: 2, ghosts: 1.0, sized_small: false, sized_main: false };
+    pub const PUBLISHED: Rules = Rules { small: 0.1, bits: 2, ghosts: 1.0, size: 0.0 };
 
     /// Uses in the small queue that lead to the main one.
     fn enough(self) -> u8 {
@@ -40,13 +42,11 @@ impl Rules {
 
 pub struct S3Fifo {
     nodes: Nodes,
-    small: Sized,
-    main: Sized,
+    small: Row,
+    main: Row,
     ghosts: Ghosts,
     cap: u64,
     rules: Rules,
-    /// Requests so far.
-    now: u64,
 }
 
 const SMALL: u8 = 0;
@@ -56,12 +56,11 @@ impl S3Fifo {
     pub fn new(keys: usize, cap: u64, rules: Rules) -> S3Fifo {
         S3Fifo {
             nodes: Nodes::new(keys),
-            small: Sized::new(rules.sized_small),
-            main: Sized::new(rules.sized_main),
+            small: Row::new(rules.size),
+            main: Row::new(rules.size),
             ghosts: Ghosts::new(keys),
             cap,
             rules,
-            now: 0,
         }
     }
 
@@ -74,7 +73,7 @@ impl S3Fifo {
     }
 
     fn evict_small(&mut self) {
-        while let Some(key) = self.small.next(&self.nodes, self.now) {
+        while let Some(key) = self.small.next() {
             let bytes = self.small.take(&mut self.nodes, key);
             if self.nodes[key].uses < self.rules.enough() {
                 let most = ((self.items() as f64 * self.rules.ghosts) as u64).max(1);
@@ -86,7 +85,7 @@ impl S3Fifo {
     }
 
     fn evict_main(&mut self) {
-        while let Some(key) = self.main.next(&self.nodes, self.now) {
+        while let Some(key) = self.main.next() {
             let bytes = self.main.take(&mut self.nodes, key);
             let uses = self.nodes[key].uses;
             if uses == 0 {
@@ -99,7 +98,7 @@ impl S3Fifo {
 
     fn put(&mut self, queue: u8, key: u32, bytes: u64) {
         let node = &mut self.nodes[key];
-        (node.queue, node.uses, node.since) = (queue, 0, self.now);
+        (node.queue, node.uses) = (queue, 0);
         let queue = if queue == MAIN { &mut self.main } else { &mut self.small };
         queue.push(&mut self.nodes, key, bytes);
     }
@@ -107,7 +106,6 @@ impl S3Fifo {
 
 impl Policy for S3Fifo {
     fn read(&mut self, key: u32, bytes: u64) -> bool {
-        self.now += 1;
         if self.nodes.holds(key) {
             let node = &mut self.nodes[key];
             node.uses = (node.uses + 1).min(self.rules.most_uses());
@@ -136,37 +134,57 @@ impl Policy for S3Fifo {
 }
 
 /// A queue, or one for each power of two of the size.
-struct Sized {
-    classes: Vec<Queue>,
+struct Row {
+    queues: Vec<Queue>,
+    /// For each queue, how many items came to it lately.
+    arrivals: Vec<f64>,
+    all_arrivals: f64,
     bytes: u64,
     items: u64,
+    size: f64,
 }
 
-impl Sized {
-    fn new(sized: bool) -> Sized {
-        Sized { classes: vec![Queue::new(); if sized { 40 } else { 1 }], bytes: 0, items: 0 }
+impl Row {
+    /// Sizes have so many powers of two at most.
+    const POWERS: usize = 40;
+
+    fn new(size: f64) -> Row {
+        let count = if size > 0.0 { Row::POWERS } else { 1 };
+        let (queues, arrivals) = (vec![Queue::new(); count], vec![0.0; count]);
+        Row { queues, arrivals, all_arrivals: 0.0, bytes: 0, items: 0, size }
     }
 
-    fn class(&self, bytes: u64) -> usize {
-        (bytes.ilog2() as usize).min(self.classes.len() - 1)
+    fn place(&self, bytes: u64) -> usize {
+        (bytes.ilog2() as usize).min(self.queues.len() - 1)
     }
 
-    /// The next to leave: the oldest, or the one of the oldest whose age times size is largest.
-    fn next(&self, nodes: &Nodes, now: u64) -> Option<u32> {
-        let worth = |key: &u32| (now - nodes[*key].since + 1) as u128 * u128::from(nodes[*key].bytes);
-        self.classes.iter().filter_map(Queue::back).max_by_key(worth)
+    /// The next to leave.
+    fn next(&self) -> Option<u32> {
+        let rank = |(queue, arrivals): &(&Queue, &f64)| {
+            let age = queue.items as f64 / arrivals.max(f64::MIN_POSITIVE);
+            age * (queue.bytes as f64 / queue.items as f64).powf(self.size)
+        };
+        let filled = self.queues.iter().zip(&self.arrivals).filter(|(queue, _)| queue.items > 0);
+        filled.max_by(|one, other| rank(one).total_cmp(&rank(other)))?.0.back()
     }
 
     fn push(&mut self, nodes: &mut Nodes, key: u32, bytes: u64) {
-        let class = self.class(bytes);
-        self.classes[class].push(nodes, key, bytes);
+        let place = self.place(bytes);
+        self.queues[place].push(nodes, key, bytes);
         self.bytes += bytes;
         self.items += 1;
+        self.arrivals[place] += 1.0;
+        self.all_arrivals += 1.0;
+        // "Lately" is while about as many came as there are.
+        if self.all_arrivals > 2.0 * self.items.max(64) as f64 {
+            self.all_arrivals /= 2.0;
+            self.arrivals.iter_mut().for_each(|count| *count /= 2.0);
+        }
     }
 
     fn take(&mut self, nodes: &mut Nodes, key: u32) -> u64 {
-        let class = self.class(nodes[key].bytes);
-        let bytes = self.classes[class].take(nodes, key);
+        let place = self.place(nodes[key].bytes);
+        let bytes = self.queues[place].take(nodes, key);
         self.bytes -= bytes;
         self.items -= 1;
         bytes

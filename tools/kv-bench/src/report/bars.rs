@@ -1,6 +1,6 @@
 //! Horizontal bars as plain HTML, so that they fit any width. Knows nothing of what the numbers mean.
 
-use super::chart::escaped;
+use super::chart::{colour, escaped};
 use std::fmt::Write;
 
 pub struct Bar {
@@ -19,9 +19,10 @@ pub fn group(title: &str, bars: &[Bar]) -> String {
         writeln!(
             html,
             "<div class=\"bar\"><span class=\"name\">{}</span>\
-             <span class=\"track\"><span class=\"fill f{index}\" style=\"width:{width:.1}%\"></span></span>\
+             <span class=\"track\"><span class=\"fill {}\" style=\"width:{width:.1}%\"></span></span>\
              <span class=\"value\">{}</span></div>",
             escaped(&bar.name),
+            colour('f', index),
             escaped(&bar.text)
         )
         .expect("a String takes everything");

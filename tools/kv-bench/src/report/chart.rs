@@ -56,7 +56,7 @@ pub fn lines(title: &str, x: &Axis, y: &Axis, lines: &[Line], bound: Option<&Bou
     for (index, line) in lines.iter().enumerate() {
         let points: Vec<String> =
             line.points.iter().map(|(px, py)| format!("{:.1},{:.1}", horizontal(x, *px), vertical(y, *py))).collect();
-        push(&mut svg, format_args!("<polyline class=\"l{index}\" points=\"{}\"/>", points.join(" ")));
+        push(&mut svg, format_args!("<polyline class=\"{}\" points=\"{}\"/>", colour('l', index), points.join(" ")));
     }
     for (index, line) in lines.iter().enumerate() {
         points(&mut svg, index, line, x, y);
@@ -74,11 +74,17 @@ fn points(svg: &mut String, index: usize, line: &Line, x: &Axis, y: &Axis) {
         push(
             svg,
             format_args!(
-                "<circle class=\"{class} s{index}\" cx=\"{at:.1}\" cy=\"{height:.1}\" r=\"{radius}\"><title>{}</title></circle>",
+                "<circle class=\"{class} {}\" cx=\"{at:.1}\" cy=\"{height:.1}\" r=\"{radius}\"><title>{}</title></circle>",
+                colour('s', index),
                 escaped(&words)
             ),
         );
     }
+}
+
+/// The class that gives a colour to a line (`l`), its spots (`s`), its key (`k`), or a bar (`f`); there are six.
+pub fn colour(what: char, index: usize) -> String {
+    format!("{what}{}", index % 6)
 }
 
 /// The names of the lines with their colours, and the bound; nothing if there is only one line.
@@ -87,7 +93,7 @@ pub fn legend(lines: &[Line], bound: Option<&Bound>) -> String {
         return String::new();
     }
     let entry = |class: &str, name: &str| format!("<span class=\"key {class}\">{}</span>", escaped(name));
-    let names = lines.iter().enumerate().map(|(index, line)| entry(&format!("k{index}"), &line.name));
+    let names = lines.iter().enumerate().map(|(index, line)| entry(&colour('k', index), &line.name));
     let bound = bound.map(|bound| entry("k-bound", &bound.text));
     format!("<p class=\"legend\">{}</p>\n", names.chain(bound).collect::<Vec<_>>().join(" "))
 }

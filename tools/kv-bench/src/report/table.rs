@@ -198,6 +198,21 @@ pub fn matrix(trace: &TraceResult) -> String {
     format!("{}\n{}", about_trace(trace), aligned(&rows))
 }
 
+/// The same over several traces: for each policy the means over the caps of each trace, and over all of them.
+pub fn means(traces: &[TraceResult]) -> String {
+    let names = traces.iter().map(|trace| trace.name.split('.').next().unwrap_or_default().to_string());
+    let head = ["means: objects / bytes".to_string()].into_iter().chain(names).chain(["all".to_string()]);
+    let policies = traces.first().map_or(vec![], TraceResult::servers);
+    let row = |policy: &&str| {
+        let means: Vec<[f64; 2]> = traces.iter().filter_map(|trace| trace.mean_ratios(policy)).collect();
+        let all = [0, 1].map(|which| means.iter().map(|mean| mean[which]).sum::<f64>() / means.len() as f64);
+        let cell = |[objects, bytes]: &[f64; 2]| format!("{} / {}", percent(*objects), percent(*bytes));
+        std::iter::once(policy.to_string()).chain(means.iter().chain([&all]).map(cell)).collect()
+    };
+    let rows: Vec<Vec<String>> = std::iter::once(head.collect()).chain(policies.iter().map(row)).collect();
+    aligned(&rows)
+}
+
 /// What a trace is, in one line.
 pub fn about_trace(trace: &TraceResult) -> String {
     let TraceResult { name, requests, keys, footprint_bytes, .. } = trace;

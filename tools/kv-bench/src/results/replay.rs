@@ -64,6 +64,13 @@ impl TraceResult {
         names
     }
 
+    /// The means of a server's object and byte hit ratios over all caps, 0 to 1; `None` if it was not replayed.
+    pub fn mean_ratios(&self, server: &str) -> Option<[f64; 2]> {
+        let own: Vec<&ReplayResult> = self.replays.iter().filter(|replay| replay.server == server).collect();
+        let mean = |ratio: fn(&ReplayResult) -> f64| own.iter().map(|one| ratio(one)).sum::<f64>() / own.len() as f64;
+        (!own.is_empty()).then(|| [mean(|one| one.object_hit_ratio), mean(|one| one.byte_hit_ratio)])
+    }
+
     /// What there is to be said beside the figures, a sentence each.
     pub fn remarks(&self) -> impl Iterator<Item = String> {
         self.replays.iter().flat_map(|replay| {

@@ -118,6 +118,25 @@ fn values_that_a_server_does_not_take_are_counted() {
 }
 
 #[test]
+fn policies_are_simulated_without_a_server() {
+    let requests: String = (0..3000).map(|request| format!("{} 100\n", request % 30)).collect();
+    let traces = [File::new("loop.txt", &requests), File::new("once.txt", "a 1\nb 1\n")];
+    let words = format!("simulate {} --shares 80,100 --policies lru,2q", traces[0].0.display());
+    let (report, code) = json(&words);
+    let replays = &report["traces"][0]["replays"];
+    let ratio = |index: usize| replays[index]["object_hit_ratio"].as_f64().unwrap();
+    assert_eq!((replays.as_array().unwrap().len(), code), (4, Some(0)), "{report}");
+    assert_eq!((&replays[0]["server"], ratio(0)), (&"lru".into(), 0.0), "a loop is the worst for LRU");
+    assert!(ratio(1) > 0.2 && ratio(2) == 0.99 && ratio(3) == 0.99, "{report}");
+    let output = kv_bench(&format!("{words} {}", traces[1].0.display()));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("objects / bytes") && text.contains("means: objects / bytes"), "{text}");
+    let (line, code) = failure(&format!("simulate {} --policies arc", traces[0].0.display()));
+    assert!(line.contains("no policy 'arc' (there are fifo, lru"), "{line}");
+    assert_eq!(code, Some(1));
+}
+
+#[test]
 fn what_cannot_be_replayed_is_one_line() {
     let trace = File::new("bad.txt", "a 10\nb\n");
     let server = Server::start(Fault::None);
