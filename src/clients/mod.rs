@@ -19,7 +19,7 @@ use std::task::Waker;
 use bytes::Bytes;
 
 use crate::base::clock::UnixMillis;
-use crate::message::reply::Protocol;
+use crate::message::reply::RespVersion;
 use inbox::Inbox;
 pub use memory::{ClientMemory, MemoryQuota};
 pub use monitors::Monitors;
@@ -45,7 +45,8 @@ pub struct Client {
     pub database: AtomicU8,
     /// The last command's place in the table, plus one.
     pub last_command: AtomicU16,
-    protocol: AtomicU8,
+    /// Of RESP: 2 or 3.
+    version: AtomicU8,
     killed: AtomicBool,
     /// It was ended because its inbox had no room.
     overflowed: AtomicBool,
@@ -157,12 +158,12 @@ impl Client {
         self.labels.lock().expect("a panicking core ends the process")
     }
 
-    pub fn set_protocol(&self, protocol: Protocol) {
-        self.protocol.store(if protocol == Protocol::Resp3 { 3 } else { 2 }, Relaxed);
+    pub fn set_version(&self, version: RespVersion) {
+        self.version.store(if version == RespVersion::Resp3 { 3 } else { 2 }, Relaxed);
     }
 
-    pub fn protocol(&self) -> Protocol {
-        if self.protocol.load(Relaxed) == 3 { Protocol::Resp3 } else { Protocol::Resp2 }
+    pub fn version(&self) -> RespVersion {
+        if self.version.load(Relaxed) == 3 { RespVersion::Resp3 } else { RespVersion::Resp2 }
     }
 
     pub fn set_tracks(&self, tracks: bool) {
@@ -225,7 +226,7 @@ impl Client {
             self.waiting_bytes.load(Relaxed),
             self.inbox.bytes(),
             self.held_bytes.load(Relaxed) + self.inbox.bytes(),
-            self.protocol.load(Relaxed),
+            self.version.load(Relaxed),
             labels.lib_name,
             labels.lib_ver,
             self.core,
@@ -288,7 +289,7 @@ impl Clients {
             last_active: AtomicU64::new(now),
             database: AtomicU8::new(0),
             last_command: AtomicU16::new(0),
-            protocol: AtomicU8::new(2),
+            version: AtomicU8::new(2),
             killed: AtomicBool::new(false),
             overflowed: AtomicBool::new(false),
             monitoring: AtomicBool::new(false),

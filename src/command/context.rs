@@ -1,27 +1,23 @@
 //! The state of a connection as commands see it, and change it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::connection::tracking::Tracking;
 use super::transaction::{Transaction, Watching};
 use crate::clients::Client;
-use crate::message::reply::Protocol;
 
 /// What commands know and change of the connection they run for.
 pub struct ConnectionState {
+    /// What of it others may see, too: the database, the version of RESP, whether its reads count as uses.
     pub client: Arc<Client>,
-    /// The selected database.
-    pub db: u8,
     pub authenticated: bool,
-    pub protocol: Protocol,
     /// What is queued since MULTI.
     pub transaction: Option<Box<Transaction>>,
     pub watching: Watching,
     /// CLIENT TRACKING is on.
     pub tracking: Option<Box<Tracking>>,
     pub replies: ReplyMode,
-    /// What it reads does not count as used.
-    pub no_touch: bool,
     /// The last reply is being written.
     pub closing: bool,
 }
@@ -42,15 +38,28 @@ impl ConnectionState {
     pub fn new(client: Arc<Client>, authenticated: bool) -> ConnectionState {
         ConnectionState {
             client,
-            db: 0,
             authenticated,
-            protocol: Protocol::Resp2,
             transaction: None,
             watching: Watching::default(),
             tracking: None,
             replies: ReplyMode::All,
-            no_touch: false,
             closing: false,
         }
+    }
+
+    /// The selected database.
+    #[inline]
+    pub fn db(&self) -> u8 {
+        self.client.database.load(Relaxed)
+    }
+
+    pub fn select(&self, database: u8) {
+        self.client.database.store(database, Relaxed);
+    }
+
+    /// What it reads does not count as used.
+    #[inline]
+    pub fn no_touch(&self) -> bool {
+        self.client.no_touch.load(Relaxed)
     }
 }

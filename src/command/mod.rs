@@ -159,7 +159,7 @@ impl<'c> Call<'c, '_> {
 
     /// The key at argument 1.
     pub fn key(&self) -> Key<'c> {
-        Key { bytes: self.args.get(1), hash: self.hash, db: self.state.db }
+        Key { bytes: self.args.get(1), hash: self.hash, db: self.state.db() }
     }
 
     /// The keys from argument 1 on, every `step`-th argument.
@@ -169,7 +169,7 @@ impl<'c> Call<'c, '_> {
 
     /// The key at any argument.
     pub fn key_at(&self, index: usize) -> Key<'c> {
-        self.key_in(self.state.db, index)
+        self.key_in(self.state.db(), index)
     }
 
     /// The key at any argument, in another database.
@@ -192,7 +192,7 @@ impl<'c> Call<'c, '_> {
 
     /// Looks a key up for reading: the hit counters move, and recency unless the client wants it otherwise.
     pub fn find(&mut self, key: Key) -> Option<Entry<'_>> {
-        let found = read(self.guards, key, self.now, self.state.no_touch);
+        let found = read(self.guards, key, self.now, self.state.no_touch());
         count_lookup(self.stats, found.is_some());
         found
     }
@@ -204,7 +204,7 @@ impl<'c> Call<'c, '_> {
 
     /// Replies with the value of `key`, or null.
     pub fn reply_value(&mut self, key: Key) {
-        let found = read(self.guards, key, self.now, self.state.no_touch);
+        let found = read(self.guards, key, self.now, self.state.no_touch());
         count_lookup(self.stats, found.is_some());
         match found {
             Some(entry) => write_value(self.reply, entry.value),

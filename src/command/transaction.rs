@@ -293,8 +293,7 @@ fn run(call: &mut Call, transaction: &Transaction) {
             continue;
         }
         // A reply is written whole, and nobody can take it before: what is too much of it is left out.
-        let mut unseen = Reply::default();
-        unseen.protocol = call.reply.protocol;
+        let mut unseen = Reply::new(call.reply.version);
         std::mem::swap(call.reply, &mut unseen);
         call.run_nested(args, *found);
         std::mem::swap(call.reply, &mut unseen);

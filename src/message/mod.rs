@@ -3,5 +3,6 @@
 
 pub mod error;
 pub mod kept;
+pub mod output;
 pub mod reply;
 pub mod request;

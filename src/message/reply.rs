@@ -1,140 +1,59 @@
-//! Writes replies in RESP2 or RESP3 for one connection's turn. It must not know commands; what is a map in one
-//! protocol and a flat array in the other is decided here and nowhere else.
+//! Replies in the terms of Redis's commands, as RESP2 or RESP3 write them. It must not know commands; what is a map in one
+//! version and a flat array in the other is decided here and nowhere else.
+//! Format: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
-use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
 
+use super::output::Output;
 use crate::config::limits;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protocol {
+pub enum RespVersion {
     #[default]
     Resp2,
     Resp3,
 }
 
-/// The replies of one turn: small ones written into one buffer, large values kept as handles between.
+/// Writes replies into an output, which it stands for in all that is about bytes.
+#[derive(Default)]
 pub struct Reply {
-    tail: Vec<u8>,
-    /// What comes before `tail`, in order.
-    parts: VecDeque<Bytes>,
-    parts_bytes: usize,
-    /// What of it is large values that others hold as well.
-    shared_bytes: usize,
-    pub protocol: Protocol,
+    output: Output,
+    pub version: RespVersion,
 }
 
-/// A place between two replies.
-#[derive(Clone, Copy, Debug)]
-pub struct Mark {
-    parts: usize,
-    parts_bytes: usize,
-    shared_bytes: usize,
-    tail: usize,
+impl Deref for Reply {
+    type Target = Output;
+
+    fn deref(&self) -> &Output {
+        &self.output
+    }
 }
 
-impl Default for Reply {
-    fn default() -> Self {
-        Reply {
-            tail: Vec::with_capacity(limits::REPLY_PIECE_BYTES),
-            parts: VecDeque::new(),
-            parts_bytes: 0,
-            shared_bytes: 0,
-            protocol: Protocol::Resp2,
-        }
+impl DerefMut for Reply {
+    fn deref_mut(&mut self) -> &mut Output {
+        &mut self.output
     }
 }
 
 impl Reply {
-    /// Bytes written and not yet taken.
-    pub fn len(&self) -> usize {
-        self.parts_bytes + self.tail.len()
+    pub fn new(version: RespVersion) -> Reply {
+        Reply { output: Output::default(), version }
     }
 
-    /// Of these, what was copied here.
-    pub fn copied_len(&self) -> usize {
-        self.len() - self.shared_bytes
+    /// Goes on where `output` ends; `into_output` gives it back.
+    pub fn over(output: Output, version: RespVersion) -> Reply {
+        Reply { output, version }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub fn into_output(self) -> Output {
+        self.output
     }
 
-    /// Everything, if it lies in one piece; `clear` it after copying.
-    pub fn as_contiguous(&self) -> Option<&[u8]> {
-        self.parts.is_empty().then_some(&self.tail[..])
-    }
-
-    pub fn clear(&mut self) {
-        self.parts.clear();
-        (self.parts_bytes, self.shared_bytes) = (0, 0);
-        self.tail.clear();
-    }
-
-    /// Moves everything out, in order; only the end of it may be copied.
-    pub fn take(&mut self, into: &mut VecDeque<Bytes>) {
-        self.seal();
-        into.append(&mut self.parts);
-        (self.parts_bytes, self.shared_bytes) = (0, 0);
-    }
-
-    /// Where the next reply will begin, for `rewind`.
-    pub fn mark(&self) -> Mark {
-        Mark {
-            parts: self.parts.len(),
-            parts_bytes: self.parts_bytes,
-            shared_bytes: self.shared_bytes,
-            tail: self.tail.len(),
-        }
-    }
-
-    /// Takes back everything since the mark. Nothing may have been taken out or cut meanwhile.
-    pub fn rewind(&mut self, mark: Mark) {
-        if let Some(sealed) = self.parts.get(mark.parts) {
-            // What stood in the tail is the beginning of the first piece since.
-            self.tail.clear();
-            self.tail.extend_from_slice(&sealed[..mark.tail]);
-        }
-        self.parts.truncate(mark.parts);
-        (self.parts_bytes, self.shared_bytes) = (mark.parts_bytes, mark.shared_bytes);
-        self.tail.truncate(mark.tail);
-    }
-
-    /// Moves in what was written elsewhere, for elements that are counted as they are found.
-    pub fn append(&mut self, mut other: Reply) {
-        if other.parts.is_empty() && other.tail.len() < limits::REPLY_PIECE_BYTES {
-            self.tail.extend_from_slice(&other.tail);
-            return;
-        }
-        self.seal();
-        other.seal();
-        self.parts_bytes += other.parts_bytes;
-        self.shared_bytes += other.shared_bytes;
-        self.parts.append(&mut other.parts);
-    }
-
-    /// Between two replies of a long turn, or parts of a long reply: what is written goes into pieces of a size, so that it never grows by
-    /// doubling and holds little more memory than its length.
-    pub fn cut(&mut self) {
-        if self.tail.len() >= limits::REPLY_PIECE_BYTES / 4 * 3 {
-            self.seal();
-        }
-    }
-
-    /// Makes what is written so far a piece of its own.
-    fn seal(&mut self) {
-        if self.tail.is_empty() {
-            return;
-        }
-        self.parts_bytes += self.tail.len();
-        self.parts.push_back(if self.tail.len() < self.tail.capacity() / 2 {
-            let copy = Bytes::copy_from_slice(&self.tail);
-            self.tail.clear();
-            copy
-        } else {
-            Bytes::from(std::mem::replace(&mut self.tail, Vec::with_capacity(limits::REPLY_PIECE_BYTES)))
-        });
+    /// The bytes of one message that is written apart.
+    pub fn into_bytes(self) -> Bytes {
+        self.output.into_bytes()
     }
 
     /// `+text`
@@ -143,7 +62,7 @@ impl Reply {
     }
 
     pub fn ok(&mut self) {
-        self.tail.extend_from_slice(b"+OK\r\n");
+        self.output.write(b"+OK\r\n");
     }
 
     /// `-text`, on one line whatever is in it.
@@ -157,15 +76,15 @@ impl Reply {
 
     pub fn bulk(&mut self, bytes: &[u8]) {
         self.header(b'$', bytes.len() as i64);
-        self.tail.extend_from_slice(bytes);
-        self.tail.extend_from_slice(b"\r\n");
+        self.output.write(bytes);
+        self.output.write(b"\r\n");
     }
 
     /// A number with decimals, as text.
     pub fn double(&mut self, text: &str) {
-        match self.protocol {
-            Protocol::Resp2 => self.bulk(text.as_bytes()),
-            Protocol::Resp3 => self.line(b',', text.as_bytes()),
+        match self.version {
+            RespVersion::Resp2 => self.bulk(text.as_bytes()),
+            RespVersion::Resp3 => self.line(b',', text.as_bytes()),
         }
     }
 
@@ -177,32 +96,29 @@ impl Reply {
     /// The same with something before and after it in the same string.
     pub fn bulk_framed(&mut self, before: &[u8], bytes: &Bytes, after: &[u8]) {
         self.header(b'$', (before.len() + bytes.len() + after.len()) as i64);
-        self.tail.extend_from_slice(before);
+        self.output.write(before);
         if bytes.len() < limits::SHARED_REPLY_MIN_BYTES {
-            self.tail.extend_from_slice(bytes);
+            self.output.write(bytes);
         } else {
-            self.seal();
-            self.parts_bytes += bytes.len();
-            self.shared_bytes += bytes.len();
-            self.parts.push_back(bytes.clone());
+            self.output.share(bytes.clone());
         }
-        self.tail.extend_from_slice(after);
-        self.tail.extend_from_slice(b"\r\n");
+        self.output.write(after);
+        self.output.write(b"\r\n");
     }
 
     /// No value.
     pub fn null(&mut self) {
-        self.tail.extend_from_slice(match self.protocol {
-            Protocol::Resp2 => b"$-1\r\n",
-            Protocol::Resp3 => b"_\r\n",
+        self.output.write(match self.version {
+            RespVersion::Resp2 => b"$-1\r\n",
+            RespVersion::Resp3 => b"_\r\n",
         });
     }
 
     /// No array.
     pub fn null_array(&mut self) {
-        self.tail.extend_from_slice(match self.protocol {
-            Protocol::Resp2 => b"*-1\r\n",
-            Protocol::Resp3 => b"_\r\n",
+        self.output.write(match self.version {
+            RespVersion::Resp2 => b"*-1\r\n",
+            RespVersion::Resp3 => b"_\r\n",
         });
     }
 
@@ -213,17 +129,17 @@ impl Reply {
 
     /// `count` keys, each with its value, follow.
     pub fn map(&mut self, count: usize) {
-        match self.protocol {
-            Protocol::Resp2 => self.header(b'*', 2 * count as i64),
-            Protocol::Resp3 => self.header(b'%', count as i64),
+        match self.version {
+            RespVersion::Resp2 => self.header(b'*', 2 * count as i64),
+            RespVersion::Resp3 => self.header(b'%', count as i64),
         }
     }
 
     /// `count` distinct elements follow.
     pub fn set(&mut self, count: usize) {
-        match self.protocol {
-            Protocol::Resp2 => self.header(b'*', count as i64),
-            Protocol::Resp3 => self.header(b'~', count as i64),
+        match self.version {
+            RespVersion::Resp2 => self.header(b'*', count as i64),
+            RespVersion::Resp3 => self.header(b'~', count as i64),
         }
     }
 
@@ -234,15 +150,15 @@ impl Reply {
 
     /// Text with its format, of three letters.
     pub fn verbatim(&mut self, format: &[u8], text: &[u8]) {
-        match self.protocol {
-            Protocol::Resp2 => self.bulk(text),
-            Protocol::Resp3 => {
+        match self.version {
+            RespVersion::Resp2 => self.bulk(text),
+            RespVersion::Resp3 => {
                 self.header(b'=', text.len() as i64 + 4);
                 let mut letters = format.iter().copied().chain(std::iter::repeat(b' '));
-                self.tail.extend(letters.by_ref().take(3));
-                self.tail.push(b':');
-                self.tail.extend_from_slice(text);
-                self.tail.extend_from_slice(b"\r\n");
+                self.output.tail.extend(letters.by_ref().take(3));
+                self.output.tail.push(b':');
+                self.output.write(text);
+                self.output.write(b"\r\n");
             }
         }
     }
@@ -253,39 +169,45 @@ impl Reply {
     }
 
     pub fn boolean(&mut self, value: bool) {
-        match (self.protocol, value) {
-            (Protocol::Resp2, value) => self.integer(value.into()),
-            (Protocol::Resp3, true) => self.tail.extend_from_slice(b"#t\r\n"),
-            (Protocol::Resp3, false) => self.tail.extend_from_slice(b"#f\r\n"),
+        match (self.version, value) {
+            (RespVersion::Resp2, value) => self.integer(value.into()),
+            (RespVersion::Resp3, true) => self.output.write(b"#t\r\n"),
+            (RespVersion::Resp3, false) => self.output.write(b"#f\r\n"),
         }
     }
 
     /// An integer of any size.
     pub fn big_number(&mut self, digits: &[u8]) {
-        match self.protocol {
-            Protocol::Resp2 => {
+        match self.version {
+            RespVersion::Resp2 => {
                 self.header(b'$', digits.len() as i64);
                 self.cleaned(digits);
             }
-            Protocol::Resp3 => self.cleaned_line(b'(', digits),
+            RespVersion::Resp3 => self.cleaned_line(b'(', digits),
         }
     }
 
+    /// A message that answers nothing, of `count` elements with its kind. RESP2 has no such thing.
+    pub fn push(&mut self, kind: &str, count: usize) {
+        self.header(b'>', count as i64);
+        self.bulk(kind.as_bytes());
+    }
+
     fn cleaned_line(&mut self, kind: u8, text: &[u8]) {
-        self.tail.push(kind);
+        self.output.tail.push(kind);
         self.cleaned(text);
     }
 
     /// Anything that would end the line becomes a space: a client's bytes cannot forge a reply.
     fn cleaned(&mut self, text: &[u8]) {
-        self.tail.extend(text.iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
-        self.tail.extend_from_slice(b"\r\n");
+        self.output.tail.extend(text.iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
+        self.output.write(b"\r\n");
     }
 
     fn line(&mut self, kind: u8, text: &[u8]) {
-        self.tail.push(kind);
-        self.tail.extend_from_slice(text);
-        self.tail.extend_from_slice(b"\r\n");
+        self.output.tail.push(kind);
+        self.output.write(text);
+        self.output.write(b"\r\n");
     }
 
     fn header(&mut self, kind: u8, value: i64) {
@@ -298,8 +220,8 @@ impl Reply {
             100..1000 => ([kind, digit(value / 100), digit(value / 10), digit(value), b'\r', b'\n', 0, 0], 6),
             _ => return self.long_header(kind, value),
         };
-        self.tail.extend_from_slice(&line);
-        self.tail.truncate(self.tail.len() + len - line.len());
+        self.output.write(&line);
+        self.output.tail.truncate(self.output.tail.len() + len - line.len());
     }
 
     fn long_header(&mut self, kind: u8, value: i64) {
@@ -309,7 +231,7 @@ impl Reply {
         let mut line = [kind; HEADER_MAX_BYTES];
         line[1..=digits.len()].copy_from_slice(digits);
         line[digits.len() + 1..digits.len() + 3].copy_from_slice(b"\r\n");
-        self.tail.extend_from_slice(&line[..digits.len() + 3]);
+        self.output.write(&line[..digits.len() + 3]);
     }
 }
 
@@ -318,10 +240,12 @@ const HEADER_MAX_BYTES: usize = 23;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
-    fn check(protocol: Protocol, write: impl FnOnce(&mut Reply), expect: &str) {
-        let mut reply = Reply { protocol, ..Reply::default() };
+    fn check(version: RespVersion, write: impl FnOnce(&mut Reply), expect: &str) {
+        let mut reply = Reply::new(version);
         write(&mut reply);
         let mut parts = VecDeque::new();
         reply.take(&mut parts);
@@ -331,25 +255,25 @@ mod tests {
     }
 
     #[test]
-    fn the_two_protocols_differ_where_they_should() {
-        check(Protocol::Resp2, |r| r.null(), "$-1\r\n");
-        check(Protocol::Resp3, |r| r.null(), "_\r\n");
-        check(Protocol::Resp2, |r| r.map(2), "*4\r\n");
-        check(Protocol::Resp3, |r| r.map(2), "%2\r\n");
-        check(Protocol::Resp2, |r| r.set(2), "*2\r\n");
-        check(Protocol::Resp3, |r| r.set(2), "~2\r\n");
-        check(Protocol::Resp2, |r| r.text("hi"), "$2\r\nhi\r\n");
-        check(Protocol::Resp3, |r| r.text("hi"), "=6\r\ntxt:hi\r\n");
-        check(Protocol::Resp2, |r| r.double("1.5"), "$3\r\n1.5\r\n");
-        check(Protocol::Resp3, |r| r.double("1.5"), ",1.5\r\n");
-        check(Protocol::Resp3, |r| r.bulk(b""), "$0\r\n\r\n");
-        check(Protocol::Resp2, |r| r.integer(i64::MIN), ":-9223372036854775808\r\n");
+    fn the_two_versions_differ_where_they_should() {
+        check(RespVersion::Resp2, |r| r.null(), "$-1\r\n");
+        check(RespVersion::Resp3, |r| r.null(), "_\r\n");
+        check(RespVersion::Resp2, |r| r.map(2), "*4\r\n");
+        check(RespVersion::Resp3, |r| r.map(2), "%2\r\n");
+        check(RespVersion::Resp2, |r| r.set(2), "*2\r\n");
+        check(RespVersion::Resp3, |r| r.set(2), "~2\r\n");
+        check(RespVersion::Resp2, |r| r.text("hi"), "$2\r\nhi\r\n");
+        check(RespVersion::Resp3, |r| r.text("hi"), "=6\r\ntxt:hi\r\n");
+        check(RespVersion::Resp2, |r| r.double("1.5"), "$3\r\n1.5\r\n");
+        check(RespVersion::Resp3, |r| r.double("1.5"), ",1.5\r\n");
+        check(RespVersion::Resp3, |r| r.bulk(b""), "$0\r\n\r\n");
+        check(RespVersion::Resp2, |r| r.integer(i64::MIN), ":-9223372036854775808\r\n");
     }
 
     #[test]
     fn an_error_is_always_one_line() {
         check(
-            Protocol::Resp2,
+            RespVersion::Resp2,
             |r| r.error("ERR unknown command 'x\r\n+OK\r\n'"),
             "-ERR unknown command 'x  +OK  '\r\n",
         );
@@ -361,7 +285,7 @@ mod tests {
         let mut reply = Reply::default();
         reply.bulk_shared(&large);
         for start in ["", "+OK\r\n"] {
-            reply.tail.extend_from_slice(start.as_bytes());
+            reply.output.tail.extend_from_slice(start.as_bytes());
             let (mark, length) = (reply.mark(), reply.len());
             reply.bulk_shared(&large);
             reply.bulk_shared(&large);
@@ -386,7 +310,7 @@ mod tests {
             elsewhere.bulk(&value);
             elsewhere.cut();
             elsewhere.integer(7);
-            reply.append(elsewhere);
+            reply.append(elsewhere.into_output());
             reply.ok();
             let length_before = reply.len();
             let mut parts = VecDeque::new();

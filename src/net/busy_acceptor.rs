@@ -13,7 +13,7 @@ use super::listener::Listener;
 use super::{Accepted, Admission, WorkerLinks, admit};
 use crate::base::clock::{self, Turn};
 use crate::config::limits;
-use crate::message::reply::Reply;
+use crate::message::output::Output;
 use crate::protocol::core::Core;
 use crate::protocol::front::{Next, Session};
 
@@ -63,7 +63,7 @@ impl BusyAcceptor {
             Ok(received @ 1..) => received,
             Ok(0) | Err(_) => return self.end(session),
         };
-        let mut reply = Reply::default();
+        let mut reply = Output::default();
         let mut core = self.core.borrow_mut();
         let mut next = session.advance(&input[..received], &mut core, Turn::begin(), 0, &mut reply);
         while next == Next::Yield {

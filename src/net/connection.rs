@@ -8,13 +8,13 @@ use std::io;
 
 use super::outgoing::Outgoing;
 use crate::config::limits;
-use crate::message::reply::Reply;
+use crate::message::output::Output;
 use crate::protocol::front::Next;
 
 /// The conversation behind a connection, and the core that it is held on.
 pub trait Conversation {
     /// Takes in input and hands the replies to `take`, which leaves none behind. `queued` bytes still wait from before.
-    fn advance(&mut self, input: &[u8], queued: usize, take: impl FnOnce(&mut Reply)) -> Next;
+    fn advance(&mut self, input: &[u8], queued: usize, take: impl FnOnce(&mut Output)) -> Next;
 
     /// Replies have left; `queued` bytes still wait.
     fn sent(&mut self, queued: usize);
@@ -213,6 +213,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::message::reply::Reply;
 
     const PUSH: &[u8] = b"+pushed\r\n";
     /// More than makes way for others.
@@ -241,7 +242,7 @@ mod tests {
     }
 
     impl Conversation for Script {
-        fn advance(&mut self, input: &[u8], queued: usize, take: impl FnOnce(&mut Reply)) -> Next {
+        fn advance(&mut self, input: &[u8], queued: usize, take: impl FnOnce(&mut Output)) -> Next {
             self.pending.extend(input);
             let mut reply = Reply::default();
             let next = loop {

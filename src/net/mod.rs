@@ -132,7 +132,7 @@ fn admit(config: &WorkerLinks, socket: OwnedFd, listener: &Listener) -> Admissio
     let Some(core) = (!allocator::is_short()).then(place).flatten() else {
         stats.rejected_connections.add(1);
         // The send buffer of a new socket has room for it.
-        let _ = reference.send(listener.endpoint.protocol.refusal());
+        let _ = reference.send(&listener.endpoint.protocol.refusal());
         return Admission::Gone;
     };
     let accepted = Accepted { socket, peer, protocol: listener.endpoint.protocol };

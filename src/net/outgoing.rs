@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
 
-use crate::message::reply::Reply;
+use crate::message::output::Output;
 
 #[derive(Default)]
 pub struct Outgoing {
@@ -31,7 +31,7 @@ impl Outgoing {
     }
 
     /// Takes over everything that was replied.
-    pub fn append(&mut self, reply: &mut Reply) {
+    pub fn append(&mut self, reply: &mut Output) {
         self.waiting += reply.len();
         reply.take(&mut self.parts);
     }
@@ -110,6 +110,7 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::reply::Reply;
 
     #[test]
     fn small_pieces_are_joined_and_large_ones_are_left() {

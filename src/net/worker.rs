@@ -24,7 +24,7 @@ use crate::base::allocator;
 use crate::base::clock::{self, Clock, UnixMillis};
 use crate::clients::Client;
 use crate::config::limits;
-use crate::message::reply::Reply;
+use crate::message::output::Output;
 use crate::protocol::core::Core;
 use crate::protocol::front::{Next, Session};
 
@@ -55,7 +55,7 @@ pub struct Worker {
     clock: Clock,
     /// The time of the last turn: near enough for whatever is not about keys.
     now: Cell<UnixMillis>,
-    reply: RefCell<Reply>,
+    reply: RefCell<Output>,
     /// Some connections wait for the end of a pause.
     has_paused: Cell<bool>,
     busy_acceptor: Rc<BusyAcceptor>,
@@ -131,7 +131,7 @@ impl Served {
 }
 
 impl Conversation for Served {
-    fn advance(&mut self, input: &[u8], queued: usize, take: impl FnOnce(&mut Reply)) -> Next {
+    fn advance(&mut self, input: &[u8], queued: usize, take: impl FnOnce(&mut Output)) -> Next {
         let worker = &*self.worker;
         let mut reply = worker.reply.borrow_mut();
         let turn = worker.clock.turn();

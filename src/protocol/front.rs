@@ -4,8 +4,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::base::clock::Turn;
 use crate::clients::Client;
+use crate::message::output::Output;
 use crate::message::reply::Reply;
 use crate::protocol::core::Core;
 use crate::protocol::resp::session;
@@ -27,9 +30,13 @@ impl Protocol {
     }
 
     /// What somebody is told who finds no place, before the connection is closed.
-    pub fn refusal(self) -> &'static [u8] {
+    pub fn refusal(self) -> Bytes {
         match self {
-            Protocol::Resp => b"-ERR max number of clients reached\r\n",
+            Protocol::Resp => {
+                let mut reply = Reply::default();
+                reply.error("ERR max number of clients reached");
+                reply.into_bytes()
+            }
         }
     }
 }
@@ -58,7 +65,7 @@ pub trait Session {
     /// Takes what was received (nothing, when called again after anything but `Receive`), runs what is complete, and
     /// appends the replies. Input may come whatever the last answer was; after `Close` it is not called again. `queued`
     /// is how many bytes of replies the driver still has to send from before.
-    fn advance(&mut self, input: &[u8], core: &mut Core, turn: Turn, queued: usize, reply: &mut Reply) -> Next;
+    fn advance(&mut self, input: &[u8], core: &mut Core, turn: Turn, queued: usize, output: &mut Output) -> Next;
 
     /// Called when replies have left: `queued` bytes of them still wait.
     fn sent(&mut self, core: &Core, queued: usize);

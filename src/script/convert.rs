@@ -8,7 +8,7 @@ use super::sandbox::{COUNTED, State, is_counted};
 use super::work::Work;
 use super::{Host, number};
 use crate::config::limits;
-use crate::message::reply::{Protocol, Reply};
+use crate::message::reply::{Reply, RespVersion};
 
 /// The names of fields, made once.
 pub struct Names {
@@ -313,6 +313,6 @@ fn truncated(number: f64) -> i64 {
 }
 
 /// The protocol of the replies that a script sees.
-pub fn protocol(resp3: bool) -> Protocol {
-    if resp3 { Protocol::Resp3 } else { Protocol::Resp2 }
+pub fn version(resp3: bool) -> RespVersion {
+    if resp3 { RespVersion::Resp3 } else { RespVersion::Resp2 }
 }

@@ -216,7 +216,7 @@ impl Interpreter {
         let Scratch { request, reply, parts } = &mut *scratch;
         put_together(request, &values, self.memory_limit_bytes)?;
         reply.clear();
-        reply.protocol = convert::protocol(self.state.resp3.get());
+        reply.version = convert::version(self.state.resp3.get());
         host.borrow_mut().call(request.get(0), reply);
         if lua.used_memory() + 2 * reply.len() > self.memory_limit_bytes {
             return Err(Fault::text(fault::NOT_ENOUGH_MEMORY));

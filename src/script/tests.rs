@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::*;
-use crate::message::reply::Protocol;
+use crate::message::reply::RespVersion;
 
 /// A server with one string that echoes, counts and answers in every type there is.
 #[derive(Default)]
@@ -69,13 +69,13 @@ impl Bench {
         Bench { interpreter: Interpreter::new(memory, pulse).unwrap(), fake: Fake::default() }
     }
 
-    fn reply_in(&mut self, protocol: Protocol, source: &str, keys: &[&str], arguments: &[&str]) -> String {
+    fn reply_in(&mut self, version: RespVersion, source: &str, keys: &[&str], arguments: &[&str]) -> String {
         let compiled = match self.interpreter.compile(source.as_bytes()) {
             Ok(compiled) => compiled,
             Err(text) => return format!("compile: {text}"),
         };
         let mut reply = Reply::default();
-        reply.protocol = protocol;
+        reply.version = version;
         self.interpreter.run(
             &compiled,
             "sha",
@@ -90,7 +90,7 @@ impl Bench {
     }
 
     fn reply(&mut self, source: &str) -> String {
-        self.reply_in(Protocol::Resp2, source, &[], &[])
+        self.reply_in(RespVersion::Resp2, source, &[], &[])
     }
 
     /// The script's boolean.
@@ -164,7 +164,7 @@ fn values_become_replies() {
         ("redis.setresp(3) return {true, false}", "*2|#t|#f|"),
         ("return true", ":1|"),
     ] {
-        assert_eq!(bench.reply_in(Protocol::Resp3, source, &[], &[]), expect, "{source}");
+        assert_eq!(bench.reply_in(RespVersion::Resp3, source, &[], &[]), expect, "{source}");
     }
 }
 

@@ -6,7 +6,7 @@ use crate::command::ReplyMode;
 use crate::command::connection::client::label;
 use crate::command::{Call, Command, Flags, Group, is_word};
 use crate::message::error::{self, Stop};
-use crate::message::reply::Protocol;
+use crate::message::reply::RespVersion;
 
 /// What clients take this server for: they choose features by it. 7.4 is the Redis whose string, key, connection and
 /// scripting commands are the measure here.
@@ -57,10 +57,10 @@ fn quit(call: &mut Call) -> Result<(), Stop> {
 
 fn hello(call: &mut Call) -> Result<(), Stop> {
     let protocol = match call.args.len() {
-        1 => call.state.protocol,
+        1 => call.state.client.version(),
         _ => match crate::command::parse_integer(call.arg(1)) {
-            Some(2) => Protocol::Resp2,
-            Some(3) => Protocol::Resp3,
+            Some(2) => RespVersion::Resp2,
+            Some(3) => RespVersion::Resp3,
             Some(_) => return Err("NOPROTO unsupported protocol version".into()),
             None => return Err("ERR Protocol version is not an integer or out of range".into()),
         },
@@ -88,7 +88,7 @@ fn hello(call: &mut Call) -> Result<(), Stop> {
     if let Some(name) = name {
         call.state.client.labels().name = name;
     }
-    set_protocol(call, protocol);
+    set_version(call, protocol);
     let reply = &mut *call.reply;
     reply.map(7);
     reply.bulk(b"server");
@@ -96,7 +96,7 @@ fn hello(call: &mut Call) -> Result<(), Stop> {
     reply.bulk(b"version");
     reply.bulk(REDIS_VERSION.as_bytes());
     reply.bulk(b"proto");
-    reply.integer(if protocol == Protocol::Resp3 { 3 } else { 2 });
+    reply.integer(if protocol == RespVersion::Resp3 { 3 } else { 2 });
     reply.bulk(b"id");
     reply.integer(call.state.client.id as i64);
     reply.bulk(b"mode");
@@ -108,10 +108,9 @@ fn hello(call: &mut Call) -> Result<(), Stop> {
     Ok(())
 }
 
-fn set_protocol(call: &mut Call, protocol: Protocol) {
-    call.state.protocol = protocol;
-    call.state.client.set_protocol(protocol);
-    call.reply.protocol = protocol;
+fn set_version(call: &mut Call, version: RespVersion) {
+    call.state.client.set_version(version);
+    call.reply.version = version;
 }
 
 fn auth(call: &mut Call) -> Result<(), Stop> {
@@ -147,12 +146,11 @@ fn reset(call: &mut Call) -> Result<(), Stop> {
     crate::command::key::database::choose(call, 0);
     call.state.leave_transaction(call.guards);
     call.state.stop_tracking(call.guards);
-    set_protocol(call, Protocol::Resp2);
+    set_version(call, RespVersion::Resp2);
     call.shared.clients.monitors.leave(&call.state.client);
     let state = &mut *call.state;
     state.client.labels().name.clear();
     state.replies = ReplyMode::All;
-    state.no_touch = false;
     state.client.no_touch.store(false, Relaxed);
     state.client.no_evict.store(false, Relaxed);
     call.reply.simple("RESET");

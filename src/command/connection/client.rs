@@ -318,8 +318,8 @@ fn no_evict(call: &mut Call) -> Result<(), Stop> {
 }
 
 fn no_touch(call: &mut Call) -> Result<(), Stop> {
-    call.state.no_touch = switch(call)?;
-    call.state.client.no_touch.store(call.state.no_touch, Relaxed);
+    let on = switch(call)?;
+    call.state.client.no_touch.store(on, Relaxed);
     call.reply.ok();
     Ok(())
 }

@@ -4,15 +4,13 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
-use bytes::Bytes;
-
 use crate::clients::Client;
 use crate::command::ConnectionState;
 use crate::command::locks::lock_all;
 use crate::command::{Call, Command, Flags, Group, Keys, is_word};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
-use crate::message::reply::{Protocol, Reply};
+use crate::message::reply::{Reply, RespVersion};
 use crate::store::guards::ShardGuards;
 use crate::store::shard::{Key, Watcher};
 
@@ -60,19 +58,19 @@ impl Watcher for Tracker {
 
 /// An invalidation of one key, or of everything. In RESP2 there is no way to tell it.
 fn push(client: &Client, key: Option<&[u8]>) {
-    if client.protocol() == Protocol::Resp2 || !client.tracks() {
+    if client.version() == RespVersion::Resp2 || !client.tracks() {
         return;
     }
-    let mut message = b">2\r\n$10\r\ninvalidate\r\n".to_vec();
+    let mut message = Reply::new(RespVersion::Resp3);
+    message.push("invalidate", 2);
     match key {
         Some(key) => {
-            message.extend_from_slice(format!("*1\r\n${}\r\n", key.len()).as_bytes());
-            message.extend_from_slice(key);
-            message.extend_from_slice(b"\r\n");
+            message.array(1);
+            message.bulk(key);
         }
-        None => message.extend_from_slice(b"_\r\n"),
+        None => message.null(),
     }
-    client.push(Bytes::from(message));
+    client.push(message.into_bytes());
 }
 
 /// A database was emptied: whatever was read before is worth nothing.

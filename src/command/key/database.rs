@@ -1,7 +1,5 @@
 //! Commands about databases as a whole.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use crate::command::connection::tracking;
 use crate::command::{Call, Command, Flags, Group, Keys, is_word};
 use crate::message::error::{self, Stop};
@@ -45,8 +43,7 @@ fn select(call: &mut Call) -> Result<(), Stop> {
 
 /// Makes a database the selected one.
 pub fn choose(call: &mut Call, database: u8) {
-    call.state.db = database;
-    call.state.client.database.store(database, Relaxed);
+    call.state.select(database);
 }
 
 impl Call<'_, '_> {
@@ -78,7 +75,7 @@ fn swapdb(call: &mut Call) -> Result<(), Stop> {
 }
 
 fn dbsize(call: &mut Call) -> Result<(), Stop> {
-    let (database, mut items) = (call.state.db, 0);
+    let (database, mut items) = (call.state.db(), 0);
     call.all()?.each(|shard| items += shard.len_of(database).0);
     call.reply.integer(items as i64);
     Ok(())
@@ -86,7 +83,7 @@ fn dbsize(call: &mut Call) -> Result<(), Stop> {
 
 fn flushdb(call: &mut Call) -> Result<(), Stop> {
     check_flush_mode(call)?;
-    let (database, mut is_ready) = (call.state.db, true);
+    let (database, mut is_ready) = (call.state.db(), true);
     let mut shards = call.all()?;
     shards.each(|shard| is_ready &= shard.is_ready_to_clear(database));
     if !is_ready {

@@ -43,7 +43,7 @@ fn renamenx(call: &mut Call) -> Result<(), Stop> {
 }
 
 fn copy(call: &mut Call) -> Result<(), Stop> {
-    let (mut database, mut replaces) = (call.state.db, false);
+    let (mut database, mut replaces) = (call.state.db(), false);
     let mut index = 3;
     while index < call.args.len() {
         if is_word(call.arg(index), "REPLACE") {

@@ -90,7 +90,7 @@ fn scan(call: &mut Call) -> Result<(), Stop> {
     call.reply.array(2);
     call.reply.bulk(cursor.to_string().as_bytes());
     call.reply.array(walk.count);
-    call.reply.append(walk.found);
+    call.reply.append(walk.found.into_output());
     Ok(())
 }
 
@@ -112,7 +112,7 @@ fn keys(call: &mut Call) -> Result<(), Stop> {
         }
     }
     call.reply.array(walk.count);
-    call.reply.append(walk.found);
+    call.reply.append(walk.found.into_output());
     Ok(())
 }
 
@@ -144,7 +144,7 @@ impl<'p> Walk<'p> {
         let Walk { keys, ends, .. } = self;
         keys.clear();
         ends.clear();
-        let (database, now) = (call.state.db, call.now);
+        let (database, now) = (call.state.db(), call.now);
         let guards = call.shard_number(shard)?;
         let (mut next, mut steps) = (from, 0);
         // A step over places where nothing is counts as well: the work is bounded in a sparse table too.
@@ -182,7 +182,7 @@ impl<'p> Walk<'p> {
 }
 
 fn randomkey(call: &mut Call) -> Result<(), Stop> {
-    let (db, now) = (call.state.db, call.now);
+    let (db, now) = (call.state.db(), call.now);
     let key = call.all()?.random_key(db, now);
     match key {
         Some(key) => call.reply.bulk(&key),

@@ -231,7 +231,7 @@ fn run(call: &mut Call, script: &Arc<Script>, keys: Range<usize>, read_only: boo
         lock(call, script, keys.clone())?;
     }
     let running = &library.running[call.state.client.core];
-    let db = call.state.db;
+    let db = call.state.db();
     if call.shared.clients.monitors.any() {
         monitor::tell(call, 0..0);
     }
@@ -240,7 +240,7 @@ fn run(call: &mut Call, script: &Arc<Script>, keys: Range<usize>, read_only: boo
     let outcome = execute(call, (script, &compiled), keys, running, read_only || traits.no_writes);
     call.guards.end_script();
     running.stop();
-    call.state.db = db;
+    call.state.select(db);
     if !was_sealed {
         call.guards.unseal();
     }

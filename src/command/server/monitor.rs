@@ -8,6 +8,7 @@ use crate::clients::Peer;
 use crate::command::{Call, Command, Flags, Group, is_word};
 use crate::config::limits;
 use crate::message::error::Stop;
+use crate::message::reply::Reply;
 use crate::message::request::Arguments;
 
 pub const COMMANDS: &[Command] = &[Command::new("monitor", 1, Group::Server, monitor)
@@ -32,7 +33,7 @@ pub fn show(call: &Call, row: &Command) {
 /// Tells them of a call with all its arguments but the `secret` ones.
 pub fn tell(call: &Call, secret: std::ops::Range<usize>) {
     let (seconds, micros) = clock::now_micros();
-    let mut line = format!("+{seconds}.{micros:06} [{} ", call.state.db);
+    let mut line = format!("{seconds}.{micros:06} [{} ", call.state.db());
     match (&call.state.client.peer, &call.shared.options.unixsocket) {
         _ if call.is_within_script() => line.push_str("lua]"),
         (Peer::Tcp { peer, .. }, _) => write!(line, "{peer}]").expect("writing to a string"),
@@ -52,8 +53,9 @@ pub fn tell(call: &Call, secret: std::ops::Range<usize>) {
             push_quoted(&mut line, arg);
         }
     }
-    line.push_str("\r\n");
-    call.shared.clients.monitors.tell(line.into());
+    let mut message = Reply::default();
+    message.simple(&line);
+    call.shared.clients.monitors.tell(message.into_bytes());
 }
 
 /// Which arguments are credentials.

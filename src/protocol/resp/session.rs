@@ -15,7 +15,8 @@ use crate::command::timing::Timing;
 use crate::command::{self, Call, ConnectionState, ReplyMode};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
-use crate::message::reply::{Mark, Reply};
+use crate::message::output::{Mark, Output};
+use crate::message::reply::Reply;
 use crate::message::request::Args;
 use crate::observe::stats::CoreStats;
 use crate::protocol::core::Core;
@@ -66,12 +67,54 @@ impl front::Session for Session {
         &self.state.client
     }
 
-    fn advance(&mut self, input: &[u8], core: &mut Core, turn: clock::Turn, queued: usize, reply: &mut Reply) -> Next {
+    fn advance(
+        &mut self,
+        input: &[u8],
+        core: &mut Core,
+        turn: clock::Turn,
+        queued: usize,
+        output: &mut Output,
+    ) -> Next {
+        let version = self.state.client.version();
+        let mut reply = Reply::over(std::mem::replace(output, Output::unbuffered()), version);
+        let next = self.take_turn(input, core, turn, queued, &mut reply);
+        *output = reply.into_output();
+        next
+    }
+
+    fn sent(&mut self, core: &Core, queued: usize) {
+        self.state.client.waiting_bytes.store(queued, Relaxed);
+        if queued > limits::IO_BUFFER_BYTES {
+            // They may be more than was charged, when there was no room for them: they wait all the same.
+            self.charge.resize_with_replies(&core.shared.clients, self.held_bytes() + queued);
+        } else {
+            // Giving back is never refused.
+            self.charge.resize(&core.shared.clients, self.held_bytes());
+        }
+    }
+
+    fn end(&mut self, core: &Core) {
+        self.charge.resize(&core.shared.clients, 0);
+        self.pending = Vec::new();
+        let mut guards = core.shared.keyspace.guards();
+        self.state.leave_transaction(&mut guards);
+        self.state.stop_tracking(&mut guards);
+    }
+}
+
+impl Session {
+    fn take_turn(
+        &mut self,
+        input: &[u8],
+        core: &mut Core,
+        turn: clock::Turn,
+        queued: usize,
+        reply: &mut Reply,
+    ) -> Next {
         let now = turn.now;
         core.begun = turn.begun;
         self.queued = queued;
         self.reply_room = queued.max(limits::IO_BUFFER_BYTES);
-        reply.protocol = self.state.protocol;
         if !input.is_empty() {
             self.state.client.last_active.store(now, Relaxed);
             core.stats().net_input_bytes.add(input.len() as u64);
@@ -111,27 +154,6 @@ impl front::Session for Session {
         next
     }
 
-    fn sent(&mut self, core: &Core, queued: usize) {
-        self.state.client.waiting_bytes.store(queued, Relaxed);
-        if queued > limits::IO_BUFFER_BYTES {
-            // They may be more than was charged, when there was no room for them: they wait all the same.
-            self.charge.resize_with_replies(&core.shared.clients, self.held_bytes() + queued);
-        } else {
-            // Giving back is never refused.
-            self.charge.resize(&core.shared.clients, self.held_bytes());
-        }
-    }
-
-    fn end(&mut self, core: &Core) {
-        self.charge.resize(&core.shared.clients, 0);
-        self.pending = Vec::new();
-        let mut guards = core.shared.keyspace.guards();
-        self.state.leave_transaction(&mut guards);
-        self.state.stop_tracking(&mut guards);
-    }
-}
-
-impl Session {
     fn arrived_bytes(&self) -> usize {
         self.pending.len() + self.parser.stream_bytes() + self.args.aside_bytes()
     }
@@ -250,7 +272,7 @@ impl Session {
         let Core { shared, index, batch, scripts, begun, only_urgent } = core;
         let stats = &shared.stats[*index];
         let mut guards = shared.keyspace.guards_for(self.state.client.id);
-        batch.look_ahead(input, self.state.db, &mut guards);
+        batch.look_ahead(input, self.state.db(), &mut guards);
         if self.state.client.paused.load(Relaxed) {
             self.state.client.paused.store(false, Relaxed);
         }

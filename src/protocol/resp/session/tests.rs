@@ -50,7 +50,7 @@ impl Conversation {
     fn advance(&mut self, input: &[u8], queued: usize) -> Next {
         self.now += 1;
         let turn = clock::Turn { now: self.now, begun: clock::tick() };
-        let mut reply = Reply::default();
+        let mut reply = Output::default();
         let next = self.session.advance(input, &mut self.core, turn, queued, &mut reply);
         let mut pieces = VecDeque::new();
         reply.take(&mut pieces);
