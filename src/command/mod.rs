@@ -98,12 +98,12 @@ impl<'c> Call<'c, '_> {
                 _ => self.refuse(wrong_arity(&Table::get().names()[place])),
             });
         }
-        if !self.state.authenticated && !row.flags.has(Flags::NO_AUTH) {
+        if !self.state.authenticated && !row.flags.intersects(Flags::NO_AUTH) {
             self.stats.calls[place].rejected.add(1);
             return Err(self.refuse(error::NO_AUTH.into()));
         }
-        if self.state.transaction.is_some() && !row.flags.has(Flags::UNQUEUED) {
-            if row.flags.has(Flags::NO_MULTI) {
+        if self.state.transaction.is_some() && !row.flags.intersects(Flags::UNQUEUED) {
+            if row.flags.intersects(Flags::NO_MULTI) {
                 self.stats.calls[place].rejected.add(1);
                 return Err(self.refuse("ERR Command not allowed inside a transaction".into()));
             }
@@ -115,7 +115,7 @@ impl<'c> Call<'c, '_> {
     /// Runs a command whose checks were made, counts it, and shows it to the monitors.
     pub fn execute(&mut self, (place, row): Found) -> Result<(), Stop> {
         self.state.client.last_command.store(place as u16 + 1, Relaxed);
-        if row.flags.has(Flags::DENYOOM) && allocator::is_short() {
+        if row.flags.intersects(Flags::DENYOOM) && allocator::is_short() {
             self.stats.calls[place].rejected.add(1);
             return Err(error::OUT_OF_MEMORY.into());
         }
@@ -133,7 +133,7 @@ impl<'c> Call<'c, '_> {
             counts.failed.add(1);
         }
         // What shows itself and was refused has not come to that.
-        let is_shown = row.flags.has(Flags::SKIP_MONITOR) && !matches!(outcome, Err(Stop::Error(_)));
+        let is_shown = row.flags.intersects(Flags::SKIP_MONITOR) && !matches!(outcome, Err(Stop::Error(_)));
         if self.shared.clients.monitors.any() && !is_shown {
             server::monitor::show(self, row);
         }

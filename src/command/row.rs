@@ -1,6 +1,8 @@
 //! A command's row: its name and its properties, from which COMMAND, the checks before a call and the documentation are
 //! made. It must not know which commands there are.
 
+use bitflags::bitflags;
+
 use super::{Call, parse_integer};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
@@ -28,30 +30,33 @@ pub struct Command {
 
 pub type Run = fn(&mut Call<'_, '_>) -> Result<(), Stop>;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Flags(u16);
+bitflags! {
+    /// A command's properties.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub struct Flags: u16 {
+        const WRITE = 1;
+        const READONLY = 2;
+        /// May need memory; refused under `noeviction` at the cap.
+        const DENYOOM = 4;
+        const ADMIN = 8;
+        const FAST = 16;
+        /// Allowed before authentication.
+        const NO_AUTH = 32;
+        /// Runs at once in a transaction too.
+        const UNQUEUED = 64;
+        /// A script may not call it.
+        const NO_SCRIPT = 128;
+        /// It looks at all shards, though its row has no keys and it neither reads nor writes data.
+        const WHOLE = 256;
+        /// No part of a transaction.
+        const NO_MULTI = 512;
+        /// It tells the monitors of itself when it begins, before the commands that it runs.
+        const SKIP_MONITOR = 1024;
+    }
+}
 
 impl Flags {
-    pub const NONE: Flags = Flags(0);
-    pub const WRITE: Flags = Flags(1);
-    pub const READONLY: Flags = Flags(2);
-    /// May need memory; refused under `noeviction` at the cap.
-    pub const DENYOOM: Flags = Flags(4);
-    pub const ADMIN: Flags = Flags(8);
-    pub const FAST: Flags = Flags(16);
-    /// Allowed before authentication.
-    pub const NO_AUTH: Flags = Flags(32);
-    /// Runs at once in a transaction too.
-    pub const UNQUEUED: Flags = Flags(64);
-    /// A script may not call it.
-    pub const NO_SCRIPT: Flags = Flags(128);
-    /// It looks at all shards, though its row has no keys and it neither reads nor writes data.
-    pub const WHOLE: Flags = Flags(256);
-    /// No part of a transaction.
-    pub const NO_MULTI: Flags = Flags(512);
-    /// It tells the monitors of itself when it begins, before the commands that it runs.
-    pub const SKIP_MONITOR: Flags = Flags(1024);
-
+    /// Those that COMMAND INFO tells, under Redis's names.
     const NAMES: [(Flags, &'static str); 9] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
@@ -64,16 +69,8 @@ impl Flags {
         (Flags::SKIP_MONITOR, "skip_monitor"),
     ];
 
-    pub const fn and(self, other: Flags) -> Flags {
-        Flags(self.0 | other.0)
-    }
-
-    pub const fn has(self, other: Flags) -> bool {
-        self.0 & other.0 != 0
-    }
-
     pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
-        Flags::NAMES.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| name)
+        Flags::NAMES.into_iter().filter(move |(flag, _)| self.contains(*flag)).map(|(_, name)| name)
     }
 }
 
@@ -153,7 +150,7 @@ impl Command {
         Command {
             name,
             arity,
-            flags: Flags::NONE,
+            flags: Flags::empty(),
             keys: Keys::NONE,
             group,
             since: "1.0.0",
@@ -189,8 +186,8 @@ impl Command {
 
     /// It reads or writes the keyspace as a whole.
     pub(super) fn is_about_all_keys(&self) -> bool {
-        let all = Flags::READONLY.and(Flags::WRITE).and(Flags::WHOLE);
-        self.keys == Keys::NONE && self.flags.has(all) && self.group != Group::Scripting
+        let all = Flags::READONLY.union(Flags::WRITE).union(Flags::WHOLE);
+        self.keys == Keys::NONE && self.flags.intersects(all) && self.group != Group::Scripting
     }
 
     pub(crate) fn accepts(&self, arguments: usize) -> bool {
@@ -200,8 +197,8 @@ impl Command {
 
     /// Takes microseconds at most, whatever the keyspace holds: it is not worth two clock readings of its own.
     pub fn is_quick(&self, arguments: usize) -> bool {
-        let is_one_write = self.flags.has(Flags::WRITE) && self.keys.first == 1;
-        arguments <= limits::QUICK_ARGUMENTS_MAX && (self.flags.has(Flags::FAST) || is_one_write)
+        let is_one_write = self.flags.intersects(Flags::WRITE) && self.keys.first == 1;
+        arguments <= limits::QUICK_ARGUMENTS_MAX && (self.flags.intersects(Flags::FAST) || is_one_write)
     }
 }
 

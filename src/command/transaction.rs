@@ -18,7 +18,7 @@ use crate::store::shard::{Key, Room, Watcher};
 
 pub const COMMANDS: &[Command] = &[
     row("multi", 1, multi).doc("1.2.0", "", "Starts a transaction."),
-    row("exec", 1, exec).flags(Flags::UNQUEUED.and(Flags::NO_SCRIPT)).doc(
+    row("exec", 1, exec).flags(Flags::UNQUEUED.union(Flags::NO_SCRIPT)).doc(
         "1.2.0",
         "",
         "Executes all commands in a transaction.",
@@ -29,7 +29,7 @@ pub const COMMANDS: &[Command] = &[
         "key [key ...]",
         "Monitors changes to keys to determine the execution of a transaction.",
     ),
-    Command::new("unwatch", 1, Group::Transactions, unwatch).flags(Flags::FAST.and(Flags::NO_SCRIPT)).doc(
+    Command::new("unwatch", 1, Group::Transactions, unwatch).flags(Flags::FAST.union(Flags::NO_SCRIPT)).doc(
         "2.2.0",
         "",
         "Forgets about watched keys of a transaction.",
@@ -37,7 +37,8 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 const fn row(name: &'static str, arity: i32, run: super::Run) -> Command {
-    Command::new(name, arity, Group::Transactions, run).flags(Flags::FAST.and(Flags::UNQUEUED).and(Flags::NO_SCRIPT))
+    Command::new(name, arity, Group::Transactions, run)
+        .flags(Flags::FAST.union(Flags::UNQUEUED).union(Flags::NO_SCRIPT))
 }
 
 /// What MULTI has queued so far.
@@ -117,7 +118,8 @@ impl Watching {
 impl ConnectionState {
     /// Whether a command may change keys; EXEC does if what is queued may.
     pub fn may_write(&self, row: &Command, args: Arguments, scripts: &Library) -> bool {
-        let may_write = |row: &Command, args| row.flags.has(Flags::WRITE) || scripting::may_write(row, args, scripts);
+        let may_write =
+            |row: &Command, args| row.flags.intersects(Flags::WRITE) || scripting::may_write(row, args, scripts);
         match &self.transaction {
             Some(transaction) if row.name == "exec" => {
                 let mut queued = transaction.rows.iter().enumerate();
@@ -242,7 +244,7 @@ fn make_room(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
     for index in 0..transaction.requests.count() {
         let args = transaction.requests.get(index);
         let (_, row) = transaction.rows[index];
-        if !row.flags.has(Flags::DENYOOM) {
+        if !row.flags.intersects(Flags::DENYOOM) {
             continue;
         }
         let bytes = args.iter().skip(1).map(<[u8]>::len).sum();

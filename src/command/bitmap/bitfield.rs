@@ -5,12 +5,12 @@ use crate::command::{Call, Command, Flags, Group, Keys, is_word, parse_integer};
 use crate::message::error::{self, Stop};
 
 pub const COMMANDS: &[Command] = &[
-    row("bitfield", Flags::WRITE.and(Flags::DENYOOM), |call| bitfield(call, false)).doc(
+    row("bitfield", Flags::WRITE.union(Flags::DENYOOM), |call| bitfield(call, false)).doc(
         "3.2.0",
         "key [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] <SET encoding offset value | INCRBY encoding offset increment> [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] <SET encoding offset value | INCRBY encoding offset increment> ...]]",
         "Performs arbitrary bitfield integer operations on strings.",
     ),
-    row("bitfield_ro", Flags::READONLY.and(Flags::FAST), |call| bitfield(call, true)).doc(
+    row("bitfield_ro", Flags::READONLY.union(Flags::FAST), |call| bitfield(call, true)).doc(
         "6.0.0",
         "key [GET encoding offset [GET encoding offset ...]]",
         "Performs arbitrary read-only bitfield integer operations on strings.",

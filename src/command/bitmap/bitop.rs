@@ -6,7 +6,7 @@ use crate::message::error::{self, Stop};
 use crate::store::shard::{Expiry, Key, NewValue};
 
 pub const COMMANDS: &[Command] = &[Command::new("bitop", -4, Group::Bitmap, bitop)
-    .flags(Flags::WRITE.and(Flags::DENYOOM))
+    .flags(Flags::WRITE.union(Flags::DENYOOM))
     .keys(Keys { first: 2, ..Keys::ALL })
     .doc(
         "2.6.0",

@@ -8,12 +8,12 @@ use crate::config::limits;
 use crate::message::error::{self, Stop};
 
 pub const COMMANDS: &[Command] = &[
-    row("getbit", 3, Flags::READONLY.and(Flags::FAST), getbit).doc(
+    row("getbit", 3, Flags::READONLY.union(Flags::FAST), getbit).doc(
         "2.2.0",
         "key offset",
         "Returns a bit value by offset.",
     ),
-    row("setbit", 4, Flags::WRITE.and(Flags::DENYOOM), setbit).doc(
+    row("setbit", 4, Flags::WRITE.union(Flags::DENYOOM), setbit).doc(
         "2.2.0",
         "key offset value",
         "Sets or clears the bit at offset of the string value. Creates the key if it doesn't exist.",

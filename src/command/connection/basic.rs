@@ -13,19 +13,19 @@ use crate::message::reply::RespVersion;
 pub const REDIS_VERSION: &str = "7.4.1";
 
 const FAST: Flags = Flags::FAST;
-const BEFORE_AUTH: Flags = Flags::FAST.and(Flags::NO_AUTH).and(Flags::NO_SCRIPT);
+const BEFORE_AUTH: Flags = Flags::FAST.union(Flags::NO_AUTH).union(Flags::NO_SCRIPT);
 
 pub const COMMANDS: &[Command] = &[
     row("ping", -1, FAST, ping).doc("1.0.0", "[message]", "Returns the server's liveliness response."),
     row("echo", 2, FAST, echo).doc("1.0.0", "message", "Returns the given string."),
-    row("quit", -1, BEFORE_AUTH.and(Flags::UNQUEUED), quit).doc("1.0.0", "", "Closes the connection."),
+    row("quit", -1, BEFORE_AUTH.union(Flags::UNQUEUED), quit).doc("1.0.0", "", "Closes the connection."),
     row("hello", -1, BEFORE_AUTH, hello).doc(
         "6.0.0",
         "[protover [AUTH username password] [SETNAME clientname]]",
         "Handshakes with the server.",
     ),
     row("auth", -2, BEFORE_AUTH, auth).doc("1.0.0", "[username] password", "Authenticates the connection."),
-    row("reset", 1, BEFORE_AUTH.and(Flags::UNQUEUED), reset).doc("6.2.0", "", "Resets the connection."),
+    row("reset", 1, BEFORE_AUTH.union(Flags::UNQUEUED), reset).doc("6.2.0", "", "Resets the connection."),
 ];
 
 const fn row(name: &'static str, arity: i32, flags: Flags, run: crate::command::Run) -> Command {

@@ -25,7 +25,7 @@ const CLIENT: &[Command] = &[
         "<LIB-NAME libname | LIB-VER libver>",
         "Sets information specific to the client or connection.",
     ),
-    row("info", 2, Flags::NONE, info).doc("6.2.0", "", "Returns information about the connection."),
+    row("info", 2, Flags::empty(), info).doc("6.2.0", "", "Returns information about the connection."),
     row("list", -2, Flags::ADMIN, list).doc(
         "2.4.0",
         "[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]",
@@ -43,7 +43,7 @@ const CLIENT: &[Command] = &[
         "Suspends commands processing for so many milliseconds.",
     ),
     row("unpause", 2, Flags::ADMIN, unpause).doc("6.2.0", "", "Resumes processing commands from paused clients."),
-    row("reply", 3, Flags::NONE, reply).doc("3.2.0", "<ON | OFF | SKIP>", "Instructs the server whether to reply."),
+    row("reply", 3, Flags::empty(), reply).doc("3.2.0", "<ON | OFF | SKIP>", "Instructs the server whether to reply."),
     row("no-evict", 3, Flags::ADMIN, no_evict).doc(
         "7.0.0",
         "<ON | OFF>",
@@ -54,22 +54,22 @@ const CLIENT: &[Command] = &[
         "<ON | OFF>",
         "Controls whether commands sent by the client count as a use of the keys that they read.",
     ),
-    row("tracking", -3, Flags::NONE, tracking::client_tracking).doc(
+    row("tracking", -3, Flags::empty(), tracking::client_tracking).doc(
         "6.0.0",
         "<ON | OFF> [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
         "Controls server-assisted client-side caching for the connection.",
     ),
-    row("trackinginfo", 2, Flags::NONE, tracking::client_trackinginfo).doc(
+    row("trackinginfo", 2, Flags::empty(), tracking::client_trackinginfo).doc(
         "6.2.0",
         "",
         "Returns information about server-assisted client-side caching for the connection.",
     ),
-    row("caching", 3, Flags::NONE, tracking::client_caching).doc(
+    row("caching", 3, Flags::empty(), tracking::client_caching).doc(
         "6.0.0",
         "<YES | NO>",
         "Instructs the server whether to track the keys in the next request.",
     ),
-    row("getredir", 2, Flags::NONE, tracking::client_getredir).doc(
+    row("getredir", 2, Flags::empty(), tracking::client_getredir).doc(
         "6.0.0",
         "",
         "Returns the client ID to which the connection's tracking notifications are redirected.",
@@ -79,11 +79,11 @@ const CLIENT: &[Command] = &[
         "client-id [TIMEOUT | ERROR]",
         "Unblocks a client blocked by a blocking command; there is none.",
     ),
-    row("help", 2, Flags::NONE, help).doc("5.0.0", "", "Returns helpful text about the different subcommands."),
+    row("help", 2, Flags::empty(), help).doc("5.0.0", "", "Returns helpful text about the different subcommands."),
 ];
 
 const fn row(name: &'static str, arity: i32, flags: Flags, run: crate::command::Run) -> Command {
-    Command::new(name, arity, Group::Connection, run).flags(flags.and(Flags::NO_SCRIPT))
+    Command::new(name, arity, Group::Connection, run).flags(flags.union(Flags::NO_SCRIPT))
 }
 
 fn id(call: &mut Call) -> Result<(), Stop> {

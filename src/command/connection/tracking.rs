@@ -104,7 +104,7 @@ pub fn run(call: &mut Call, row: &Command) -> Result<(), Stop> {
 
 /// A script reads by the commands that it calls.
 fn reads_keys(row: &Command) -> bool {
-    row.flags.has(Flags::READONLY) && row.keys != Keys::NONE && row.group != Group::Scripting
+    row.flags.intersects(Flags::READONLY) && row.keys != Keys::NONE && row.group != Group::Scripting
 }
 
 fn run_and_remember(call: &mut Call, row: &Command, watcher: &Arc<dyn Watcher>) -> Result<(), Stop> {

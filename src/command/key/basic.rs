@@ -5,22 +5,22 @@ use crate::message::error::Stop;
 
 pub const COMMANDS: &[Command] = &[
     row("del", Flags::WRITE, delete).doc("1.0.0", "key [key ...]", "Deletes one or more keys."),
-    row("unlink", Flags::WRITE.and(Flags::FAST), delete).doc(
+    row("unlink", Flags::WRITE.union(Flags::FAST), delete).doc(
         "4.0.0",
         "key [key ...]",
         "Deletes one or more keys; memory is given back in the background.",
     ),
-    row("exists", Flags::READONLY.and(Flags::FAST), exists).doc(
+    row("exists", Flags::READONLY.union(Flags::FAST), exists).doc(
         "1.0.0",
         "key [key ...]",
         "Determines whether one or more keys exist.",
     ),
-    row("touch", Flags::READONLY.and(Flags::FAST), touch).doc(
+    row("touch", Flags::READONLY.union(Flags::FAST), touch).doc(
         "3.2.1",
         "key [key ...]",
         "Returns the number of existing keys out of those specified after marking them as used.",
     ),
-    Command::new("type", 2, Group::Generic, type_of).flags(Flags::READONLY.and(Flags::FAST)).keys(Keys::ONE).doc(
+    Command::new("type", 2, Group::Generic, type_of).flags(Flags::READONLY.union(Flags::FAST)).keys(Keys::ONE).doc(
         "1.0.0",
         "key",
         "Determines the type of value stored at a key.",

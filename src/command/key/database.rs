@@ -11,8 +11,8 @@ pub const COMMANDS: &[Command] = &[
         "index",
         "Changes the selected database.",
     ),
-    row("swapdb", 3, Flags::WRITE.and(Flags::FAST), swapdb).doc("4.0.0", "index1 index2", "Swaps two databases."),
-    row("dbsize", 1, Flags::READONLY.and(Flags::FAST), dbsize).doc(
+    row("swapdb", 3, Flags::WRITE.union(Flags::FAST), swapdb).doc("4.0.0", "index1 index2", "Swaps two databases."),
+    row("dbsize", 1, Flags::READONLY.union(Flags::FAST), dbsize).doc(
         "1.0.0",
         "",
         "Returns the number of keys in the database.",
@@ -23,7 +23,7 @@ pub const COMMANDS: &[Command] = &[
         "Removes all keys from the current database.",
     ),
     row("flushall", -1, Flags::WRITE, flushall).doc("1.0.0", "[ASYNC | SYNC]", "Removes all keys from all databases."),
-    Command::new("move", 3, Group::Generic, move_key).flags(Flags::WRITE.and(Flags::FAST)).keys(Keys::ONE).doc(
+    Command::new("move", 3, Group::Generic, move_key).flags(Flags::WRITE.union(Flags::FAST)).keys(Keys::ONE).doc(
         "1.0.0",
         "key db",
         "Moves a key to another database.",

@@ -11,7 +11,7 @@ pub const COMMANDS: &[Command] = &[
         "key",
         "Returns a serialized representation of the value stored at a key.",
     ),
-    row("restore", -4, Flags::WRITE.and(Flags::DENYOOM), restore).doc(
+    row("restore", -4, Flags::WRITE.union(Flags::DENYOOM), restore).doc(
         "2.6.0",
         "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
         "Creates a key from the serialized representation of a value.",

@@ -5,8 +5,8 @@ use crate::command::{Call, Command, Flags, Group, Keys, is_word};
 use crate::message::error::{self, Stop};
 use crate::store::shard::{Expiry, Key};
 
-const WRITE: Flags = Flags::WRITE.and(Flags::FAST);
-const READ: Flags = Flags::READONLY.and(Flags::FAST);
+const WRITE: Flags = Flags::WRITE.union(Flags::FAST);
+const READ: Flags = Flags::READONLY.union(Flags::FAST);
 const SYNTAX_SECONDS: &str = "key seconds [NX | XX | GT | LT]";
 const SYNTAX_MILLISECONDS: &str = "key milliseconds [NX | XX | GT | LT]";
 const SYNTAX_AT_SECONDS: &str = "key unix-time-seconds [NX | XX | GT | LT]";

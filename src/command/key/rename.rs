@@ -7,12 +7,12 @@ use crate::store::shard::{Expiry, Key, NewValue};
 
 pub const COMMANDS: &[Command] = &[
     row("rename", 3, Flags::WRITE, rename).doc("1.0.0", "key newkey", "Renames a key and overwrites the destination."),
-    row("renamenx", 3, Flags::WRITE.and(Flags::FAST), renamenx).doc(
+    row("renamenx", 3, Flags::WRITE.union(Flags::FAST), renamenx).doc(
         "1.0.0",
         "key newkey",
         "Renames a key only when the target key name doesn't exist.",
     ),
-    row("copy", -3, Flags::WRITE.and(Flags::DENYOOM), copy).doc(
+    row("copy", -3, Flags::WRITE.union(Flags::DENYOOM), copy).doc(
         "6.2.0",
         "source destination [DB destination-db] [REPLACE]",
         "Copies the value of a key to a new key.",

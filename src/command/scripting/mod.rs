@@ -56,8 +56,8 @@ pub const COMMANDS: &[Command] = &[
 
 const KEYS: Keys = Keys::counted(2, 1);
 
-const RUNS: Flags = Flags::NO_SCRIPT.and(Flags::SKIP_MONITOR);
-const READ_ONLY: Flags = RUNS.and(Flags::READONLY);
+const RUNS: Flags = Flags::NO_SCRIPT.union(Flags::SKIP_MONITOR);
+const READ_ONLY: Flags = RUNS.union(Flags::READONLY);
 
 const SCRIPT: &[Command] = &[
     row("exists", -3, Flags::NO_SCRIPT, script_exists).doc(
@@ -80,7 +80,11 @@ const SCRIPT: &[Command] = &[
         "script",
         "Loads a server-side Lua script to the script cache.",
     ),
-    row("help", 2, Flags::NONE, script_help).doc("5.0.0", "", "Returns helpful text about the different subcommands."),
+    row("help", 2, Flags::empty(), script_help).doc(
+        "5.0.0",
+        "",
+        "Returns helpful text about the different subcommands.",
+    ),
 ];
 
 const FUNCTION: &[Command] = &[
@@ -92,7 +96,7 @@ const FUNCTION: &[Command] = &[
     row("load", -2, Flags::NO_SCRIPT, not_served).doc("7.0.0", "function-code", "Not served."),
     row("restore", -2, Flags::NO_SCRIPT, not_served).doc("7.0.0", "serialized-value", "Not served."),
     row("stats", -2, Flags::NO_SCRIPT, not_served).doc("7.0.0", "", "Not served."),
-    row("help", 2, Flags::NONE, function_help).doc(
+    row("help", 2, Flags::empty(), function_help).doc(
         "7.0.0",
         "",
         "Returns helpful text about the different subcommands.",
@@ -338,10 +342,10 @@ impl Server<'_, '_> {
         if !row.accepts(arguments.len()) {
             return Err("ERR Wrong number of args calling Redis command from script".into());
         }
-        if row.flags.has(Flags::NO_SCRIPT) {
+        if row.flags.intersects(Flags::NO_SCRIPT) {
             return Err("ERR This Redis command is not allowed from script".into());
         }
-        if self.read_only && row.flags.has(Flags::WRITE) {
+        if self.read_only && row.flags.intersects(Flags::WRITE) {
             return Err("ERR Write commands are not allowed from read-only scripts.".into());
         }
         self.declared.check(row, arguments).map_err(Cow::Owned)
@@ -364,7 +368,7 @@ impl Host for Server<'_, '_> {
             self.stats.calls[place].rejected.add(1);
             return self.refuse(&text, reply);
         }
-        if row.flags.has(Flags::WRITE) {
+        if row.flags.intersects(Flags::WRITE) {
             self.running.write();
         }
         let Server { now, guards, state, shared, stats, .. } = self;

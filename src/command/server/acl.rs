@@ -8,16 +8,16 @@ pub const COMMANDS: &[Command] =
     &[Command::container("acl", Group::Server, ACL).doc("6.0.0", "", "A container for Access List Control commands.")];
 
 const ACL: &[Command] = &[
-    row("whoami", 2, Flags::NONE, whoami).doc("6.0.0", "", "Returns the authenticated username."),
+    row("whoami", 2, Flags::empty(), whoami).doc("6.0.0", "", "Returns the authenticated username."),
     row("users", 2, Flags::ADMIN, users).doc("6.0.0", "", "Lists all ACL users: default."),
     row("list", 2, Flags::ADMIN, list).doc("6.0.0", "", "Dumps the effective rules in ACL file format."),
     row("getuser", 3, Flags::ADMIN, getuser).doc("6.0.0", "username", "Lists the ACL rules of a user."),
-    row("cat", -2, Flags::NONE, cat).doc(
+    row("cat", -2, Flags::empty(), cat).doc(
         "6.0.0",
         "[category]",
         "Lists the ACL categories, or the commands inside a category.",
     ),
-    row("genpass", -2, Flags::NONE, genpass).doc("6.0.0", "[bits]", "Generates a pseudorandom password."),
+    row("genpass", -2, Flags::empty(), genpass).doc("6.0.0", "[bits]", "Generates a pseudorandom password."),
     row("dryrun", -4, Flags::ADMIN, dryrun).doc(
         "7.0.0",
         "username command [arg [arg ...]]",
@@ -28,11 +28,11 @@ const ACL: &[Command] = &[
     row("deluser", -3, Flags::ADMIN, refuse).doc("6.0.0", "username", "Refused: there is one user."),
     row("load", 2, Flags::ADMIN, refuse).doc("6.0.0", "", "Refused: there is one user."),
     row("save", 2, Flags::ADMIN, refuse).doc("6.0.0", "", "Refused: there is one user."),
-    row("help", 2, Flags::NONE, help).doc("6.0.0", "", "Returns helpful text about the different subcommands."),
+    row("help", 2, Flags::empty(), help).doc("6.0.0", "", "Returns helpful text about the different subcommands."),
 ];
 
 const fn row(name: &'static str, arity: i32, flags: Flags, run: crate::command::Run) -> Command {
-    Command::new(name, arity, Group::Server, run).flags(flags.and(Flags::NO_SCRIPT))
+    Command::new(name, arity, Group::Server, run).flags(flags.union(Flags::NO_SCRIPT))
 }
 
 fn whoami(call: &mut Call) -> Result<(), Stop> {

@@ -9,13 +9,13 @@ use crate::message::error::{self, Stop};
 
 pub const COMMANDS: &[Command] = &[
     row("time", 1, Flags::FAST, time).doc("2.6.0", "", "Returns the server time."),
-    row("shutdown", -1, Flags::ADMIN.and(Flags::NO_SCRIPT).and(Flags::NO_MULTI), shutdown).doc(
+    row("shutdown", -1, Flags::ADMIN.union(Flags::NO_SCRIPT).union(Flags::NO_MULTI), shutdown).doc(
         "1.0.0",
         "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
         "Answers what was accepted and shuts the server down.",
     ),
-    row("role", 1, Flags::ADMIN.and(Flags::FAST), role).doc("2.8.12", "", "Returns the replication role: master."),
-    row("wait", 3, Flags::NONE, wait).doc(
+    row("role", 1, Flags::ADMIN.union(Flags::FAST), role).doc("2.8.12", "", "Returns the replication role: master."),
+    row("wait", 3, Flags::empty(), wait).doc(
         "3.0.0",
         "numreplicas timeout",
         "Returns the number of replicas that have what was written: none.",
@@ -24,7 +24,7 @@ pub const COMMANDS: &[Command] = &[
     row("readonly", 1, Flags::FAST, no_cluster).doc("3.0.0", "", "Refused: this is no cluster."),
     row("readwrite", 1, Flags::FAST, no_cluster).doc("3.0.0", "", "Refused: this is no cluster."),
     Command::container("module", Group::Server, MODULE).doc("4.0.0", "", "A container for module commands."),
-    row("lolwut", -1, Flags::READONLY.and(Flags::FAST), lolwut).doc(
+    row("lolwut", -1, Flags::READONLY.union(Flags::FAST), lolwut).doc(
         "5.0.0",
         "[VERSION version]",
         "Displays what runs here.",
@@ -33,7 +33,7 @@ pub const COMMANDS: &[Command] = &[
 
 const MODULE: &[Command] = &[
     row("list", 2, Flags::ADMIN, module_list).doc("4.0.0", "", "Returns all loaded modules: none."),
-    row("help", 2, Flags::NONE, |call| {
+    row("help", 2, Flags::empty(), |call| {
         crate::command::reply_help(call.reply, "module", MODULE);
         Ok(())
     })

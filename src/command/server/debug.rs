@@ -8,7 +8,7 @@ use crate::config::DebugCommand;
 use crate::message::error::Stop;
 
 pub const COMMANDS: &[Command] =
-    &[Command::new("debug", -2, Group::Server, debug).flags(Flags::ADMIN.and(Flags::NO_SCRIPT)).doc(
+    &[Command::new("debug", -2, Group::Server, debug).flags(Flags::ADMIN.union(Flags::NO_SCRIPT)).doc(
         "1.0.0",
         "<SLEEP seconds | ERROR message | SET-ACTIVE-EXPIRE flag | LOG message>",
         "Holds a core up or answers with an error, for tests; refused unless --enable-debug-command allows it.",

@@ -134,7 +134,7 @@ fn uses(row: &Command) -> &'static str {
         "mset" | "msetex" | "setex" | "psetex" | "restore" => "OW update",
         "setrange" | "persist" | "expire" | "expireat" | "pexpire" | "pexpireat" => "RW update",
         "exists" | "touch" | "type" | "strlen" | "encoding" | "freq" | "idletime" | "refcount" | "usage" => "RO",
-        _ if row.flags.has(Flags::READONLY) => "RO access",
+        _ if row.flags.intersects(Flags::READONLY) => "RO access",
         _ => "RW access update",
     }
 }
@@ -202,20 +202,20 @@ pub fn categories(row: &Command) -> Vec<&'static str> {
         Group::Server if row.name == "command" => names.push("connection"),
         group => names.extend(CATEGORIES.iter().filter(|name| **name == group.name())),
     }
-    if row.flags.has(Flags::WRITE) {
+    if row.flags.intersects(Flags::WRITE) {
         names.push("write");
     }
-    if row.flags.has(Flags::READONLY) {
+    if row.flags.intersects(Flags::READONLY) {
         names.push("read");
     }
     let is_dangerous = matches!(row.name, "flushall" | "flushdb" | "swapdb" | "keys" | "restore" | "info" | "role");
-    if row.flags.has(Flags::ADMIN) {
+    if row.flags.intersects(Flags::ADMIN) {
         names.push("admin");
     }
-    if row.flags.has(Flags::ADMIN) || is_dangerous {
+    if row.flags.intersects(Flags::ADMIN) || is_dangerous {
         names.push("dangerous");
     }
-    names.push(if row.flags.has(Flags::FAST) { "fast" } else { "slow" });
+    names.push(if row.flags.intersects(Flags::FAST) { "fast" } else { "slow" });
     names
 }
 

@@ -22,11 +22,15 @@ const LATENCY: &[Command] = &[
         "[command [command ...]]",
         "Returns the cumulative distribution of latencies of a subset or all commands.",
     ),
-    row("help", 2, help).flags(Flags::NONE).doc("2.8.13", "", "Returns helpful text about the different subcommands."),
+    row("help", 2, help).flags(Flags::empty()).doc(
+        "2.8.13",
+        "",
+        "Returns helpful text about the different subcommands.",
+    ),
 ];
 
 const fn row(name: &'static str, arity: i32, run: crate::command::Run) -> Command {
-    Command::new(name, arity, Group::Server, run).flags(Flags::ADMIN.and(Flags::NO_SCRIPT))
+    Command::new(name, arity, Group::Server, run).flags(Flags::ADMIN.union(Flags::NO_SCRIPT))
 }
 
 fn latest(call: &mut Call) -> Result<(), Stop> {

@@ -12,7 +12,7 @@ use crate::message::reply::Reply;
 use crate::message::request::Arguments;
 
 pub const COMMANDS: &[Command] = &[Command::new("monitor", 1, Group::Server, monitor)
-    .flags(Flags::ADMIN.and(Flags::NO_SCRIPT))
+    .flags(Flags::ADMIN.union(Flags::NO_SCRIPT))
     .doc("1.0.0", "", "Listens for all requests received by the server in real-time.")];
 
 fn monitor(call: &mut Call) -> Result<(), Stop> {
@@ -25,7 +25,7 @@ fn monitor(call: &mut Call) -> Result<(), Stop> {
 
 /// Tells the monitors of a call that has run.
 pub fn show(call: &Call, row: &Command) {
-    if !row.flags.has(Flags::ADMIN) {
+    if !row.flags.intersects(Flags::ADMIN) {
         tell(call, secrets(row.name, call.args));
     }
 }

@@ -28,7 +28,7 @@ const CONFIG: &[Command] = &[
         "parameter [parameter ...]",
         "Returns the effective values of configuration parameters.",
     ),
-    row("set", -4, Flags::ADMIN.and(Flags::WHOLE), config_set).doc(
+    row("set", -4, Flags::ADMIN.union(Flags::WHOLE), config_set).doc(
         "2.0.0",
         "parameter value [parameter value ...]",
         "Sets configuration parameters in-flight.",
@@ -39,11 +39,15 @@ const CONFIG: &[Command] = &[
         "",
         "Refused: the options of the next start are the command line's, the environment's and --config's.",
     ),
-    row("help", 2, Flags::NONE, config_help).doc("5.0.0", "", "Returns helpful text about the different subcommands."),
+    row("help", 2, Flags::empty(), config_help).doc(
+        "5.0.0",
+        "",
+        "Returns helpful text about the different subcommands.",
+    ),
 ];
 
 const fn row(name: &'static str, arity: i32, flags: Flags, run: crate::command::Run) -> Command {
-    Command::new(name, arity, Group::Server, run).flags(flags.and(Flags::NO_SCRIPT))
+    Command::new(name, arity, Group::Server, run).flags(flags.union(Flags::NO_SCRIPT))
 }
 
 /// One CONFIG parameter under Redis's name.

@@ -17,7 +17,11 @@ const SLOWLOG: &[Command] = &[
     row("get", -2, get).doc("2.2.12", "[count]", "Returns the slow log's entries."),
     row("len", 2, len).doc("2.2.12", "", "Returns the number of entries in the slow log."),
     row("reset", 2, reset).doc("2.2.12", "", "Clears all entries from the slow log."),
-    row("help", 2, help).flags(Flags::NONE).doc("6.2.0", "", "Returns helpful text about the different subcommands."),
+    row("help", 2, help).flags(Flags::empty()).doc(
+        "6.2.0",
+        "",
+        "Returns helpful text about the different subcommands.",
+    ),
 ];
 
 const fn row(name: &'static str, arity: i32, run: crate::command::Run) -> Command {
@@ -78,7 +82,7 @@ pub fn note(
 ) {
     let Some((place, row)) = found else { return };
     if slow.nanos >= shared.latency.threshold_nanos() {
-        let name = if row.flags.has(Flags::FAST) { "fast-command" } else { "command" };
+        let name = if row.flags.intersects(Flags::FAST) { "fast-command" } else { "command" };
         shared.latency.note(name, now / 1000, slow.nanos / 1_000_000);
     }
     let name = Table::get().names()[place].as_str();

@@ -7,43 +7,43 @@ use crate::message::error::{self, Stop};
 use crate::store::shard::Expiry;
 
 pub const COMMANDS: &[Command] = &[
-    row("get", 2, Flags::READONLY.and(Flags::FAST), get)
+    row("get", 2, Flags::READONLY.union(Flags::FAST), get)
         .doc("1.0.0", "key", "Returns the string value of a key."),
-    row("set", -3, Flags::WRITE.and(Flags::DENYOOM), set).doc(
+    row("set", -3, Flags::WRITE.union(Flags::DENYOOM), set).doc(
         "1.0.0",
         "key value [NX | XX | IFEQ value | IFNE value | IFDEQ digest | IFDNE digest] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
         "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
     ),
-    row("setex", 4, Flags::WRITE.and(Flags::DENYOOM), |call| set_with_time(call, Unit::SECONDS, "setex")).doc(
+    row("setex", 4, Flags::WRITE.union(Flags::DENYOOM), |call| set_with_time(call, Unit::SECONDS, "setex")).doc(
         "2.0.0",
         "key seconds value",
         "Sets the string value and expiration time of a key. Creates the key if it doesn't exist.",
     ),
-    row("psetex", 4, Flags::WRITE.and(Flags::DENYOOM), |call| set_with_time(call, Unit::MILLISECONDS, "psetex")).doc(
+    row("psetex", 4, Flags::WRITE.union(Flags::DENYOOM), |call| set_with_time(call, Unit::MILLISECONDS, "psetex")).doc(
         "2.6.0",
         "key milliseconds value",
         "Sets both string value and expiration time in milliseconds of a key. The key is created if it doesn't exist.",
     ),
-    row("setnx", 3, Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST), setnx).doc(
+    row("setnx", 3, Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST), setnx).doc(
         "1.0.0",
         "key value",
         "Sets the string value of a key only when the key doesn't exist.",
     ),
-    row("getset", 3, Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST), getset).doc(
+    row("getset", 3, Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST), getset).doc(
         "1.0.0",
         "key value",
         "Returns the previous string value of a key after setting it to a new value.",
     ),
-    row("getdel", 2, Flags::WRITE.and(Flags::FAST), getdel)
+    row("getdel", 2, Flags::WRITE.union(Flags::FAST), getdel)
         .doc("6.2.0", "key", "Returns the string value of a key after deleting the key."),
-    row("getex", -2, Flags::WRITE.and(Flags::FAST), getex).doc(
+    row("getex", -2, Flags::WRITE.union(Flags::FAST), getex).doc(
         "6.2.0",
         "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]",
         "Returns the string value of a key after setting its expiration time.",
     ),
-    row("strlen", 2, Flags::READONLY.and(Flags::FAST), strlen)
+    row("strlen", 2, Flags::READONLY.union(Flags::FAST), strlen)
         .doc("2.2.0", "key", "Returns the length of a string value."),
-    row("append", 3, Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST), append)
+    row("append", 3, Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST), append)
         .doc("2.0.0", "key value", "Appends a string to the value of a key. Creates the key if it doesn't exist."),
 ];
 

@@ -7,17 +7,17 @@ use crate::message::error::{self, Stop};
 use crate::store::shard::Entry;
 
 pub const COMMANDS: &[Command] = &[
-    row("delex", -2, Flags::WRITE.and(Flags::FAST), delex).doc(
+    row("delex", -2, Flags::WRITE.union(Flags::FAST), delex).doc(
         "8.4.0",
         "key [IFEQ value | IFNE value | IFDEQ digest | IFDNE digest]",
         "Conditionally removes the specified key based on value or digest comparison.",
     ),
-    row("delifeq", 3, Flags::WRITE.and(Flags::FAST), delifeq).doc(
+    row("delifeq", 3, Flags::WRITE.union(Flags::FAST), delifeq).doc(
         "9.0.0",
         "key value",
         "Deletes a key if its value is equal to the one given (from Valkey).",
     ),
-    row("digest", 2, Flags::READONLY.and(Flags::FAST), digest).doc(
+    row("digest", 2, Flags::READONLY.union(Flags::FAST), digest).doc(
         "8.4.0",
         "key",
         "Returns the XXH3 hash of a string value.",

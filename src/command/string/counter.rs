@@ -34,7 +34,7 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 const fn row(name: &'static str, arity: i32, run: crate::command::Run) -> Command {
-    let flags = Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST);
+    let flags = Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST);
     Command::new(name, arity, Group::String, run).flags(flags).keys(Keys::ONE)
 }
 

@@ -10,7 +10,7 @@ use crate::message::reply::Reply;
 use crate::store::shard::{Expiry, NewValue};
 
 pub const COMMANDS: &[Command] = &[Command::new("increx", -2, Group::String, increx)
-    .flags(Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST))
+    .flags(Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST))
     .keys(Keys::ONE)
     .doc(
         "8.8.0",

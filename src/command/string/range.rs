@@ -18,7 +18,7 @@ pub const COMMANDS: &[Command] = &[
         "key start end",
         "Returns a substring from a string value.",
     ),
-    row("setrange", 4, Flags::WRITE.and(Flags::DENYOOM), setrange).doc(
+    row("setrange", 4, Flags::WRITE.union(Flags::DENYOOM), setrange).doc(
         "2.2.0",
         "key offset value",
         "Overwrites a part of a string value with another by an offset. Creates the key if it doesn't exist.",

@@ -8,18 +8,18 @@ use crate::shared::Shared;
 use crate::store::shard::{Expiry, Key, NewValue, SMALL_SET_BYTES};
 
 pub const COMMANDS: &[Command] = &[
-    row("mget", -2, Flags::READONLY.and(Flags::FAST), mget)
+    row("mget", -2, Flags::READONLY.union(Flags::FAST), mget)
         .keys(Keys::ALL)
         .doc("1.0.0", "key [key ...]", "Atomically returns the string values of one or more keys."),
-    row("mset", -3, Flags::WRITE.and(Flags::DENYOOM), mset)
+    row("mset", -3, Flags::WRITE.union(Flags::DENYOOM), mset)
         .keys(Keys::PAIRS)
         .doc("1.0.1", "key value [key value ...]", "Atomically creates or modifies the string values of one or more keys."),
-    row("msetnx", -3, Flags::WRITE.and(Flags::DENYOOM), msetnx).keys(Keys::PAIRS).doc(
+    row("msetnx", -3, Flags::WRITE.union(Flags::DENYOOM), msetnx).keys(Keys::PAIRS).doc(
         "1.0.1",
         "key value [key value ...]",
         "Atomically modifies the string values of one or more keys only when all keys don't exist.",
     ),
-    row("msetex", -4, Flags::WRITE.and(Flags::DENYOOM), msetex).keys(Keys::counted(1, 2)).doc(
+    row("msetex", -4, Flags::WRITE.union(Flags::DENYOOM), msetex).keys(Keys::counted(1, 2)).doc(
         "8.4.0",
         "numkeys key value [key value ...] [NX | XX] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
         "Atomically sets multiple string keys with a shared expiration in a single operation.",
