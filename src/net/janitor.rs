@@ -54,7 +54,7 @@ impl ConnectionTable {
         self.for_each(|client, watch| {
             let stalled = watch.sending_since.get();
             if stalled != 0 && now.saturating_sub(stalled) > limits::OUTPUT_STALL_MS {
-                stats.output_stall_closed.add(1);
+                stats.output_limit_closed.add(1);
                 tracing::info!(client = client.id, "closed: it has taken none of its replies for too long");
                 client.kill();
             } else if timeout_ms != 0
@@ -108,7 +108,7 @@ mod tests {
         assert!(!stalled.is_killed());
         connections.close_overdue(0, &stats, START + limits::OUTPUT_STALL_MS + 11);
         assert!(stalled.is_killed() && !quiet.is_killed());
-        assert_eq!((stats.output_stall_closed.get(), stats.idle_closed.get()), (1, 0));
+        assert_eq!((stats.output_limit_closed.get(), stats.idle_closed.get()), (1, 0));
     }
 
     #[test]
@@ -124,6 +124,6 @@ mod tests {
         assert!(!idle.is_killed());
         connections.close_overdue(2, &stats, START + 2_001);
         assert!(idle.is_killed() && !busy.is_killed() && !monitor.is_killed());
-        assert_eq!((stats.output_stall_closed.get(), stats.idle_closed.get()), (0, 1));
+        assert_eq!((stats.output_limit_closed.get(), stats.idle_closed.get()), (0, 1));
     }
 }

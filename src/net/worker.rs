@@ -102,7 +102,7 @@ impl Worker {
 
     /// Takes a connection off all books.
     fn leave(&self, session: &mut dyn Session) {
-        self.stats().inbox_overflow_closed.add(session.client().has_overflowed() as u64);
+        self.stats().output_limit_closed.add(session.client().has_overflowed() as u64);
         session.end(&self.core.borrow());
         self.connections.leave(session.client());
         self.links.shared.clients.leave(session.client());

@@ -44,18 +44,32 @@ impl CallStats {
     }
 }
 
+/// One counter, as the world knows it.
+pub struct Count {
+    /// Its field in INFO.
+    pub field: &'static str,
+    /// What is counted: a sentence.
+    pub help: &'static str,
+    pub of: fn(&CoreStats) -> &Counter,
+}
+
 macro_rules! core_stats {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])+ $name:ident => $field:literal,)*) => {
         /// What one core counts.
         #[derive(Debug)]
         #[repr(align(128))]
         pub struct CoreStats {
-            $($(#[$doc])* pub $name: Counter,)*
+            $($(#[doc = $doc])+ pub $name: Counter,)*
             /// By the command's place in the table.
             pub calls: Box<[CallStats]>,
             /// Error replies by their first word.
             errors_by_code: Mutex<BTreeMap<String, u64>>,
         }
+
+        /// Every counter there is: INFO and whatever else tells of them goes by this table.
+        pub const COUNTERS: &[Count] = &[
+            $(Count { field: $field, help: concat!($($doc),+), of: |core| &core.$name },)*
+        ];
 
         impl CoreStats {
             pub fn new(commands: usize) -> CoreStats {
@@ -93,35 +107,40 @@ impl CoreStats {
 }
 
 core_stats! {
+    /// Connections that were accepted.
+    connections => "total_connections_received",
     /// Requests run, those that ended in an error included.
-    commands,
+    commands => "total_commands_processed",
+    /// Bytes received from clients.
+    net_input_bytes => "total_net_input_bytes",
+    /// Bytes of replies and pushes to clients.
+    net_output_bytes => "total_net_output_bytes",
+    /// Connections refused because of `maxclients`.
+    rejected_connections => "rejected_connections",
+    /// Accepts that failed, for want of descriptors, say.
+    accept_errors => "accept_errors",
+    /// Reads that found their key.
+    hits => "keyspace_hits",
+    /// Reads that found no key.
+    misses => "keyspace_misses",
     /// Error replies.
-    errors,
-    hits,
-    misses,
-    net_input_bytes,
-    net_output_bytes,
-    connections,
-    /// Refused because of `maxclients`.
-    rejected_connections,
-    /// Accepts that failed, e.g. for want of descriptors.
-    accept_errors,
-    /// Closed because the bytes were no requests.
-    protocol_errors,
-    /// Closed because their requests in arrival outgrew the client memory or their query limit.
-    query_limit_closed,
-    /// Closed because they took none of their replies for too long.
-    output_stall_closed,
-    /// Closed because they took what was pushed to them more slowly than it came.
-    inbox_overflow_closed,
+    errors => "total_error_replies",
+    /// Connections closed because their bytes were no requests.
+    protocol_errors => "protocol_errors",
+    /// Passwords that were wrong.
+    auth_failures => "auth_failures",
+    /// Connections closed because their requests in arrival outgrew the client memory or their query limit.
+    query_limit_closed => "client_query_buffer_limit_disconnections",
+    /// Connections closed because they took replies or what was pushed to them too slowly.
+    output_limit_closed => "client_output_buffer_limit_disconnections",
     /// Times that a connection had to wait until its replies were taken.
-    output_waits,
-    /// Closed by `timeout`.
-    idle_closed,
-    auth_failures,
+    output_waits => "client_output_waits",
+    /// Connections closed by `timeout`.
+    idle_closed => "client_timeout_disconnections",
+    /// Receives into a registered buffer.
+    registered_receives => "registered_receives",
     /// Receives that found no registered buffer and used an ordinary one.
-    unregistered_receives,
-    registered_receives,
+    unregistered_receives => "unregistered_receives",
 }
 
 /// The sum of one counter over all cores.

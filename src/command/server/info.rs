@@ -11,7 +11,7 @@ use crate::config::policy_name;
 use crate::config::units::human;
 use crate::message::error::Stop;
 use crate::observe::rates::Sample;
-use crate::observe::stats::{self, CallStats, CoreStats, Counter};
+use crate::observe::stats::{self, COUNTERS, CallStats, Counter};
 use crate::shared::Shared;
 use crate::store::guards::Totals;
 
@@ -199,40 +199,22 @@ fn persistence(lines: &mut Lines, &View { shared, .. }: &View) {
 }
 
 fn statistics(lines: &mut Lines, &View { shared, totals, .. }: &View) {
-    let total = |counter: fn(&CoreStats) -> &Counter| stats::total(&shared.stats, counter);
+    for count in COUNTERS {
+        lines.field(count.field, stats::total(&shared.stats, count.of));
+    }
     let kib_per_second = |count: fn(&Sample) -> u64| format!("{:.2}", shared.rates.per_second(count) / 1024.0);
-    lines.field("total_connections_received", total(|core| &core.connections));
-    lines.field("total_commands_processed", total(|core| &core.commands));
     lines.field("instantaneous_ops_per_sec", shared.rates.per_second(|sample| sample.commands).round());
-    lines.field("total_net_input_bytes", total(|core| &core.net_input_bytes));
-    lines.field("total_net_output_bytes", total(|core| &core.net_output_bytes));
     lines.field("instantaneous_input_kbps", kib_per_second(|sample| sample.input_bytes));
     lines.field("instantaneous_output_kbps", kib_per_second(|sample| sample.output_bytes));
-    lines.field("rejected_connections", total(|core| &core.rejected_connections));
-    lines.field("accept_errors", total(|core| &core.accept_errors));
     lines.field("expired_keys", totals.expired);
     lines.field("evicted_keys", totals.evicted);
     lines.field("eviction_age_ms", totals.eviction_age_millis);
     lines.field("evicted_clients", 0);
-    lines.field("keyspace_hits", total(|core| &core.hits));
-    lines.field("keyspace_misses", total(|core| &core.misses));
+    lines.field("evicted_scripts", shared.scripts.evicted());
     lines.field("pubsub_channels", 0);
     lines.field("pubsub_patterns", 0);
     lines.field("latest_fork_usec", 0);
     lines.field("unexpected_error_replies", 0);
-    lines.field("evicted_scripts", shared.scripts.evicted());
-    lines.field("total_error_replies", total(|core| &core.errors));
-    lines.field("protocol_errors", total(|core| &core.protocol_errors));
-    lines.field("auth_failures", total(|core| &core.auth_failures));
-    lines.field("client_query_buffer_limit_disconnections", total(|core| &core.query_limit_closed));
-    lines.field(
-        "client_output_buffer_limit_disconnections",
-        total(|core| &core.output_stall_closed) + total(|core| &core.inbox_overflow_closed),
-    );
-    lines.field("client_output_waits", total(|core| &core.output_waits));
-    lines.field("client_timeout_disconnections", total(|core| &core.idle_closed));
-    lines.field("registered_receives", total(|core| &core.registered_receives));
-    lines.field("unregistered_receives", total(|core| &core.unregistered_receives));
 }
 
 fn replication(lines: &mut Lines, &View { shared, .. }: &View) {
