@@ -12,11 +12,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::base::clock::UnixMillis;
 use crate::message::reply::RespVersion;
@@ -155,7 +156,7 @@ impl Client {
     }
 
     pub fn labels(&self) -> MutexGuard<'_, Labels> {
-        self.labels.lock().expect("a panicking core ends the process")
+        self.labels.lock()
     }
 
     pub fn set_version(&self, version: RespVersion) {
@@ -268,7 +269,7 @@ impl Clients {
     /// Chooses the core for a connection that `acceptor` has accepted: the least loaded of those that are free, itself
     /// among equals, and itself when none is free. `None` when `maxclients` is reached.
     pub fn place(&self, acceptor: usize, is_free: impl Fn(usize) -> bool) -> Option<usize> {
-        let mut placed = self.placed.lock().expect("a panicking core ends the process");
+        let mut placed = self.placed.lock();
         if placed.iter().sum::<usize>() >= self.max.load(Relaxed) {
             return None;
         }
@@ -320,11 +321,11 @@ impl Clients {
 
     /// Gives up a place that was never entered.
     pub fn unplace(&self, core: usize) {
-        self.placed.lock().expect("a panicking core ends the process")[core] -= 1;
+        self.placed.lock()[core] -= 1;
     }
 
     pub fn len(&self) -> usize {
-        self.placed.lock().expect("a panicking core ends the process").iter().sum()
+        self.placed.lock().iter().sum()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -359,7 +360,7 @@ impl Clients {
     }
 
     fn on_core(&self, core: usize) -> MutexGuard<'_, ById> {
-        self.cores[core].lock().expect("a panicking core ends the process")
+        self.cores[core].lock()
     }
 }
 

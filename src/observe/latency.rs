@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::config::limits;
 
@@ -63,11 +64,11 @@ impl Latency {
     }
 
     pub fn percentiles(&self) -> Vec<f64> {
-        self.percentiles.lock().expect("a panicking core ends the process").clone()
+        self.percentiles.lock().clone()
     }
 
     pub fn set_percentiles(&self, percentiles: Vec<f64>) {
-        *self.percentiles.lock().expect("a panicking core ends the process") = percentiles;
+        *self.percentiles.lock() = percentiles;
     }
 
     pub fn note(&self, name: &'static str, unix_seconds: u64, millis: u64) {
@@ -96,7 +97,7 @@ impl Latency {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Event>> {
-        self.events.lock().expect("a panicking core ends the process")
+        self.events.lock()
     }
 }
 

@@ -1,8 +1,9 @@
 //! What is sampled twice a second rather than counted: rates, and the peak of memory. It must not know what it samples.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
 
 use crate::base::clock::UnixMillis;
 
@@ -26,7 +27,7 @@ pub struct Rates {
 
 impl Rates {
     pub fn add(&self, sample: Sample) {
-        let mut samples = self.samples.lock().expect("a panicking core ends the process");
+        let mut samples = self.samples.lock();
         samples.push_back(sample);
         if samples.len() > PERIODS + 1 {
             samples.pop_front();
@@ -35,7 +36,7 @@ impl Rates {
 
     /// How much of something there has been of late, in a second.
     pub fn per_second(&self, count: impl Fn(&Sample) -> u64) -> f64 {
-        let samples = self.samples.lock().expect("a panicking core ends the process");
+        let samples = self.samples.lock();
         let (Some(first), Some(last)) = (samples.front(), samples.back()) else { return 0.0 };
         match last.at.saturating_sub(first.at) {
             0 => 0.0,

@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::config::limits;
 
@@ -92,7 +93,7 @@ impl SlowLog {
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().expect("a panicking core ends the process")
+        self.log.lock()
     }
 }
 

@@ -1,7 +1,9 @@
 //! Counters, one set per core: each is written by its own core alone and summed only when someone asks.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
+
+use parking_lot::Mutex;
 
 use crate::config::limits;
 pub use crate::observe::counter::Counter;
@@ -84,7 +86,7 @@ macro_rules! core_stats {
             pub fn reset(&self) {
                 $(self.$name.reset();)*
                 self.calls.iter().for_each(CallStats::reset);
-                self.errors_by_code.lock().expect("a panicking core ends the process").clear();
+                self.errors_by_code.lock().clear();
             }
         }
     };
@@ -95,7 +97,7 @@ impl CoreStats {
     pub fn note_error(&self, text: &str) {
         self.errors.add(1);
         let code = text.split(' ').next().unwrap_or_default();
-        let mut counts = self.errors_by_code.lock().expect("a panicking core ends the process");
+        let mut counts = self.errors_by_code.lock();
         if let Some(count) = counts.get_mut(code) {
             *count += 1;
         } else {
@@ -164,7 +166,7 @@ pub fn times(cores: &[CoreStats], place: usize) -> Sum {
 pub fn errors_by_code(cores: &[CoreStats]) -> BTreeMap<String, u64> {
     let mut sum = BTreeMap::new();
     for core in cores {
-        for (code, count) in core.errors_by_code.lock().expect("a panicking core ends the process").iter() {
+        for (code, count) in core.errors_by_code.lock().iter() {
             *sum.entry(code.clone()).or_default() += count;
         }
     }

@@ -1,8 +1,10 @@
 //! The scripts that are known, for all cores, and which of them run. It must not know how they are run.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::config::limits;
 
@@ -187,7 +189,7 @@ impl Library {
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().expect("a panicking core ends the process")
+        self.shelf.lock()
     }
 
     pub fn find(&self, sha: &Sha) -> Option<Arc<Script>> {

@@ -1,8 +1,10 @@
 //! What all cores share: keyspace, connections, counters, and the settings that CONFIG SET can change while they run.
 //! It must not know engines or commands.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, OnceLock, RwLock};
+
+use parking_lot::{Mutex, RwLock};
 
 use crate::base::clock::{self, UnixMillis};
 use crate::clients::Clients;
@@ -155,7 +157,7 @@ impl Shared {
     }
 
     pub fn set_policy(&self, shards: &mut AllShards, policy: Policy) {
-        *self.settings.policy.lock().expect("a panicking core ends the process") = policy;
+        *self.settings.policy.lock() = policy;
         shards.set_policy(policy);
     }
 
@@ -198,21 +200,21 @@ impl Shared {
 
 impl Settings {
     pub fn needs_password(&self) -> bool {
-        self.password.read().expect("a panicking core ends the process").is_some()
+        self.password.read().is_some()
     }
 
     pub fn password(&self) -> String {
-        self.password.read().expect("a panicking core ends the process").clone().unwrap_or_default()
+        self.password.read().clone().unwrap_or_default()
     }
 
     pub fn set_password(&self, password: &str) {
         let password = (!password.is_empty()).then(|| password.to_owned());
-        *self.password.write().expect("a panicking core ends the process") = password;
+        *self.password.write() = password;
     }
 
     /// Compares in constant time, whatever the lengths. True when no password is set.
     pub fn password_matches(&self, given: &[u8]) -> bool {
-        let password = self.password.read().expect("a panicking core ends the process");
+        let password = self.password.read();
         let Some(password) = password.as_deref() else { return true };
         let differs = (0..given.len().max(password.len())).fold(given.len() ^ password.len(), |differs, at| {
             let given = given.get(at).copied().unwrap_or(0);

@@ -62,11 +62,7 @@ type Setter = fn(&Shared, &mut AllShards, &str) -> Result<(), String>;
 
 static PARAMETERS: &[Parameter] = &[
     changeable("maxmemory", |s| s.settings.max_memory_bytes.load(Relaxed).to_string(), set_maxmemory),
-    changeable(
-        "maxmemory-policy",
-        |s| policy_name(*s.settings.policy.lock().expect("a panicking core ends the process")).to_owned(),
-        set_policy,
-    ),
+    changeable("maxmemory-policy", |s| policy_name(*s.settings.policy.lock()).to_owned(), set_policy),
     changeable(
         "maxclients",
         |s| s.clients.max.load(Relaxed).to_string(),
