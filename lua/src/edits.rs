@@ -21,7 +21,7 @@ pub fn edited(file: &str, mut text: String) -> String {
     text
 }
 
-const GROUPS: [&[Edit]; 5] = [MEMORY, WORK, PATTERNS, TABLES, STACK];
+const GROUPS: [&[Edit]; 6] = [MEMORY, WORK, GARBAGE, PATTERNS, TABLES, STACK];
 
 /// Faults that reach memory which is not theirs.
 const MEMORY: &[Edit] = &[
@@ -38,6 +38,22 @@ const MEMORY: &[Edit] = &[
         "  if (n > LUAI_MAXCSTACK || !lua_checkstack(L, (int)n))\n    return luaL_error(L, \"too many results to unpack\");\n  luaD_work(L, n >> 2);",
     ),
     edit("lbaselib.c", "    lua_rawgeti(L, 1, i);\n  return n;", "    lua_rawgeti(L, 1, i);\n  return (int)n;"),
+    // As many results as fit leave no place for the word that they are well.
+    edit(
+        "lbaselib.c",
+        "static int luaB_pcall (",
+        "static int needs_place (lua_State *L) {\n  if (lua_checkstack(L, 1)) return 0;\n  lua_settop(L, 0);\n  lua_pushboolean(L, 0);\n  lua_pushliteral(L, \"stack overflow\");\n  return 1;\n}\n\n\nstatic int luaB_pcall (",
+    ),
+    edit(
+        "lbaselib.c",
+        "  status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);",
+        "  status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);\n  if (needs_place(L)) return 2;",
+    ),
+    edit(
+        "lbaselib.c",
+        "  status = lua_pcall(L, 0, LUA_MULTRET, 1);",
+        "  status = lua_pcall(L, 0, LUA_MULTRET, 1);\n  if (needs_place(L)) return 2;",
+    ),
     // CVE-2025-49844: nothing holds the chunk's name while a reader in Lua is asked for the first characters.
     edit(
         "lparser.c",
@@ -158,6 +174,14 @@ const WORK: &[Edit] = &[
     ),
     edit("lzio.c", "  z->n = size - 1;", "  luaD_charge(L, size);\n  z->n = size - 1;"),
 ];
+
+/// The collector: a step does what its pace asks for what was made since the last one, and not the same for a byte and for a
+/// megabyte: a script that handles long strings would run out of memory that is garbage.
+const GARBAGE: &[Edit] = &[edit(
+    "lgc.c",
+    "  g->gcdept += g->totalbytes - g->GCthreshold;",
+    "  g->gcdept += g->totalbytes - g->GCthreshold;\n  lim += (l_mem)(g->gcdept / 100) * g->gcstepmul;\n  g->gcdept = 0;",
+)];
 
 /// Patterns: how deep their items may be nested in each other, and what matching them costs.
 const PATTERNS: &[Edit] = &[

@@ -1,5 +1,5 @@
-//! The memory that all connections together may hold: for requests in arrival, replies in waiting and messages from
-//! other connections. It must not know what it is held for.
+//! The memory that all connections together may hold: for requests in arrival, replies in waiting, messages from other
+//! connections, and scripts. It must not know what it is held for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -35,6 +35,23 @@ impl ClientMemory {
     pub(super) fn output_limit_bytes(&self) -> usize {
         let limit = self.limit_bytes();
         limit - limit / limits::CLIENT_MEMORY_FOR_REQUESTS
+    }
+
+    /// Charges up to `wanted` bytes, as many as leave half of the memory free, but at least `least`; `None` if there are not
+    /// even so many.
+    pub fn take(&self, wanted: usize, least: usize) -> Option<usize> {
+        let (half, limit) = (self.limit_bytes() / 2, self.output_limit_bytes());
+        let mut granted = 0;
+        let taken = self.used.fetch_update(Relaxed, Relaxed, |used| {
+            granted = wanted.min(half.saturating_sub(used).max(least));
+            (granted == 0 || used + granted <= limit).then_some(used + granted)
+        });
+        taken.ok().map(|_| granted)
+    }
+
+    /// Charges more, or gives back what was charged.
+    pub fn change(&self, bytes: isize) {
+        self.used.fetch_add(bytes as usize, Relaxed);
     }
 
     /// Changes a part that is charged to what is needed, rounded up to the step, and returns the new one; `None`, and
@@ -103,6 +120,19 @@ impl MemoryQuota {
 mod tests {
     use super::super::testing::enter;
     use super::*;
+
+    #[test]
+    fn as_much_is_taken_as_there_is() {
+        let step = limits::CLIENT_MEMORY_STEP_BYTES;
+        let memory = ClientMemory::new(8 * step);
+        let limit = memory.output_limit_bytes();
+        assert_eq!(memory.take(step, step), Some(step));
+        assert_eq!(memory.take(20 * step, step), Some(3 * step));
+        assert_eq!(memory.take(20 * step, limit - 4 * step), Some(limit - 4 * step));
+        assert_eq!((memory.take(1, 1), memory.take(0, 1)), (None, Some(0)));
+        memory.change(-(limit as isize));
+        assert_eq!(memory.used_bytes(), 0);
+    }
 
     #[test]
     fn client_memory_is_refused_at_its_limit_and_given_back() {

@@ -168,11 +168,17 @@ pub const CLIENT_NAME_MAX_BYTES: usize = 1024;
 /// What of a client's text is repeated in an error message.
 pub const ERROR_ECHO_MAX_BYTES: usize = 128;
 
-/// What one core's Lua interpreter may hold: `not enough memory`, and the interpreter starts anew. In proportion to the
-/// memory cap, because it lies outside of it.
+/// What one core's Lua interpreter may hold: `not enough memory`, and the interpreter starts anew. It is charged to the
+/// memory of connections while a script runs; between scripts, what it holds.
 pub const SCRIPT_MEMORY_SHARE: usize = 16;
 pub const SCRIPT_MEMORY_MIN_BYTES: usize = 4 * MIB;
 pub const SCRIPT_MEMORY_MAX_BYTES: usize = 64 * MIB;
+
+/// A script runs with less when the memory of connections has no more, down to this: `-OOM`.
+pub const SCRIPT_ROOM_MIN_BYTES: usize = 512 * KIB;
+
+/// What an element of KEYS or ARGV takes in the interpreter beside its bytes.
+pub const SCRIPT_ARGUMENT_BYTES: usize = 48;
 
 /// An interpreter that holds more than twice what it held after its last collection, and this, collects its garbage
 /// before the next script.
@@ -221,8 +227,11 @@ pub const BUSY_REPLY_THRESHOLD_MS: u64 = 5_000;
 /// Scripts that are kept because EVAL brought them, as in Redis: the one not used for the longest time goes.
 pub const SCRIPTS_EVALUATED_MAX: usize = 500;
 
-/// The sources of all scripts that are kept. SCRIPT LOAD beyond that is an error; EVAL makes room or keeps nothing.
-pub const SCRIPTS_MAX_BYTES: usize = 8 * MIB;
+/// The sources of all scripts that are kept: a share of the memory cap, of which they are charged as the memory of
+/// connections. SCRIPT LOAD beyond that is an error; EVAL makes room or keeps nothing.
+pub const SCRIPTS_SHARE: usize = 32;
+pub const SCRIPTS_MIN_BYTES: usize = MIB;
+pub const SCRIPTS_MAX_BYTES: usize = 32 * MIB;
 
 /// What the process itself may hold outside the cap: code, stacks, rings, tables of connections.
 pub const PROCESS_MEMORY_BYTES: usize = 32 * MIB;
@@ -251,6 +260,11 @@ const _: () = assert!(QUERY_LIMIT_BYTES < u32::MAX as usize);
 pub const fn registered_buffers(memory_cap_bytes: usize, cores: usize) -> usize {
     let affordable = memory_cap_bytes / REGISTERED_SHARE / cores / IO_BUFFER_BYTES;
     if affordable < REGISTERED_BUFFERS_MAX { affordable } else { REGISTERED_BUFFERS_MAX }
+}
+
+/// What the sources of scripts may have, of a memory cap.
+pub fn scripts_bytes(memory_cap_bytes: usize) -> usize {
+    (memory_cap_bytes / SCRIPTS_SHARE).clamp(SCRIPTS_MIN_BYTES, SCRIPTS_MAX_BYTES)
 }
 
 /// What one core's interpreter may hold.

@@ -98,6 +98,10 @@ pub struct Options {
     #[arg(long, alias = "lua-time-limit", env = "KV_CACHE_BUSY_REPLY_THRESHOLD", value_name = "MS", default_value_t = limits::BUSY_REPLY_THRESHOLD_MS)]
     pub busy_reply_threshold: u64,
 
+    /// A script that uses keys it was not given: refuse it, or lock all shards for every script whose first line has no flags
+    #[arg(long, env = "KV_CACHE_SCRIPT_UNDECLARED_KEYS", value_enum, default_value_t = UndeclaredKeys::Refuse)]
+    pub script_undeclared_keys: UndeclaredKeys,
+
     /// Seconds for answering what was accepted after SIGTERM or SIGINT
     #[arg(long, env = "KV_CACHE_SHUTDOWN_TIMEOUT", value_name = "SECONDS", default_value_t = limits::SHUTDOWN_TIMEOUT_S)]
     pub shutdown_timeout: u64,
@@ -203,6 +207,12 @@ pub enum Engine {
 pub enum Switch {
     On,
     Off,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UndeclaredKeys {
+    Refuse,
+    LockAll,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -296,6 +296,7 @@ async fn tend_shard<T: Transport>(transport: Rc<T>) {
     loop {
         let now = transport.worker().clock.set();
         transport.worker().end_pause(now);
+        transport.worker().core.borrow_mut().tend_scripts();
         if links.shared.keyspace.tick(links.index, now) {
             tokio::task::yield_now().await;
         } else {

@@ -38,6 +38,13 @@ impl Core {
         Core { shared, index, batch: Batch::default(), scripts: None, begun: clock::tick(), only_urgent: true }
     }
 
+    /// Now and then, between turns: lets go of scripts that are known no more.
+    pub fn tend_scripts(&mut self) {
+        if let Some(scripts) = &mut self.scripts {
+            command::scripting::tend(scripts, &self.shared, self.index);
+        }
+    }
+
     pub fn stats(&self) -> &CoreStats {
         &self.shared.stats[self.index]
     }

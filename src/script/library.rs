@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, Ordering::Relaxed};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -38,7 +38,8 @@ pub struct Traits {
     /// It has such a line.
     pub is_declared: bool,
     pub no_writes: bool,
-    /// It names a command that reads or writes the keyspace as a whole.
+    /// It names a command that reads or writes the keyspace as a whole, or says that it reaches for keys that it was not
+    /// given.
     pub is_wide: bool,
     /// Bytes before the code: the line is not part of it, its end is.
     pub code_at: usize,
@@ -65,8 +66,9 @@ impl Traits {
             for flag in flags.split(',').filter(|flag| !flag.is_empty()) {
                 match flag {
                     "no-writes" => traits.no_writes = true,
+                    "allow-cross-slot-keys" => traits.is_wide = true,
                     // They permit what is never forbidden here.
-                    "allow-oom" | "allow-stale" | "no-cluster" | "allow-cross-slot-keys" => {}
+                    "allow-oom" | "allow-stale" | "no-cluster" => {}
                     _ => return Err(format!("ERR Unexpected flag in script shebang: {flag}")),
                 }
             }
@@ -75,11 +77,11 @@ impl Traits {
     }
 }
 
+/// A script without its source, which only the library keeps: what a core has compiled holds no more than this.
 pub struct Script {
     pub sha: Sha,
     /// The same for people.
     pub name: String,
-    pub source: Box<[u8]>,
     pub traits: Traits,
     /// SCRIPT LOAD brought it: it stays until SCRIPT FLUSH.
     is_loaded: AtomicBool,
@@ -89,11 +91,10 @@ pub struct Script {
 }
 
 impl Script {
-    pub fn new(sha: Sha, source: &[u8], traits: Traits) -> Script {
+    pub fn new(sha: Sha, traits: Traits) -> Script {
         Script {
             sha,
             name: show_sha(&sha),
-            source: source.into(),
             traits,
             is_loaded: AtomicBool::new(false),
             last_used: AtomicU64::new(0),
@@ -104,27 +105,46 @@ impl Script {
     pub fn is_gone(&self) -> bool {
         self.gone.load(Relaxed)
     }
+}
+
+/// A script as the library keeps it.
+struct Kept {
+    script: Arc<Script>,
+    source: Arc<[u8]>,
+}
+
+impl Kept {
+    fn new(script: Script, source: &[u8]) -> Kept {
+        Kept { script: Arc::new(script), source: source.into() }
+    }
 
     /// Memory held.
     fn bytes(&self) -> usize {
-        self.source.len() + self.name.capacity() + size_of::<Script>() + size_of::<(Sha, Arc<Script>)>()
+        self.source.len() + self.script.name.capacity() + size_of::<Script>() + size_of::<(Sha, Kept)>()
     }
 }
 
 pub struct Library {
     shelf: Mutex<Shelf>,
+    /// What all sources together may have.
+    limit_bytes: AtomicUsize,
     uses: AtomicU64,
     evicted: AtomicU64,
     /// Raised by SCRIPT FLUSH: interpreters of another generation are thrown away.
     generation: AtomicU64,
+    has_changed: AtomicBool,
+    /// Raised by whatever forgets a script: cores forget what they have compiled of it.
+    departures: AtomicU64,
     /// One for each core.
     pub running: Box<[Running]>,
 }
 
 #[derive(Default)]
 struct Shelf {
-    scripts: HashMap<Sha, Arc<Script>>,
+    scripts: HashMap<Sha, Kept>,
     bytes: usize,
+    /// Of them, what `take_change` has told.
+    told_bytes: usize,
     /// Scripts that EVAL brought.
     evaluated: usize,
 }
@@ -133,47 +153,58 @@ struct Shelf {
 #[derive(Default)]
 #[repr(align(128))]
 pub struct Running {
-    /// Milliseconds since the epoch; 0 while no script runs.
-    since: AtomicU64,
-    wrote: AtomicBool,
-    killed: AtomicBool,
-    /// ShardGuards by the core's interpreter.
-    pub interpreter_bytes: AtomicUsize,
+    /// Milliseconds since the epoch, and in the two lowest bits what has become of the script; 0 while none runs. One word,
+    /// so that of its first write and SCRIPT KILL only one comes about.
+    state: AtomicU64,
+    /// Charged for the core's interpreter; while a script runs, for all that it may hold.
+    pub charged_bytes: AtomicUsize,
 }
+
+const WROTE: u64 = 1;
+const KILLED: u64 = 2;
+const FLAGS: u64 = WROTE | KILLED;
 
 impl Running {
     pub fn start(&self, now: u64) {
-        self.wrote.store(false, Relaxed);
-        self.killed.store(false, Relaxed);
-        self.since.store(now, Relaxed);
+        self.state.store(now << 2, Relaxed);
     }
 
     pub fn stop(&self) {
-        self.since.store(0, Relaxed);
+        self.state.store(0, Relaxed);
     }
 
     /// For how long a script has been running.
     pub fn elapsed(&self, now: u64) -> Option<u64> {
-        match self.since.load(Relaxed) {
+        match self.state.load(Relaxed) >> 2 {
             0 => None,
             since => Some(now.saturating_sub(since)),
         }
     }
 
-    pub fn write(&self) {
-        self.wrote.store(true, Relaxed);
+    /// The script is about to write; false if it has been killed before it could.
+    pub fn write(&self) -> bool {
+        let state = self.state.load(Relaxed);
+        state & WROTE != 0 || self.settle(state, WROTE)
+    }
+
+    /// Ends the script that has been running since before `since`; false if there is none, or it has written.
+    pub fn kill(&self, now: u64, longer_than: u64) -> bool {
+        let state = self.state.load(Relaxed);
+        state & KILLED != 0 || (now.saturating_sub(state >> 2) >= longer_than && self.settle(state, KILLED))
+    }
+
+    /// The first of the two that comes decides.
+    fn settle(&self, state: u64, flag: u64) -> bool {
+        let open = state & FLAGS == 0 && state != 0;
+        open && self.state.compare_exchange(state, state | flag, Ordering::AcqRel, Relaxed).is_ok()
     }
 
     pub fn has_written(&self) -> bool {
-        self.wrote.load(Relaxed)
-    }
-
-    pub fn kill(&self) {
-        self.killed.store(true, Relaxed);
+        self.state.load(Relaxed) & WROTE != 0
     }
 
     pub fn is_killed(&self) -> bool {
-        self.killed.load(Relaxed)
+        self.state.load(Relaxed) & KILLED != 0
     }
 }
 
@@ -181,9 +212,12 @@ impl Library {
     pub fn new(cores: usize) -> Library {
         Library {
             shelf: Mutex::default(),
+            limit_bytes: AtomicUsize::new(limits::SCRIPTS_MIN_BYTES),
             uses: AtomicU64::new(1),
             evicted: AtomicU64::new(0),
             generation: AtomicU64::new(0),
+            departures: AtomicU64::new(0),
+            has_changed: AtomicBool::new(false),
             running: (0..cores).map(|_| Running::default()).collect(),
         }
     }
@@ -192,8 +226,16 @@ impl Library {
         self.shelf.lock()
     }
 
+    pub fn set_limit(&self, bytes: usize) {
+        self.limit_bytes.store(bytes, Relaxed);
+    }
+
     pub fn find(&self, sha: &Sha) -> Option<Arc<Script>> {
-        self.shelf().scripts.get(sha).cloned()
+        self.shelf().scripts.get(sha).map(|kept| kept.script.clone())
+    }
+
+    pub fn source(&self, sha: &Sha) -> Option<Arc<[u8]>> {
+        self.shelf().scripts.get(sha).map(|kept| kept.source.clone())
     }
 
     /// Makes it the last one to be forgotten.
@@ -205,55 +247,82 @@ impl Library {
     }
 
     /// Keeps what EVAL has brought, if there is room; others of its kind make way.
-    pub fn keep(&self, script: Script) -> Arc<Script> {
+    pub fn keep(&self, script: Script, source: &[u8]) -> Arc<Script> {
         let mut shelf = self.shelf();
         if let Some(known) = shelf.scripts.get(&script.sha) {
-            return known.clone();
+            return known.script.clone();
         }
         script.last_used.store(self.uses.fetch_add(1, Relaxed), Relaxed);
-        let script = Arc::new(script);
+        let kept = Kept::new(script, source);
+        let script = kept.script.clone();
         while shelf.evaluated >= limits::SCRIPTS_EVALUATED_MAX
-            || shelf.bytes + script.bytes() > limits::SCRIPTS_MAX_BYTES
+            || shelf.bytes + kept.bytes() > self.limit_bytes.load(Relaxed)
         {
-            let evaluated = shelf.scripts.values().filter(|script| !script.is_loaded.load(Relaxed));
-            let Some(oldest) = evaluated.min_by_key(|script| script.last_used.load(Relaxed)).cloned() else {
+            let evaluated = shelf.scripts.values().filter(|kept| !kept.script.is_loaded.load(Relaxed));
+            let Some(oldest) = evaluated.min_by_key(|kept| kept.script.last_used.load(Relaxed)) else {
                 // It is run this once.
                 script.gone.store(true, Relaxed);
                 return script;
             };
+            let oldest = oldest.script.sha;
             shelf.remove(&oldest);
+            self.departures.fetch_add(1, Relaxed);
             self.evicted.fetch_add(1, Relaxed);
         }
         shelf.evaluated += 1;
-        shelf.add(script.clone());
+        shelf.add(kept);
+        self.has_changed.store(true, Relaxed);
         script
     }
 
     /// SCRIPT LOAD.
-    pub fn load(&self, script: Script) -> Result<(), String> {
+    pub fn load(&self, script: Script, source: &[u8]) -> Result<(), String> {
         let mut shelf = self.shelf();
-        if let Some(known) = shelf.scripts.get(&script.sha).cloned() {
+        if let Some(known) = shelf.scripts.get(&script.sha).map(|kept| kept.script.clone()) {
             if !known.is_loaded.swap(true, Relaxed) {
                 shelf.evaluated -= 1;
             }
             return Ok(());
         }
-        if shelf.bytes + script.bytes() > limits::SCRIPTS_MAX_BYTES {
+        let kept = Kept::new(script, source);
+        if shelf.bytes + kept.bytes() > self.limit_bytes.load(Relaxed) {
             return Err(format!(
-                "OOM the scripts that are kept have {} bytes together, which is all they may have; SCRIPT FLUSH forgets them",
+                "OOM the scripts that are kept have {} bytes together, and may have a 32nd of maxmemory; SCRIPT FLUSH forgets them",
                 shelf.bytes
             ));
         }
-        script.is_loaded.store(true, Relaxed);
-        shelf.add(Arc::new(script));
+        kept.script.is_loaded.store(true, Relaxed);
+        shelf.add(kept);
+        self.has_changed.store(true, Relaxed);
         Ok(())
     }
 
     pub fn flush(&self) {
         let mut shelf = self.shelf();
-        shelf.scripts.values().for_each(|script| script.gone.store(true, Relaxed));
-        *shelf = Shelf::default();
+        shelf.scripts.values().for_each(|kept| kept.script.gone.store(true, Relaxed));
+        *shelf = Shelf { told_bytes: shelf.told_bytes, ..Shelf::default() };
+        self.has_changed.store(true, Relaxed);
         self.generation.fetch_add(1, Relaxed);
+        self.departures.fetch_add(1, Relaxed);
+    }
+
+    /// Whether `take_change` has something to tell, as far as is known without waiting.
+    pub fn has_changed(&self) -> bool {
+        self.has_changed.load(Relaxed)
+    }
+
+    /// How many bytes more, or less, the sources take than when it was asked last.
+    pub fn take_change(&self) -> isize {
+        let mut shelf = self.shelf();
+        self.has_changed.store(false, Relaxed);
+        let change = shelf.bytes as isize - shelf.told_bytes as isize;
+        shelf.told_bytes = shelf.bytes;
+        change
+    }
+
+    /// How often a script was forgotten.
+    pub fn departures(&self) -> u64 {
+        self.departures.load(Relaxed)
     }
 
     pub fn generation(&self) -> u64 {
@@ -275,23 +344,23 @@ impl Library {
         self.evicted.store(0, Relaxed);
     }
 
-    /// ShardGuards by all interpreters.
+    /// Charged for all interpreters.
     pub fn interpreter_bytes(&self) -> usize {
-        self.running.iter().map(|core| core.interpreter_bytes.load(Relaxed)).sum()
+        self.running.iter().map(|core| core.charged_bytes.load(Relaxed)).sum()
     }
 }
 
 impl Shelf {
-    fn add(&mut self, script: Arc<Script>) {
-        self.bytes += script.bytes();
-        self.scripts.insert(script.sha, script);
+    fn add(&mut self, kept: Kept) {
+        self.bytes += kept.bytes();
+        self.scripts.insert(kept.script.sha, kept);
     }
 
-    fn remove(&mut self, script: &Script) {
-        self.bytes -= script.bytes();
+    fn remove(&mut self, sha: &Sha) {
+        let kept = self.scripts.remove(sha).expect("found before");
+        self.bytes -= kept.bytes();
         self.evaluated -= 1;
-        script.gone.store(true, Relaxed);
-        self.scripts.remove(&script.sha);
+        kept.script.gone.store(true, Relaxed);
     }
 }
 
@@ -300,7 +369,40 @@ mod tests {
     use super::*;
 
     fn script(source: &str) -> Script {
-        Script::new(sha_of(source.as_bytes()), source.as_bytes(), Traits::default())
+        Script::new(sha_of(source.as_bytes()), Traits::default())
+    }
+
+    fn keep(library: &Library, source: &str) -> Arc<Script> {
+        library.keep(script(source), source.as_bytes())
+    }
+
+    #[test]
+    fn a_script_is_killed_or_writes() {
+        let running = Running::default();
+        assert!(!running.kill(1_000, 0) && running.elapsed(1_000).is_none());
+        running.start(1_000);
+        assert!(!running.kill(1_005, 10) && !running.is_killed());
+        assert!(running.kill(1_010, 10) && running.kill(1_010, 10) && !running.write() && !running.has_written());
+        running.start(2_000);
+        assert!(!running.is_killed() && running.write() && running.write() && !running.kill(3_000, 10));
+        assert_eq!(running.elapsed(2_500), Some(500));
+        running.stop();
+        assert!(running.elapsed(3_000).is_none() && !running.has_written());
+    }
+
+    /// Whoever comes first: never both, never neither.
+    #[test]
+    fn of_a_kill_and_a_write_at_once_one_comes_about() {
+        let running = Running::default();
+        for _ in 0..10_000 {
+            running.start(1);
+            let (killed, wrote) = std::thread::scope(|scope| {
+                let killer = scope.spawn(|| running.kill(100, 10));
+                let wrote = running.write();
+                (killer.join().unwrap(), wrote)
+            });
+            assert!(killed != wrote);
+        }
     }
 
     #[test]
@@ -328,32 +430,34 @@ mod tests {
     #[test]
     fn what_eval_brings_is_forgotten_in_the_order_of_use_and_what_was_loaded_stays() {
         let library = Library::new(1);
-        library.load(script("loaded")).unwrap();
-        let kept: Vec<_> =
-            (0..limits::SCRIPTS_EVALUATED_MAX).map(|n| library.keep(script(&format!("return {n}")))).collect();
+        library.load(script("loaded"), b"loaded").unwrap();
+        let kept: Vec<_> = (0..limits::SCRIPTS_EVALUATED_MAX).map(|n| keep(&library, &format!("return {n}"))).collect();
         library.touch(&kept[0]);
-        library.keep(script("one more"));
+        keep(&library, "one more");
         assert!(library.find(&kept[0].sha).is_some() && library.find(&kept[1].sha).is_none());
         assert!(kept[1].is_gone() && library.evicted() == 1);
         assert!(library.find(&sha_of(b"loaded")).is_some());
         // Loaded after it was evaluated: it makes room for another.
-        library.load(script("return 2")).unwrap();
-        library.keep(script("yet one more"));
+        library.load(script("return 2"), b"return 2").unwrap();
+        keep(&library, "yet one more");
         assert_eq!((library.totals().0, library.evicted()), (limits::SCRIPTS_EVALUATED_MAX + 2, 1));
         library.flush();
         assert_eq!((library.totals(), kept[0].is_gone()), ((0, 0), true));
     }
 
     #[test]
-    fn sources_are_bounded() {
+    fn sources_are_bounded_and_told() {
         let library = Library::new(1);
-        let large = |n: u8| Script::new([n; 20], &vec![n; limits::SCRIPTS_MAX_BYTES / 3], Traits::default());
-        library.keep(large(1));
-        library.keep(large(2));
-        library.keep(large(3));
-        assert_eq!((library.totals().0, library.evicted()), (2, 1));
-        assert!(library.load(large(4)).unwrap_err().starts_with("OOM"));
-        let too_large = Script::new([9; 20], &vec![9; limits::SCRIPTS_MAX_BYTES], Traits::default());
-        assert!(library.keep(too_large).is_gone());
+        let large = vec![0; limits::SCRIPTS_MIN_BYTES / 3];
+        let script = |n: u8| Script::new([n; 20], Traits::default());
+        (1..=3).for_each(|n| drop(library.keep(script(n), &large)));
+        assert_eq!((library.totals().0, library.evicted(), library.departures()), (2, 1, 1));
+        assert!(library.load(script(4), &large).unwrap_err().starts_with("OOM"));
+        assert!(library.keep(script(9), &vec![9; limits::SCRIPTS_MIN_BYTES]).is_gone());
+        assert_eq!(library.take_change(), library.totals().1 as isize);
+        assert_eq!(library.take_change(), 0);
+        let before = library.totals().1 as isize;
+        library.flush();
+        assert_eq!((library.take_change(), library.take_change()), (-before, 0));
     }
 }

@@ -15,6 +15,8 @@ mod cjson;
 mod cmsgpack;
 mod convert;
 mod fault;
+#[cfg(test)]
+mod hostile;
 pub mod library;
 mod number;
 pub mod runner;
@@ -37,6 +39,7 @@ use crate::message::kept::Kept;
 use crate::message::reply::Reply;
 use crate::message::request::Arguments;
 use convert::Names;
+pub use fault::NOT_ENOUGH_MEMORY;
 use fault::{Fault, Raised};
 use sandbox::{Failure, Mood, State};
 pub use work::Pulse;
@@ -66,8 +69,9 @@ pub struct Interpreter {
     names: Rc<Names>,
     state: Rc<State>,
     scratch: RefCell<Scratch>,
-    memory_limit_bytes: usize,
-    /// ShardGuards after the last collection.
+    /// What the next script may hold.
+    pub memory_limit_bytes: usize,
+    /// Held after the last collection.
     settled_bytes: usize,
     /// It ran out of memory or was stopped in the middle of something.
     worn: bool,
@@ -82,7 +86,7 @@ struct Scratch {
 }
 
 impl Interpreter {
-    pub fn new(memory_limit_bytes: usize, pulse: Pulse) -> mlua::Result<Interpreter> {
+    pub fn new(pulse: Pulse) -> mlua::Result<Interpreter> {
         let state = Rc::new(State::new(pulse));
         let sandbox::Sandbox { lua, redis, run } = sandbox::build(&state)?;
         let triggers = HookTriggers::new().every_nth_instruction(limits::SCRIPT_PULSE_INSTRUCTIONS);
@@ -94,7 +98,7 @@ impl Interpreter {
             settled_bytes: lua.used_memory(),
             scratch: RefCell::default(),
             worn: false,
-            memory_limit_bytes,
+            memory_limit_bytes: 0,
             lua,
             redis,
             run,
@@ -112,6 +116,11 @@ impl Interpreter {
 
     pub fn used_bytes(&self) -> usize {
         self.lua.used_memory()
+    }
+
+    /// Of them, what was there after the last collection: scripts that are compiled, above all.
+    pub fn settled_bytes(&self) -> usize {
+        self.settled_bytes
     }
 
     /// It must be replaced before the next script.

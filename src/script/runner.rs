@@ -7,74 +7,107 @@ use std::sync::Arc;
 
 use super::library::{Library, Script, Sha, Traits};
 use super::{Compiled, Host, Interpreter, Pulse};
-use crate::config::limits;
 use crate::message::reply::Reply;
 
 pub struct Runner {
-    memory_limit_bytes: usize,
     pulse: Rc<Pulse>,
     /// Made when the first script comes.
     interpreter: Option<Interpreter>,
     compiled: HashMap<Sha, (Arc<Script>, Compiled)>,
     /// Of the library when the interpreter was made.
     generation: u64,
+    /// Of the library when `compiled` was looked through.
+    departures: u64,
+    memory_limit_bytes: usize,
+    /// What the next script may hold: `memory_limit_bytes`, or less when there is no room for that.
+    pub granted_bytes: usize,
 }
 
 impl Runner {
     pub fn new(memory_limit_bytes: usize, pulse: Pulse) -> Runner {
-        Runner { memory_limit_bytes, pulse: Rc::new(pulse), interpreter: None, compiled: HashMap::new(), generation: 0 }
+        Runner {
+            pulse: Rc::new(pulse),
+            interpreter: None,
+            compiled: HashMap::new(),
+            generation: 0,
+            departures: 0,
+            memory_limit_bytes,
+            granted_bytes: 0,
+        }
     }
 
-    /// Throws away what SCRIPT FLUSH has ended and what the last script has worn out.
-    fn renew(&mut self, library: &Library) -> Result<&mut Interpreter, Cow<'static, str>> {
+    pub fn memory_limit_bytes(&self) -> usize {
+        self.memory_limit_bytes
+    }
+
+    /// Held by the interpreter.
+    pub fn used_bytes(&self) -> usize {
+        self.interpreter.as_ref().map_or(0, Interpreter::used_bytes)
+    }
+
+    /// Something was forgotten of which this core may hold something.
+    pub fn is_outdated(&self, library: &Library) -> bool {
+        library.departures() != self.departures
+    }
+
+    /// Throws away what SCRIPT FLUSH has ended, what is known no more, and what the last script has worn out.
+    pub fn tidy(&mut self, library: &Library) {
         let generation = library.generation();
-        if generation != self.generation || self.interpreter.as_ref().is_some_and(Interpreter::is_worn) {
-            self.compiled.clear();
-            self.interpreter = None;
+        let is_full = |interpreter: &Interpreter| interpreter.settled_bytes() > self.memory_limit_bytes / 2;
+        if generation != self.generation
+            || self.interpreter.as_ref().is_some_and(|interpreter| interpreter.is_worn() || is_full(interpreter))
+        {
+            self.start_anew();
             self.generation = generation;
         }
+        let departures = library.departures();
+        if departures != self.departures {
+            self.compiled.retain(|_, (script, _)| !script.is_gone());
+            self.departures = departures;
+        }
+    }
+
+    fn start_anew(&mut self) {
+        self.compiled.clear();
+        self.interpreter = None;
+    }
+
+    fn interpreter(&mut self) -> Result<&mut Interpreter, Cow<'static, str>> {
         if self.interpreter.is_none() {
             let pulse = self.pulse.clone();
-            let made = Interpreter::new(self.memory_limit_bytes, Box::new(move || pulse()));
+            let made = Interpreter::new(Box::new(move || pulse()));
             self.interpreter = Some(made.map_err(|error| format!("ERR Lua cannot start: {error}"))?);
         }
-        Ok(self.interpreter.as_mut().expect("made above"))
+        let interpreter = self.interpreter.as_mut().expect("made above");
+        interpreter.memory_limit_bytes = self.granted_bytes;
+        Ok(interpreter)
     }
 
-    /// A script that this core has compiled before.
-    pub fn known(&self, sha: &Sha, library: &Library) -> Option<Arc<Script>> {
-        let (script, _) = self.compiled.get(sha)?;
-        (!script.is_gone() && self.generation == library.generation()).then(|| script.clone())
+    /// A script that this core has compiled before, and is still known.
+    pub fn known(&self, sha: &Sha) -> Option<(Arc<Script>, Compiled)> {
+        self.compiled.get(sha).filter(|(script, _)| !script.is_gone()).cloned()
     }
 
-    /// Compiles a script, unless this core has done so before.
-    pub fn compile(&mut self, script: &Arc<Script>, library: &Library) -> Result<Compiled, Cow<'static, str>> {
-        self.renew(library)?;
-        if let Some((_, compiled)) = self.compiled.get(&script.sha) {
-            return Ok(compiled.clone());
+    /// Compiles a source.
+    pub fn compile(&mut self, source: &[u8], traits: &Traits) -> Result<Compiled, Cow<'static, str>> {
+        let code = &source[traits.code_at..];
+        let mut compiled = self.interpreter()?.compile(code);
+        if compiled.as_ref().is_err_and(|text| text.ends_with(super::NOT_ENOUGH_MEMORY)) && !self.compiled.is_empty() {
+            // What other scripts have left takes its room.
+            self.start_anew();
+            compiled = self.interpreter()?.compile(code);
         }
-        let compiled = self.try_code(&script.source, &script.traits, library)?;
-        if !script.is_gone() {
-            if self.compiled.len() > library.totals().0 + limits::SCRIPTS_EVALUATED_MAX {
-                self.compiled.retain(|_, (script, _)| !script.is_gone());
-            }
-            self.compiled.insert(script.sha, (script.clone(), compiled.clone()));
-        }
-        Ok(compiled)
-    }
-
-    /// Compiles a source for the errors in it.
-    pub fn try_code(
-        &mut self,
-        source: &[u8],
-        traits: &Traits,
-        library: &Library,
-    ) -> Result<Compiled, Cow<'static, str>> {
-        let compiled = self.renew(library)?.compile(&source[traits.code_at..]);
         compiled.map_err(|error| format!("ERR Error compiling script (new function): {error}").into())
     }
 
-    /// Runs what `compile` has returned just before.
+    /// Keeps what `compile` has made of a script.
+    pub fn remember(&mut self, script: Arc<Script>, compiled: Compiled) {
+        if !script.is_gone() {
+            self.compiled.insert(script.sha, (script, compiled));
+        }
+    }
+
+    /// Runs what `compile` or `known` has returned just before.
     pub fn run<'a>(
         &mut self,
         (script, compiled): (&Script, &Compiled),
@@ -83,12 +116,9 @@ impl Runner {
         host: &mut dyn Host,
         reply: &mut Reply,
     ) {
+        let granted = self.granted_bytes;
         let interpreter = self.interpreter.as_mut().expect("the script was compiled by it");
+        interpreter.memory_limit_bytes = granted;
         interpreter.run(compiled, &script.name, keys, arguments, host, reply);
-    }
-
-    /// ShardGuards by the interpreter.
-    pub fn used_bytes(&self) -> usize {
-        self.interpreter.as_ref().map_or(0, Interpreter::used_bytes)
     }
 }

@@ -119,8 +119,8 @@ const PRELUDE: &str = include_str!("prelude.lua");
 
 pub fn build(state: &Rc<State>) -> mlua::Result<Sandbox> {
     let libraries = StdLib::STRING | StdLib::TABLE | StdLib::MATH | StdLib::OS;
-    // A panic ends the process anyway; Lua's own `pcall` is the fast one.
-    let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(false))?;
+    // A panic ends the process before anybody could catch it: with this option `pcall` stays Lua's own.
+    let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(true))?;
     let redis = redis_library(&lua, state)?;
     let ours = lua.create_table()?;
     ours.raw_set("redis", &redis)?;

@@ -55,8 +55,8 @@ impl Host for Fake {
     }
 }
 
-struct Bench {
-    interpreter: Interpreter,
+pub struct Bench {
+    pub interpreter: Interpreter,
     fake: Fake,
 }
 
@@ -65,8 +65,10 @@ impl Bench {
         Bench::with(16 << 20, Box::new(|| Ok(())))
     }
 
-    fn with(memory: usize, pulse: Pulse) -> Bench {
-        Bench { interpreter: Interpreter::new(memory, pulse).unwrap(), fake: Fake::default() }
+    pub fn with(memory: usize, pulse: Pulse) -> Bench {
+        let mut interpreter = Interpreter::new(pulse).unwrap();
+        interpreter.memory_limit_bytes = memory;
+        Bench { interpreter, fake: Fake::default() }
     }
 
     fn reply_in(&mut self, version: RespVersion, source: &str, keys: &[&str], arguments: &[&str]) -> String {
@@ -89,7 +91,7 @@ impl Bench {
         String::from_utf8_lossy(&parts.iter().flatten().copied().collect::<Vec<_>>()).replace("\r\n", "|")
     }
 
-    fn reply(&mut self, source: &str) -> String {
+    pub fn reply(&mut self, source: &str) -> String {
         self.reply_in(RespVersion::Resp2, source, &[], &[])
     }
 

@@ -8,9 +8,9 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::base::clock::{self, UnixMillis};
 use crate::clients::Clients;
-use crate::config::Options;
 use crate::config::Policy;
 use crate::config::limits;
+use crate::config::{Options, UndeclaredKeys};
 use crate::observe::latency::Latency;
 use crate::observe::rates::{Rates, Sample};
 use crate::observe::slowlog::SlowLog;
@@ -72,6 +72,8 @@ pub struct Settings {
     pub registered_bytes: usize,
     /// 0 for never.
     pub busy_reply_threshold_ms: AtomicU64,
+    /// Scripts that say nothing about themselves run with all shards locked.
+    pub script_lock_all: AtomicBool,
     password: RwLock<Option<String>>,
 }
 
@@ -114,6 +116,7 @@ impl Shared {
                 largest_value_bytes: AtomicUsize::new(0),
                 registered_bytes,
                 busy_reply_threshold_ms: AtomicU64::new(options.busy_reply_threshold),
+                script_lock_all: AtomicBool::new(options.script_undeclared_keys == UndeclaredKeys::LockAll),
                 password: RwLock::new(plan.password),
             },
             slowlog: SlowLog::default(),
@@ -148,6 +151,7 @@ impl Shared {
         self.settings.max_memory_bytes.store(bytes as u64, Relaxed);
         shards.set_limit(data);
         self.clients.memory.set_limit(bytes / limits::CLIENT_MEMORY_SHARE);
+        self.scripts.set_limit(limits::scripts_bytes(bytes));
         self.bound_values();
     }
 

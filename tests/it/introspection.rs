@@ -232,7 +232,13 @@ fn info_memory(engine: Engine) {
         client.call(&["SET", &format!("key:{n:06}"), &"v".repeat(90)]);
     }
     assert_eq!(client.info_number("used_memory_dataset"), 100 * 100);
-    let parts = ["used_memory_data", "used_memory_clients", "used_memory_registered_buffers"];
+    let parts = [
+        "used_memory_data",
+        "used_memory_clients",
+        "used_memory_lua",
+        "used_memory_scripts",
+        "used_memory_registered_buffers",
+    ];
     let text = client.call(&["INFO", "memory"]).text();
     let field = |name: &str| -> u64 {
         let found = text.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));

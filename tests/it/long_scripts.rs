@@ -17,7 +17,7 @@ on_both_engines!(
 const FOREVER: &str = "while true do end";
 
 /// A connection on another core than `client`.
-fn elsewhere(server: &Server, client: &mut Client) -> Client {
+pub fn elsewhere(server: &Server, client: &mut Client) -> Client {
     let core = |client: &mut Client| {
         let line = client.call(&["CLIENT", "INFO"]).text();
         line.split(' ').find(|field| field.starts_with("core=")).expect("CLIENT INFO names the core").trim().to_owned()
@@ -49,7 +49,7 @@ fn start_and_wait(server: &Server, client: &mut Client, source: &str) {
     wait_until("the script runs", || ticks() > before + 5);
 }
 
-fn is_busy(value: &Value) -> bool {
+pub fn is_busy(value: &Value) -> bool {
     matches!(value, Value::Error(text) if text == "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")
 }
 

@@ -10,6 +10,7 @@
 //! | DUMP and RESTORE | `dump` |
 //! | EVAL, SCRIPT | `scripting` |
 //! | what a long script does to others | `long_scripts` |
+//! | scripts that mean harm: the collection in `tests/hostile/` | `hostile_scripts` |
 //! | SCAN, KEYS, RANDOMKEY | `scan` |
 //! | several databases | `databases` |
 //! | handshake, authentication, names, end of a connection | `connection` |
@@ -52,6 +53,7 @@ mod dump;
 mod engine_fallback;
 mod expiry;
 mod host_limits;
+mod hostile_scripts;
 mod idle_connections;
 mod introspection;
 mod keys;

@@ -11,6 +11,7 @@ on_both_engines!(
     errors_name_the_script_and_the_line,
     errors_are_counted_once,
     keys_are_declared,
+    keys_that_are_not_declared,
     what_scripts_may_not_call,
     every_command_from_a_script,
     first_lines_declare_flags,
@@ -169,6 +170,33 @@ fn keys_are_declared(engine: Engine) {
     );
     assert_eq!(eval(&mut client, "return redis.call('flushall')", &[], &[]), Value::Simple("OK".into()));
     client.check("DBSIZE", ":0\r\n");
+}
+
+/// All shards are locked for a script that says so, or for every one that says nothing when the option says so.
+fn keys_that_are_not_declared(engine: Engine) {
+    let server = Server::with(engine, &["--threads=4"]);
+    let mut client = server.client();
+    let source = "for i = 1, 20 do redis.call('set', 'key:' .. i, i) end return redis.call('mget', 'key:1', 'key:20')";
+    let refused = eval(&mut client, source, &[], &[]);
+    expect_error(refused.clone(), "ERR Script uses the key 'key:1' without declaring it; pass it in KEYS");
+    for remedy in ["'#!lua flags=allow-cross-slot-keys'", "CONFIG SET script-undeclared-keys lock-all"] {
+        assert!(format!("{refused:?}").contains(remedy), "{refused:?}");
+    }
+    let values = |value: Value| value.elements().iter().map(|value| value.clone().text()).collect::<Vec<_>>();
+    let declared = format!("#!lua flags=allow-cross-slot-keys\n{source}");
+    assert_eq!(values(eval(&mut client, &declared, &[], &[])), ["1", "20"]);
+    let reading = "#!lua flags=no-writes,allow-cross-slot-keys\nreturn redis.call('get', 'key:' .. ARGV[1])";
+    assert_eq!(eval(&mut client, reading, &[], &["7"]).text(), "7");
+    assert_eq!(client.call(&["EVAL_RO", reading, "0", "8"]).text(), "8");
+    client.check("CONFIG GET script-undeclared-keys", "*2\r\n$22\r\nscript-undeclared-keys\r\n$6\r\nrefuse\r\n");
+    client.check("CONFIG SET script-undeclared-keys lock-all", "+OK\r\n");
+    assert_eq!(values(eval(&mut client, source, &[], &[])), ["1", "20"]);
+    assert_eq!(eval(&mut client, "return redis.call('DB' .. 'SIZE')", &[], &[]), Value::Integer(20));
+    // One that says what it does is taken at its word.
+    expect_error(eval(&mut client, &format!("#!lua\n{source}"), &[], &[]), "ERR Script uses the key 'key:1'");
+    client.check_error("CONFIG SET script-undeclared-keys perhaps", "ERR CONFIG SET failed");
+    client.check("CONFIG SET script-undeclared-keys refuse", "+OK\r\n");
+    expect_error(eval(&mut client, source, &[], &[]), "ERR Script uses the key 'key:1'");
 }
 
 fn what_scripts_may_not_call(engine: Engine) {
@@ -469,7 +497,7 @@ fn rate_limits(engine: Engine) {
 }
 
 fn scripts_are_counted_and_bounded(engine: Engine) {
-    let server = Server::start(engine);
+    let server = Server::with(engine, &["--maxmemory=256mb"]);
     let mut client = server.client();
     load(&mut client, "return 'kept'");
     for n in 0..600 {

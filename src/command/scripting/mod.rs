@@ -1,25 +1,26 @@
 //! EVAL and its kin, SCRIPT, FUNCTION: scripts run as one step on the keys they were given.
 
-use std::borrow::Cow;
+mod host;
+mod memory;
+
 use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::base::clock::{self, UnixMillis};
-use crate::command::ConnectionState;
+use host::{Declared, Server};
+pub use memory::tend;
+
+use crate::base::clock;
 use crate::command::server::monitor;
-use crate::command::{Call, Command, Flags, Found, Group, Keys, Table, absent, is_word, parse_integer, reply_help};
+use crate::command::{Call, Command, Flags, Found, Group, Keys, Table, is_word, parse_integer, reply_help};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
-use crate::message::reply::Reply;
 use crate::message::request::Arguments;
-use crate::observe::stats::CoreStats;
+use crate::script::Compiled;
 use crate::script::library::{Library, Running, Script, Sha, Traits, parse_sha, sha_of};
 use crate::script::runner::Runner;
-use crate::script::{Compiled, Host};
 use crate::shared::Shared;
-use crate::store::guards::ShardGuards;
 
 pub const COMMANDS: &[Command] = &[
     row("eval", -3, RUNS, |call| eval(call, false)).keys(KEYS).doc(
@@ -119,7 +120,7 @@ pub fn runner(shared: Arc<Shared>, core: usize, attend: Box<dyn Fn()>) -> Runner
             shared.heartbeats[core].fetch_add(1, Relaxed);
             let running = &shared.scripts.running[core];
             if running.is_killed() {
-                return Err("ERR Script killed by user with SCRIPT KILL...".into());
+                return Err(host::KILLED.into());
             }
             let now = clock::now();
             let elapsed = running.elapsed(now).unwrap_or(0);
@@ -153,32 +154,48 @@ pub fn may_write(row: &Command, args: Arguments, scripts: &Library) -> bool {
 }
 
 fn eval(call: &mut Call, read_only: bool) -> Result<(), Stop> {
-    let keys = key_range(call.args)?;
-    let source = call.arg(1);
-    let sha = sha_of(source);
-    let library = &call.shared.scripts;
-    let known = call.scripts.as_ref().and_then(|runner| runner.known(&sha, library));
-    let script = match known.or_else(|| library.find(&sha)) {
-        Some(script) => script,
-        None => {
-            let script = new_script(sha, source)?;
-            // An error in it is no reason to keep it.
-            runner_of(call).try_code(source, &script.traits, library)?;
-            library.keep(script)
-        }
-    };
-    run(call, &script, keys, read_only)
+    memory::granted(call, |call| {
+        let keys = key_range(call.args)?;
+        let source = call.arg(1);
+        let sha = sha_of(source);
+        let (script, compiled) = match find(call, &sha)? {
+            Some(found) => found,
+            None => {
+                let script = new_script(sha, source)?;
+                let library = &call.shared.scripts;
+                // An error in it is no reason to keep it.
+                let compiled = runner_of(call).compile(source, &script.traits)?;
+                let script = library.keep(script, source);
+                runner_of(call).remember(script.clone(), compiled.clone());
+                (script, compiled)
+            }
+        };
+        run(call, (&script, &compiled), keys, read_only)
+    })
 }
 
 fn evalsha(call: &mut Call, read_only: bool) -> Result<(), Stop> {
     const NO_SCRIPT: &str = "NOSCRIPT No matching script. Please use EVAL.";
-    // What cannot be a name of one is said before all else.
-    let sha = parse_sha(call.arg(1)).ok_or(NO_SCRIPT)?;
-    let keys = key_range(call.args)?;
+    memory::granted(call, |call| {
+        // What cannot be a name of one is said before all else.
+        let sha = parse_sha(call.arg(1)).ok_or(NO_SCRIPT)?;
+        let keys = key_range(call.args)?;
+        let (script, compiled) = find(call, &sha)?.ok_or(NO_SCRIPT)?;
+        run(call, (&script, &compiled), keys, read_only)
+    })
+}
+
+/// A script that is known, compiled for this core.
+fn find(call: &mut Call, sha: &Sha) -> Result<Option<(Arc<Script>, Compiled)>, Stop> {
     let library = &call.shared.scripts;
-    let known = call.scripts.as_ref().and_then(|runner| runner.known(&sha, library));
-    let script = known.or_else(|| library.find(&sha)).ok_or(NO_SCRIPT)?;
-    run(call, &script, keys, read_only)
+    let runner = runner_of(call);
+    if let Some(known) = runner.known(sha) {
+        return Ok(Some(known));
+    }
+    let (Some(script), Some(source)) = (library.find(sha), library.source(sha)) else { return Ok(None) };
+    let compiled = runner.compile(&source, &script.traits)?;
+    runner.remember(script.clone(), compiled.clone());
+    Ok(Some((script, compiled)))
 }
 
 /// Which arguments are keys.
@@ -195,7 +212,7 @@ fn key_range(args: Arguments) -> Result<Range<usize>, Stop> {
 
 fn new_script(sha: Sha, source: &[u8]) -> Result<Script, Stop> {
     let traits = Traits::of(source)?;
-    Ok(Script::new(sha, source, Traits { is_wide: is_wide(source), ..traits }))
+    Ok(Script::new(sha, Traits { is_wide: traits.is_wide || is_wide(source), ..traits }))
 }
 
 /// Whether a source names, in quotes, a command that reads or writes the keyspace as a whole.
@@ -222,17 +239,23 @@ fn runner_of<'r>(call: &'r mut Call) -> &'r mut Runner {
     call.scripts.as_mut().expect("no script runs within a script")
 }
 
-fn run(call: &mut Call, script: &Arc<Script>, keys: Range<usize>, read_only: bool) -> Result<(), Stop> {
+fn run(
+    call: &mut Call,
+    (script, compiled): (&Arc<Script>, &Compiled),
+    keys: Range<usize>,
+    read_only: bool,
+) -> Result<(), Stop> {
     let traits = script.traits;
     if read_only && traits.is_declared && !traits.no_writes {
         return Err("ERR Can not execute a script with write flag using *_ro command.".into());
     }
+    memory::check_arguments(call)?;
     let library = &call.shared.scripts;
-    let compiled = runner_of(call).compile(script, library)?;
     library.touch(script);
     let was_sealed = call.guards.is_sealed();
+    let everything = touches_everything(call, &traits);
     if !was_sealed {
-        lock(call, script, keys.clone())?;
+        lock(call, everything, keys.clone())?;
     }
     let running = &library.running[call.state.client.core];
     let db = call.state.db();
@@ -241,7 +264,8 @@ fn run(call: &mut Call, script: &Arc<Script>, keys: Range<usize>, read_only: boo
     }
     running.start(call.now.max(1));
     call.guards.begin_script();
-    let outcome = execute(call, (script, &compiled), keys, running, read_only || traits.no_writes);
+    let declared = Declared { args: call.args, keys, everything };
+    let outcome = execute(call, (script, compiled), declared, running, read_only || traits.no_writes);
     call.guards.end_script();
     running.stop();
     call.state.select(db);
@@ -251,9 +275,14 @@ fn run(call: &mut Call, script: &Arc<Script>, keys: Range<usize>, read_only: boo
     outcome
 }
 
+/// Whether a script may use keys that it was not given: it says so, or the option does for those that say nothing.
+fn touches_everything(call: &Call, traits: &Traits) -> bool {
+    traits.is_wide || (!traits.is_declared && call.shared.settings.script_lock_all.load(Relaxed))
+}
+
 /// Locks what the script may touch.
-fn lock(call: &mut Call, script: &Script, keys: Range<usize>) -> Result<(), Stop> {
-    if script.traits.is_wide {
+fn lock(call: &mut Call, everything: bool, keys: Range<usize>) -> Result<(), Stop> {
+    if everything {
         return call.seal_all();
     }
     let (args, keyspace) = (call.args, call.guards.keyspace());
@@ -262,131 +291,23 @@ fn lock(call: &mut Call, script: &Script, keys: Range<usize>) -> Result<(), Stop
 
 fn execute(
     call: &mut Call,
-    (script, compiled): (&Script, &Compiled),
-    keys: Range<usize>,
+    script: (&Script, &Compiled),
+    declared: Declared,
     running: &Running,
     read_only: bool,
 ) -> Result<(), Stop> {
     let mut runner = call.scripts.take().expect("no script runs within a script");
     let Call { args, now, guards, reply, state, shared, stats, .. } = call;
     let args = *args;
-    let mut server = Server {
-        declared: Declared { args, keys: keys.clone(), everything: script.traits.is_wide },
-        running,
-        read_only,
-        now: *now,
-        guards,
-        state,
-        shared,
-        stats,
-        replied_errors: false,
-    };
+    let keys = declared.keys.clone();
+    let mut server =
+        Server { declared, running, read_only, now: *now, guards, state, shared, stats, replied_errors: false };
     let arguments = (keys.end..args.len()).map(|index| args.get(index));
     let keys = keys.map(|index| args.get(index));
-    runner.run((script, compiled), keys, arguments, &mut server, reply);
+    runner.run(script, keys, arguments, &mut server, reply);
     let outcome = if server.replied_errors { Err(Stop::AlreadyReplied) } else { Ok(()) };
-    running.interpreter_bytes.store(runner.used_bytes(), Relaxed);
     *call.scripts = Some(runner);
     outcome
-}
-
-/// The server as a script sees it.
-struct Server<'s, 'k> {
-    declared: Declared<'s>,
-    running: &'s Running,
-    read_only: bool,
-    now: UnixMillis,
-    guards: &'s mut ShardGuards<'k>,
-    state: &'s mut ConnectionState,
-    shared: &'s Shared,
-    stats: &'s CoreStats,
-    /// An error stands in the script's reply.
-    replied_errors: bool,
-}
-
-/// The keys that a script was given.
-struct Declared<'s> {
-    args: Arguments<'s>,
-    keys: Range<usize>,
-    everything: bool,
-}
-
-impl Declared<'_> {
-    fn has(&self, key: &[u8]) -> bool {
-        self.keys.clone().any(|index| self.args.get(index) == key)
-    }
-
-    /// Refuses what was not locked beforehand.
-    fn check(&self, row: &Command, arguments: Arguments) -> Result<(), String> {
-        if self.everything {
-            return Ok(());
-        }
-        if needs_all_shards(row) {
-            return Err(format!(
-                "ERR Script calls {0} by a name that is put together; write '{0}' so that all shards are locked for it",
-                row.name
-            ));
-        }
-        match row.keys.positions(arguments).find(|position| !self.has(arguments.get(*position))) {
-            None => Ok(()),
-            Some(position) => Err(format!(
-                "ERR Script uses the key '{}' without declaring it; pass it in KEYS, so that it is locked while the script runs",
-                error::echo(arguments.get(position))
-            )),
-        }
-    }
-}
-
-impl Server<'_, '_> {
-    fn check(&self, row: &Command, arguments: Arguments) -> Result<(), Cow<'static, str>> {
-        if !row.accepts(arguments.len()) {
-            return Err("ERR Wrong number of args calling Redis command from script".into());
-        }
-        if row.flags.intersects(Flags::NO_SCRIPT) {
-            return Err("ERR This Redis command is not allowed from script".into());
-        }
-        if self.read_only && row.flags.intersects(Flags::WRITE) {
-            return Err("ERR Write commands are not allowed from read-only scripts.".into());
-        }
-        self.declared.check(row, arguments).map_err(Cow::Owned)
-    }
-
-    fn refuse(&self, text: &str, reply: &mut Reply) {
-        self.stats.note_error(text);
-        reply.error(text);
-    }
-}
-
-impl Host for Server<'_, '_> {
-    fn call(&mut self, arguments: Arguments, reply: &mut Reply) {
-        let Some(found) = Table::get().lookup(arguments) else {
-            let reason = absent::reason(arguments.get(0)).map_or(String::new(), |reason| format!(" ({reason})"));
-            return self.refuse(&format!("ERR Unknown Redis command called from script{reason}"), reply);
-        };
-        let (place, row) = found;
-        if let Err(text) = self.check(row, arguments) {
-            self.stats.calls[place].rejected.add(1);
-            return self.refuse(&text, reply);
-        }
-        if row.flags.intersects(Flags::WRITE) {
-            self.running.write();
-        }
-        let Server { now, guards, state, shared, stats, .. } = self;
-        let mut call =
-            Call { args: arguments, hash: 0, now: *now, guards, reply, state, shared, stats, scripts: &mut None };
-        call.run_nested(arguments, found);
-    }
-
-    fn allows(&self, arguments: Arguments) -> Option<bool> {
-        Table::get().lookup(arguments).map(|_| true)
-    }
-
-    fn replied_error(&mut self, text: &str, is_counted: bool) {
-        self.replied_errors = true;
-        if !is_counted {
-            self.stats.note_error(text);
-        }
-    }
 }
 
 fn script_exists(call: &mut Call) -> Result<(), Stop> {
@@ -401,6 +322,10 @@ fn script_exists(call: &mut Call) -> Result<(), Stop> {
 fn script_flush(call: &mut Call) -> Result<(), Stop> {
     check_flush(call.args, "ERR SCRIPT FLUSH only support SYNC|ASYNC option")?;
     call.shared.scripts.flush();
+    // This core at once, others at their next tick.
+    let (shared, core) = (call.shared, call.state.client.core);
+    memory::tend(runner_of(call), shared, core);
+    memory::charge_sources(shared);
     call.reply.ok();
     Ok(())
 }
@@ -417,15 +342,15 @@ fn check_flush(args: Arguments, wrong: &'static str) -> Result<(), Stop> {
 /// Ends every script that has been running for long and has not written.
 fn script_kill(call: &mut Call) -> Result<(), Stop> {
     let now = clock::now();
-    let is_long = |running: &&Running| running.elapsed(now).is_some_and(|elapsed| elapsed >= limits::SCRIPT_LONG_MS);
-    let (written, others): (Vec<_>, Vec<_>) =
-        call.shared.scripts.running.iter().filter(is_long).partition(|running| running.has_written());
-    if !others.is_empty() {
-        others.iter().for_each(|running| running.kill());
+    let running = &call.shared.scripts.running;
+    // All of them, not only the first.
+    let killed = running.iter().filter(|running| running.kill(now, limits::SCRIPT_LONG_MS)).count();
+    if killed > 0 {
         call.reply.ok();
         return Ok(());
     }
-    if written.is_empty() {
+    let is_long = |running: &Running| running.elapsed(now).is_some_and(|elapsed| elapsed >= limits::SCRIPT_LONG_MS);
+    if !running.iter().any(is_long) {
         return Err("NOTBUSY No scripts in execution right now.".into());
     }
     Err("UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the \
@@ -434,16 +359,18 @@ fn script_kill(call: &mut Call) -> Result<(), Stop> {
 }
 
 fn script_load(call: &mut Call) -> Result<(), Stop> {
-    let source = call.arg(2);
-    let script = new_script(sha_of(source), source)?;
-    let library = &call.shared.scripts;
-    if library.find(&script.sha).is_none() {
-        runner_of(call).try_code(source, &script.traits, library)?;
-    }
-    let name = script.name.clone();
-    library.load(script)?;
-    call.reply.bulk(name.as_bytes());
-    Ok(())
+    memory::granted(call, |call| {
+        let source = call.arg(2);
+        let script = new_script(sha_of(source), source)?;
+        if call.shared.scripts.find(&script.sha).is_none() {
+            memory::check_source(call, source)?;
+            runner_of(call).compile(source, &script.traits)?;
+        }
+        let name = script.name.clone();
+        call.shared.scripts.load(script, source)?;
+        call.reply.bulk(name.as_bytes());
+        Ok(())
+    })
 }
 
 fn script_help(call: &mut Call) -> Result<(), Stop> {

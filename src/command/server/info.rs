@@ -138,7 +138,9 @@ fn clients(lines: &mut Lines, &View { shared, .. }: &View) {
 }
 
 fn memory(lines: &mut Lines, &View { shared, totals, .. }: &View) {
-    let clients = shared.clients.memory.used_bytes() as u64;
+    let (scripts, sources) = shared.scripts.totals();
+    let interpreters = shared.scripts.interpreter_bytes();
+    let clients = shared.clients.memory.used_bytes().saturating_sub(interpreters + sources) as u64;
     let buffers = shared.settings.registered_bytes as u64;
     let used = shared.used_bytes(totals.used_bytes);
     let peak = shared.rates.peak(used);
@@ -167,9 +169,8 @@ fn memory(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     lines.field("mem_replication_backlog", 0);
     lines.field("mem_aof_buffer", 0);
     lines.field("mem_allocator", "jemalloc");
-    let (scripts, sources) = shared.scripts.totals();
-    lines.bytes("used_memory_lua", shared.scripts.interpreter_bytes() as u64);
-    lines.field("used_memory_vm_eval", shared.scripts.interpreter_bytes());
+    lines.bytes("used_memory_lua", interpreters as u64);
+    lines.field("used_memory_vm_eval", interpreters);
     lines.bytes("used_memory_scripts", sources as u64);
     lines.field("used_memory_scripts_eval", sources);
     lines.field("number_of_cached_scripts", scripts);

@@ -81,6 +81,17 @@ static PARAMETERS: &[Parameter] = &[
     changeable("busy-reply-threshold", busy_reply_threshold, set_busy_reply_threshold),
     changeable("lua-time-limit", busy_reply_threshold, set_busy_reply_threshold),
     changeable(
+        "script-undeclared-keys",
+        |s| if s.settings.script_lock_all.load(Relaxed) { "lock-all" } else { "refuse" }.to_owned(),
+        |s, _, text| match text {
+            "lock-all" | "refuse" => {
+                s.settings.script_lock_all.store(text == "lock-all", Relaxed);
+                Ok(())
+            }
+            _ => Err("argument must be 'refuse' or 'lock-all'".to_owned()),
+        },
+    ),
+    changeable(
         "requirepass",
         |s| s.settings.password(),
         |s, _, text| {
