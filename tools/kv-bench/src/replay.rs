@@ -20,6 +20,8 @@ use std::time::Instant;
 const EQUAL: f64 = 0.02;
 /// So often a server is replayed at most to find the cap that makes it so.
 const TRIES: usize = 10;
+/// Where what is resident does not depend on the cap, the next one is so much larger or smaller.
+const FLAT_STEP: f64 = 1.2;
 /// No server is told to use less.
 const LEAST_CAP_BYTES: f64 = (1 << 20) as f64;
 /// The search begins with this share of the cap: memcached never gives back what it once took, so from below.
@@ -43,7 +45,15 @@ pub fn replay(options: &Replay) -> Result<bool, String> {
         results.push(result);
     }
     report::replays(&results, &evidence, &options.outputs)?;
-    Ok(results.iter().flat_map(|result| &result.replays).all(|replay| replay.caution.is_none()))
+    let all = results.iter().flat_map(|result| result.replays.iter().map(move |replay| (result, replay)));
+    let mut clean = true;
+    for (result, replay) in all {
+        if let Some(words) = &replay.caution {
+            eprintln!("kv-bench: not clean: {}: {}: {words}", result.name, replay.server);
+            clean = false;
+        }
+    }
+    Ok(clean)
 }
 
 fn over_caps(options: &Replay, trace: &Trace, progress: &mut Progress) -> Result<TraceResult, String> {
@@ -149,15 +159,18 @@ impl EqualSearch {
         if (resident / self.mark - 1.0).abs() <= EQUAL || self.points.len() == TRIES {
             return None;
         }
+        // From below, and a little short of the mark: what overshoots it may not come back.
+        let aim = self.mark * (1.0 - EQUAL / 2.0);
         let next = match self.points.iter().rev().nth(1) {
             // Nothing is known yet of what a byte of the cap makes resident: not quite the difference is a safe step.
-            None => cap + (self.mark - resident) * 0.75,
-            Some((before, had)) if (resident - had).abs() < self.mark * 0.001 => {
-                // It does not depend on the cap: all there is fits, or nothing is given back.
-                return Some(if resident < self.mark { cap * 2.0 } else { cap / 2.0 })
-                    .filter(|next| self.points.len() < 4 && *next >= LEAST_CAP_BYTES && *before > 0.0);
+            None => cap + (aim - resident) * 0.75,
+            // It does not depend on the cap: all there is fits, what is there is not given back, or the cap is below what
+            // the server takes anyway.
+            Some((_, had)) if (resident - had).abs() < self.mark * 0.001 => {
+                let next = if resident < self.mark { cap * FLAT_STEP } else { cap / FLAT_STEP };
+                return Some(next.round()).filter(|next| *next >= LEAST_CAP_BYTES);
             }
-            Some((before, had)) => cap + (self.mark - resident) * (cap - before) / (resident - had),
+            Some((before, had)) => cap + (aim - resident) * (cap - before) / (resident - had),
         };
         let next = next.clamp((cap / 4.0).max(LEAST_CAP_BYTES), cap * 4.0).round();
         (next != cap).then_some(next)
