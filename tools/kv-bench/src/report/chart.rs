@@ -82,9 +82,11 @@ fn points(svg: &mut String, index: usize, line: &Line, x: &Axis, y: &Axis) {
     }
 }
 
-/// The class that gives a colour to a line (`l`), its spots (`s`), its key (`k`), or a bar (`f`); there are six.
+/// The class that gives a colour to a line (`l`), its spots (`s`), its key (`k`), or a bar (`f`); there are six, and then
+/// they come again, broken.
 pub fn colour(what: char, index: usize) -> String {
-    format!("{what}{}", index % 6)
+    let again = if index < 6 { "" } else { " again" };
+    format!("{what}{}{again}", index % 6)
 }
 
 /// The names of the lines with their colours, and the bound; nothing if there is only one line.

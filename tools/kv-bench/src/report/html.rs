@@ -152,7 +152,7 @@ fn trace(trace: &TraceResult) -> String {
     format!(
         "<section><h2>{}</h2>\n<p class=\"about\">{}</p>\n{}<div class=\"charts\">\n{}{}</div>\n{}</section>\n",
         escaped(&trace.name),
-        escaped(&table::about_trace(trace)),
+        escaped(&table::trace_size(trace)),
         cautions(trace.remarks()),
         panel("Object hit ratio", |replay| replay.object_hit_ratio),
         panel("Byte hit ratio", |replay| replay.byte_hit_ratio),

@@ -66,6 +66,9 @@ pub fn conditions(plan: &Plan) -> String {
     if traffic.churn {
         parts.push("a connection per batch".into());
     }
+    if let Some(size) = traffic.neighbour_bytes {
+        parts.push(format!("beside a client that writes and reads {}", bytes(size as u64)));
+    }
     if plan.verify {
         parts.push("verified".into());
     }
@@ -104,6 +107,9 @@ pub fn notes(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     lines.push(format!("sent {}/s, received {}/s", per_second(counts.bytes_sent), per_second(counts.bytes_received)));
     if let (Some(cpu), Some(pid)) = (outcome.cpu_per_request(), plan.target.pid) {
         lines.push(format!("server: {} of CPU per request (process {pid})", cpu_time(cpu)));
+    }
+    if let Some(requests) = outcome.neighbour_requests {
+        lines.push(format!("the client beside it made {} requests of its large value", grouped(requests)));
     }
     if outcome.caution(plan.pace).is_none() {
         lines.push(outcome.self_check(plan.pace));
@@ -215,9 +221,14 @@ pub fn means(traces: &[TraceResult]) -> String {
 
 /// What a trace is, in one line.
 pub fn about_trace(trace: &TraceResult) -> String {
-    let TraceResult { name, requests, keys, footprint_bytes, .. } = trace;
+    format!("{}  ({})", trace.name, trace_size(trace))
+}
+
+/// How large it is.
+pub fn trace_size(trace: &TraceResult) -> String {
+    let TraceResult { requests, keys, footprint_bytes, .. } = trace;
     let (requests, keys, footprint) = (grouped(*requests), grouped(*keys), bytes(*footprint_bytes));
-    format!("{name}  ({requests} requests · {keys} keys · {footprint} of keys and values)")
+    format!("{requests} requests · {keys} keys · {footprint} of keys and values")
 }
 
 /// A heading and a row for each replay.

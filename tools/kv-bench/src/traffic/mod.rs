@@ -32,6 +32,8 @@ pub struct Traffic {
     pub ttl: Option<Duration>,
     /// Each connection carries one batch, then is closed and opened anew.
     pub churn: bool,
+    /// Beside it a client writes and reads one value of so many bytes without a pause; it is not measured.
+    pub neighbour_bytes: Option<usize>,
 }
 
 /// What the load threads share while a run lasts: the values to cut from and, with `--verify`, what may come back.

@@ -63,7 +63,12 @@ pub fn all() -> Vec<Preset> {
         ),
         preset(
             "large",
-            "small reads beside 10 MB values (1 key in 1000)",
+            "small reads beside a client that writes and reads 10 MB without a pause",
+            Traffic { neighbour_bytes: Some(10_000_000), ..plain(1.0, 0.0) },
+        ),
+        preset(
+            "sizes",
+            "small and large values mixed: 10 MB at 1 key in 1000",
             Traffic {
                 keys: 10_000,
                 value_size: Sizes::Mixture(vec![(Sizes::Fixed(64), 999.0), (Sizes::Fixed(10_000_000), 1.0)]),
@@ -95,6 +100,7 @@ fn plain(reads: f64, writes: f64) -> Traffic {
         value_size: Sizes::Fixed(64),
         ttl: None,
         churn: false,
+        neighbour_bytes: None,
     }
 }
 

@@ -65,3 +65,14 @@ fn the_same_seed_sends_the_same() {
     };
     assert_eq!(asked(), asked());
 }
+
+#[test]
+fn a_client_with_a_large_value_stands_beside_the_load() {
+    let server = Server::start(Fault::None);
+    let words = "-w get --keys 100 --connections 2 -d 300ms --warmup 0 --no-fill --neighbour 1MiB";
+    let (report, code) = json(&format!("{} {words}", server.address));
+    let beside = report["neighbour_requests"].as_u64().unwrap();
+    assert!(beside >= 2 && code == Some(0), "{report}");
+    assert_eq!((server.asked("SET") as u64, server.keys()), (beside / 2, 1));
+    assert_eq!(report["counts"]["misses"], report["requests"], "its own reads are not counted");
+}
