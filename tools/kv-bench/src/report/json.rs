@@ -42,7 +42,7 @@ pub fn comparison(workloads: &[WorkloadResult], evidence: &Evidence) -> Value {
     let workload = |workload: &WorkloadResult| {
         let first = &workload.servers[0];
         let servers: Vec<Value> = workload.servers.iter().map(|one| server(one, first)).collect();
-        json!({ "workload": workload.label(), "plan": conditions(&workload.plan), "servers": servers })
+        json!({ "workload": workload.plan.label, "plan": conditions(&workload.plan), "servers": servers })
     };
     json!({ "evidence": evidence, "workloads": workloads.iter().map(workload).collect::<Vec<_>>() })
 }

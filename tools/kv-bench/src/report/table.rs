@@ -47,9 +47,9 @@ pub fn title(plan: &Plan) -> String {
 pub fn conditions(plan: &Plan) -> String {
     let traffic = &plan.traffic;
     let mut parts = vec![
-        format!("{} connections", plan.connections),
+        counted(plan.connections, "connection"),
         format!("pipeline {}", plan.pipeline),
-        format!("{} thread{}", plan.threads, if plan.threads == 1 { "" } else { "s" }),
+        counted(plan.threads, "thread"),
         match plan.extent {
             Extent::Time(duration) => format!("{duration:?} after {:?} of warm-up", plan.warmup),
             Extent::Requests(requests) => format!("{} requests", grouped(requests)),
@@ -119,7 +119,7 @@ pub fn notes(plan: &Plan, outcome: &Outcome) -> Vec<String> {
 
 /// One workload of a comparison.
 pub fn workload(workload: &WorkloadResult) -> String {
-    let mut text = format!("{}  ({})\n", workload.label(), conditions(&workload.plan));
+    let mut text = format!("{}  ({})\n", workload.plan.label, conditions(&workload.plan));
     for remark in workload.servers.iter().flat_map(ServerResult::remarks) {
         writeln!(text, "{remark}").expect("a String takes everything");
     }
@@ -274,13 +274,17 @@ fn server_row(server: &ServerResult, first: &ServerResult) -> Vec<String> {
     row
 }
 
-/// CPU time per request: `6.21 µs`, `231 ns`.
+/// CPU time per request: `231 ns`, `6.21 µs`, `1.52 ms`.
 pub fn cpu_time(nanoseconds: f64) -> String {
-    if nanoseconds < 1000.0 {
-        format!("{nanoseconds:.0} ns")
-    } else {
-        format!("{} µs", three_digits(nanoseconds / 1e3))
+    match nanoseconds {
+        ns if ns < 1e3 => format!("{ns:.0} ns"),
+        ns if ns < 1e6 => format!("{} µs", three_digits(ns / 1e3)),
+        ns => format!("{} ms", three_digits(ns / 1e6)),
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn heading(cells: &[&str]) -> Vec<String> {

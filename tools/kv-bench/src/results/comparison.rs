@@ -48,13 +48,6 @@ pub struct Ratio {
     pub max: f64,
 }
 
-impl WorkloadResult {
-    /// The workload in the words of the option that asked for it.
-    pub fn label(&self) -> String {
-        format!("{}:p{}:c{}", self.plan.label, self.plan.pipeline, self.plan.connections)
-    }
-}
-
 impl ServerResult {
     pub fn new(name: &str) -> ServerResult {
         ServerResult {

@@ -102,7 +102,7 @@ fn a_comparison_says_why_it_is_not_clean() {
     let words = "--workloads get:p1:k100:c2 --rounds 2 -d 100ms --warmup 0 --no-fill";
     let (line, code) = failure(&format!("compare {servers} {words}"));
     assert!(
-        line.starts_with("kv-bench: not clean: get:p1:c2: two: errors ") && line.contains("ERR not today"),
+        line.starts_with("kv-bench: not clean: get:p1:c2:k100: two: errors ") && line.contains("ERR not today"),
         "{line}"
     );
     assert_eq!(code, Some(1));
