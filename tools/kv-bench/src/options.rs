@@ -95,8 +95,14 @@ enum Subcommands {
     /// Search for the highest rate at which p99 stays under a bound
     Saturate(SaturateOptions),
     /// Replay traces against caches and tell what they hit
+    ///
+    /// Each server is emptied before. Each key of the trace is read, and written with the trace's size and TTL when it is
+    /// not there. Requests go over several connections in batches, those of one key always in the order of the trace.
     Replay(replay::ReplayOptions),
     /// Tell without a server what policies of eviction would hit on traces
+    ///
+    /// Each policy with each cap, objects and bytes. Caps are in bytes; an item takes those of its key, its value and
+    /// --item-bytes.
     Simulate(replay::SimulateOptions),
 }
 

@@ -43,10 +43,6 @@ pub struct Simulation {
     pub outputs: Outputs,
 }
 
-/// Replays each trace against each server: reads each key, and writes it with its size when it is not there.
-///
-/// The server is emptied before. Requests go over several connections in batches, those of one key always in the order
-/// of the trace.
 #[derive(Args)]
 pub struct ReplayOptions {
     /// Trace files: plain, gzip, xz or zstd
@@ -79,9 +75,6 @@ pub struct ReplayOptions {
     outputs: Outputs,
 }
 
-/// Simulates caches on traces, each policy with each cap, and tells what they hit: objects and bytes.
-///
-/// Caps are in bytes, and an item takes those of its key and value and --item-bytes.
 #[derive(Args)]
 pub struct SimulateOptions {
     /// Trace files: plain, gzip, xz or zstd
