@@ -119,7 +119,12 @@ impl Arena<'_> {
         let mut search = EqualSearch::new(cap as f64, mark as f64);
         let mut nearest: Option<(f64, ReplayResult)> = None;
         while let Some(maxmemory) = search.next() {
-            let result = self.replay(server, Some(cap), Some(maxmemory as u64))?;
+            let result = match self.replay(server, Some(cap), Some(maxmemory as u64)) {
+                Ok(result) => result,
+                // A cap that it does not take ends the search, once there is something to show.
+                Err(why) if nearest.is_none() => return Err(why),
+                Err(_) => break,
+            };
             let resident = result.resident_bytes.ok_or("its process has ended")? as f64;
             search.add(maxmemory, resident);
             let off = (resident / mark as f64 - 1.0).abs();
