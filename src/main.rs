@@ -1,12 +1,11 @@
 //! The thin binary: parse the options, run what they ask for, print errors with their remedy.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use kv_cache::base::allocator::Allocator;
-use kv_cache::config::StartError;
-use kv_cache::config::{self, LogLevel, Origin, Request, Resolved, Task};
-use kv_cache::server::{self, ping, tune};
+use kv_cache::config::{self, Request, StartError, Task};
+use kv_cache::observe::log;
+use kv_cache::server::{self, ping, plan, tune};
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
@@ -35,40 +34,17 @@ fn start() -> Result<(), StartError> {
         }
         Request::Run(resolved) => *resolved,
     };
-    if resolved.options.check {
-        print_listing(&resolved);
-        return resolved.options.password().map(drop);
+    let options = &resolved.options;
+    if options.check {
+        print!("{}", plan::check(&resolved)?);
+        return Ok(());
     }
-    match &resolved.options.task {
+    match &options.task {
         Some(Task::Tune(tune)) => tune::run(tune),
-        Some(Task::Ping { target }) => ping::run(&resolved.options, target.as_ref()),
+        Some(Task::Ping { target }) => ping::run(options, target.as_ref()),
         None => {
-            log_to_stderr(resolved.options.log_level);
+            log::begin(options.log_level, options.log_format, options.log_file.as_deref())?;
             server::run(resolved)
         }
     }
-}
-
-fn print_listing(resolved: &Resolved) {
-    for (name, value, origin) in &resolved.listing {
-        let origin = match origin {
-            Origin::Flag => "flag",
-            Origin::Environment => "environment",
-            Origin::File => "file",
-            Origin::Default => "default",
-        };
-        println!("{name:<22} {value:<20} {origin}");
-    }
-}
-
-fn log_to_stderr(level: LogLevel) {
-    let level = match level {
-        LogLevel::Error => tracing::Level::ERROR,
-        LogLevel::Warn => tracing::Level::WARN,
-        LogLevel::Info => tracing::Level::INFO,
-        LogLevel::Debug => tracing::Level::DEBUG,
-    };
-    let colours = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(colours);
-    log.with_writer(std::io::stderr).init();
 }

@@ -17,7 +17,7 @@ pub mod transaction;
 
 pub use context::{ConnectionState, ReplyMode};
 pub use row::{Command, Flags, Group, Keys, Run};
-pub use server::settings::configure;
+pub use server::settings;
 pub use table::{Found, Table};
 
 use std::sync::atomic::Ordering::Relaxed;

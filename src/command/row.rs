@@ -24,9 +24,13 @@ pub struct Command {
     /// A container's runs when no subcommand is named.
     pub run: Run,
     pub subcommands: &'static [Command],
+    /// Whether the argument at a place is a credential, which no log shows.
+    pub(super) is_secret: IsSecret,
     /// The name has nothing but letters.
     pub(super) is_letters: bool,
 }
+
+pub type IsSecret = fn(Arguments, usize) -> bool;
 
 pub type Run = fn(&mut Call<'_, '_>) -> Result<(), Stop>;
 
@@ -158,6 +162,7 @@ impl Command {
             syntax: "",
             run,
             subcommands: &[],
+            is_secret: |_, _| false,
             is_letters: is_letters(name),
         }
     }
@@ -174,6 +179,10 @@ impl Command {
 
     pub(super) const fn keys(self, keys: Keys) -> Command {
         Command { keys, ..self }
+    }
+
+    pub(super) const fn secret(self, is_secret: IsSecret) -> Command {
+        Command { is_secret, ..self }
     }
 
     pub(super) const fn doc(self, since: &'static str, syntax: &'static str, summary: &'static str) -> Command {

@@ -9,8 +9,6 @@ use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
-use super::limits;
-
 /// The cores this process may run on.
 pub fn allowed_cores() -> Vec<usize> {
     match sched_getaffinity(Pid::from_raw(0)) {
@@ -20,8 +18,8 @@ pub fn allowed_cores() -> Vec<usize> {
 }
 
 /// How many threads are worth having: affinity and the cgroup's CPU quota, whichever is less.
-pub fn granted_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |n| n.get()).min(limits::THREADS_MAX)
+pub fn parallelism() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get())
 }
 
 /// Binds the calling thread to a core; a host that forbids it costs some speed, nothing else.
@@ -153,7 +151,7 @@ mod tests {
     fn this_host_grants_something() {
         assert!(granted_memory().0 > 1 << 20);
         assert!(!allowed_cores().is_empty());
-        assert!(granted_threads() >= 1);
+        assert!(parallelism() >= 1);
         assert!(resident_bytes() > 0);
     }
 }

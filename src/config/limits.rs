@@ -49,6 +49,11 @@ pub const SLOWLOG_ARGUMENT_MAX_BYTES: usize = 128;
 /// Seconds that the history of one latency event goes back over, those in which nothing happened not counted.
 pub const LATENCY_HISTORY_MAX: usize = 160;
 
+/// Lines of the log of one kind that clients can bring about at will (wrong passwords, bytes that are no requests,
+/// connections refused), in so many milliseconds; the next line says how many were left out.
+pub const LOG_SPARSE_LINES: u64 = 10;
+pub const LOG_SPARSE_MS: u64 = 10_000;
+
 /// Codes of errors that are counted apart. Redis has this bound, too.
 pub const ERROR_CODES_MAX: usize = 128;
 

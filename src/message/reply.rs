@@ -65,6 +65,11 @@ impl Reply {
         self.output.write(b"+OK\r\n");
     }
 
+    /// What is not RESP, for a peer that does not speak it.
+    pub fn foreign(&mut self, text: &str) {
+        self.tail.extend_from_slice(text.as_bytes());
+    }
+
     /// `-text`, on one line whatever is in it.
     pub fn error(&mut self, text: &str) {
         self.cleaned_line(b'-', text.as_bytes());

@@ -2,7 +2,7 @@
 //! ours to decide.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -51,12 +51,9 @@ pub fn bind(endpoints: &mut [Endpoint], cores: usize, backlog: u32) -> Result<Ve
                 {
                     address.set_port(port);
                 }
-                if address.port() != 0 {
-                    probe(*address)?;
-                }
                 let mut sockets = Vec::new();
-                for _ in 0..cores {
-                    let socket = bind_tcp(*address, backlog).map_err(|error| refusal(*address, &error))?;
+                for core in 0..cores {
+                    let socket = listen(*address, backlog, core == 0).map_err(|error| refusal(*address, &error))?;
                     if address.port() == 0 {
                         let bound = socket.local_addr().map_err(|error| refusal(*address, &error))?;
                         let port = bound.as_socket().map_or(0, |bound| bound.port());
@@ -78,18 +75,13 @@ pub fn bind(endpoints: &mut [Endpoint], cores: usize, backlog: u32) -> Result<Ve
     Ok(lists)
 }
 
-/// SO_REUSEPORT would let a second server share the port without a word: bind once without it.
-fn probe(address: SocketAddr) -> Result<(), StartError> {
-    let bound = Socket::new(Domain::for_address(address), Type::STREAM, None).and_then(|socket| {
-        socket.set_reuse_address(true)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.bind(&address.into())?;
-        // Two sockets may both be bound with SO_REUSEADDR; only one may listen.
-        socket.listen(1)
-    });
-    bound.map_err(|error| refusal(address, &error))
+/// Whether this host has the addresses, on any port.
+pub fn try_addresses(addresses: &[IpAddr]) -> Result<(), StartError> {
+    for &address in addresses {
+        let any_port = SocketAddr::new(address, 0);
+        bound(any_port, false).map_err(|error| refusal(any_port, &error))?;
+    }
+    Ok(())
 }
 
 fn refusal(address: SocketAddr, error: &io::Error) -> StartError {
@@ -107,18 +99,27 @@ fn refusal(address: SocketAddr, error: &io::Error) -> StartError {
     StartError::host(format!("cannot listen on {address}: {error}: {remedy}"))
 }
 
-fn bind_tcp(address: SocketAddr, backlog: u32) -> io::Result<Socket> {
+/// With SO_REUSEPORT a second server could share the port without a word. So the first socket of an address listens
+/// without it, which the kernel refuses while anybody else listens there, and only then lets the other cores' join. Nobody
+/// who comes meanwhile is turned away: what waits there, its core accepts.
+fn listen(address: SocketAddr, backlog: u32, is_first: bool) -> io::Result<Socket> {
+    let socket = bound(address, !is_first)?;
+    socket.listen(backlog as i32)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn bound(address: SocketAddr, shares_port: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(shares_port)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     // Accepted sockets inherit it.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
-    socket.listen(backlog as i32)?;
-    socket.set_nonblocking(true)?;
     Ok(socket)
 }
 

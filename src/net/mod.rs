@@ -23,6 +23,7 @@ use crate::clients::Peer;
 use crate::config::StartError;
 use crate::config::limits;
 use crate::config::{Engine, Switch};
+use crate::observe::log;
 use crate::protocol::front::Protocol;
 use crate::shared::Shared;
 use listener::{Address, Listener};
@@ -121,6 +122,14 @@ fn admit(config: &WorkerLinks, socket: OwnedFd, listener: &Listener) -> Admissio
             Peer::Tcp { peer, local }
         }
     };
+    if let Peer::Tcp { peer, .. } = peer
+        && config.shared.settings.protects_from(peer.ip())
+    {
+        stats.rejected_connections.add(1);
+        log::REFUSALS.warn(|| format!("refused {peer}: protected mode, and no password is set"));
+        let _ = reference.send(listener.endpoint.protocol.protection());
+        return Admission::Gone;
+    }
     // Whoever comes to a core that runs a long script would wait for its end.
     let now = clock::now();
     let is_free = |core: usize| {
@@ -131,6 +140,7 @@ fn admit(config: &WorkerLinks, socket: OwnedFd, listener: &Listener) -> Admissio
     let place = || config.shared.clients.place(config.index, is_free);
     let Some(core) = (!allocator::is_short()).then(place).flatten() else {
         stats.rejected_connections.add(1);
+        log::REFUSALS.warn(|| format!("refused a connection: --maxclients {} are there", config.shared.clients.len()));
         // The send buffer of a new socket has room for it.
         let _ = reference.send(&listener.endpoint.protocol.refusal());
         return Admission::Gone;

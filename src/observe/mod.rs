@@ -3,6 +3,7 @@
 pub mod counter;
 pub mod histogram;
 pub mod latency;
+pub mod log;
 pub mod rates;
 pub mod slowlog;
 pub mod stats;

@@ -39,6 +39,17 @@ impl Protocol {
             }
         }
     }
+
+    /// What clients of other hosts are told while there is no password. In RESP in Redis's first words: clients know them.
+    pub fn protection(self) -> &'static [u8] {
+        match self {
+            Protocol::Resp => {
+                b"-DENIED kv-cache is running in protected mode because no password is set: in this mode connections are \
+                  only accepted from the loopback interface. From the same host, CONFIG SET requirepass sets a password; \
+                  --requirepass-file does so for every start, and --protected-mode no lets everybody in.\r\n"
+            }
+        }
+    }
 }
 
 /// What the driver does next.

@@ -1,6 +1,9 @@
 //! Starts the cores, one pinned thread each, handles signals, drains and stops. It must not know how bytes move.
 
+mod banner;
 pub mod ping;
+mod placement;
+pub mod plan;
 pub mod reload;
 pub mod supervisor;
 pub mod tune;
@@ -14,22 +17,24 @@ use nix::sys::signal::{SigSet, Signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::command::Table;
-use crate::config::StartError;
-use crate::config::host;
-use crate::config::limits;
-use crate::config::units::human;
-use crate::config::{AtStart, Engine, Options, Resolved};
+use crate::config::{AtStart, Engine, Options, Resolved, StartError, host, limits};
 use crate::net::listener::{self, Address, Endpoint};
 use crate::net::{self, Choice, StartupBarrier, WorkerConfig};
 use crate::protocol::front::Protocol;
+use crate::server::placement::Placement;
+use crate::server::plan::Start;
 use crate::server::reload::Applied;
-use crate::shared::{EngineReport, Plan, Shared};
+use crate::shared::{EngineReport, Shared};
 
 /// Runs the server until it has drained after SIGTERM, SIGINT or SHUTDOWN.
+///
+/// # Errors
+/// It cannot start, with what to do about it.
 pub fn run(resolved: Resolved) -> Result<(), StartError> {
     let begun = Instant::now();
     end_on_panic();
     let options = resolved.options.clone();
+    resolved.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let signals = block_signals()?;
     if options.tune == AtStart::Apply {
         // Before the sockets are there: they take some settings along from their beginning. What could not be set, the
@@ -40,18 +45,19 @@ pub fn run(resolved: Resolved) -> Result<(), StartError> {
             }
         });
     }
-    let threads = options.threads.map_or_else(host::granted_threads, usize::from);
-    let (choice, reason) = net::choose(options.engine, threads)?;
+    let start = Start::plan(&options)?;
+    let Placement { threads, cores, reason: placed } = start.placement.clone();
+    let (choice, reason) = (start.choice.clone(), start.engine_reason.clone());
     let mut endpoints = endpoints(&options);
     let listeners = listener::bind(&mut endpoints, threads, options.tcp_backlog)?;
-    let plan = plan(options, &choice, threads, tcp_port(&endpoints))?;
+    start.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let plan = start.into_plan(&resolved, tcp_port(&endpoints));
     let buffers = plan.registered_buffers;
     let shared = Arc::new(Shared::new(plan, Table::get().names().len()));
 
     let (drain, draining) = watch::channel(false);
     let (inboxes, outboxes): (Vec<_>, Vec<_>) =
         (0..threads).map(|_| mpsc::unbounded_channel()).map(|(sender, receiver)| (receiver, sender)).unzip();
-    let cores = host::allowed_cores();
     let (reports, reported) = std::sync::mpsc::channel();
     let barrier = Arc::new(StartupBarrier::of(threads));
     let mut handles = Vec::new();
@@ -64,7 +70,7 @@ pub fn run(resolved: Resolved) -> Result<(), StartError> {
             cores: outboxes.clone(),
             drain: draining.clone(),
         };
-        let (choice, reports, core) = (choice.clone(), reports.clone(), cores[index % cores.len()]);
+        let (choice, reports, core) = (choice.clone(), reports.clone(), cores.get(index).copied());
         let barrier = barrier.clone();
         let run = move || run_core(core, choice, buffers, config, &barrier, &reports);
         let spawned = std::thread::Builder::new().name(format!("core-{index}"));
@@ -78,7 +84,7 @@ pub fn run(resolved: Resolved) -> Result<(), StartError> {
     // The last threads: from the banner on none is needed, whatever the kernel refuses.
     watch_signals(signals, shared.clone(), Applied::new(resolved, &shared), drain);
     supervisor::feed_watchdog(shared.clone());
-    announce(&shared, &cores, begun);
+    banner::announce(&shared, &placed, begun.elapsed());
     supervisor::ready(&status(&shared));
     for handle in handles {
         handle.join().expect("a panicking core ends the process");
@@ -117,65 +123,6 @@ fn end_on_panic() {
     }));
 }
 
-/// Resolves what the options leave to the host.
-fn plan(options: Options, choice: &Choice, cores: usize, tcp_port: u16) -> Result<Plan, StartError> {
-    let (granted_bytes, grantor) = host::granted_memory();
-    let mut max_memory_bytes = options.maxmemory.resolve(granted_bytes) as usize;
-    if max_memory_bytes < limits::MEMORY_CAP_MIN_BYTES {
-        return Err(StartError::option(format!(
-            "--maxmemory is {} and must be at least {}",
-            human(max_memory_bytes as u64),
-            human(limits::MEMORY_CAP_MIN_BYTES as u64)
-        )));
-    }
-    if (max_memory_bytes + limits::PROCESS_MEMORY_BYTES) as u64 > granted_bytes {
-        let lowered = granted_bytes as usize / 10 * 7;
-        tracing::warn!(
-            "--maxmemory {} does not fit the {grantor}'s {}: lowered to 70% of it, {}",
-            human(max_memory_bytes as u64),
-            human(granted_bytes),
-            human(lowered as u64)
-        );
-        max_memory_bytes = lowered;
-    }
-    check_address_space(cores)?;
-    let open_files = host::raise_open_files() as usize;
-    let descriptors = open_files.saturating_sub(limits::DESCRIPTORS_RESERVED + 8 * cores).max(1);
-    let mut maxclients = options.maxclients as usize;
-    if maxclients > descriptors {
-        tracing::warn!(
-            "--maxclients {maxclients} lowered to {descriptors}: the limit on open files is {open_files}; \
-             raise it (ulimit -n, LimitNOFILE)"
-        );
-        maxclients = descriptors;
-    }
-    Ok(Plan {
-        password: options.password()?,
-        registered_buffers: net::wanted_buffers(choice, options.registered_buffers, max_memory_bytes, cores),
-        options,
-        cores,
-        max_memory_bytes,
-        granted_bytes,
-        maxclients,
-        descriptors,
-        tcp_port,
-    })
-}
-
-/// Without this a reservation or an allocation would fail at any time, without a reason that anybody sees.
-fn check_address_space(cores: usize) -> Result<(), StartError> {
-    let needed = (cores * limits::ADDRESS_SPACE_PER_CORE_BYTES) as u64;
-    match host::address_space_limit() {
-        Some(limit) if limit < needed => Err(StartError::host(format!(
-            "the address space is limited to {} and {cores} cores reserve up to {}, most of which is never memory: take \
-             the limit away (ulimit -v unlimited, LimitAS=infinity); --maxmemory is what bounds memory",
-            human(limit),
-            human(needed)
-        ))),
-        _ => Ok(()),
-    }
-}
-
 /// What a core tells when it runs.
 struct Running {
     engine: &'static str,
@@ -189,16 +136,19 @@ type Reports = std::sync::mpsc::Sender<Result<Running, String>>;
 
 /// The life of one core's thread.
 fn run_core(
-    core: usize,
+    core: Option<usize>,
     choice: Choice,
     buffers: usize,
     config: WorkerConfig,
     barrier: &StartupBarrier,
     reports: &Reports,
 ) {
-    if let Err(error) = host::pin(core) {
+    if let Some(core) = core
+        && let Err(error) = host::pin(core)
+    {
         tracing::warn!("cannot pin a thread to core {core}: {error}; it runs where the scheduler puts it");
     }
+    let index = config.index;
     // The receiver is gone only when another core has failed and the process ends.
     let report = |running| drop(reports.send(running));
     let on_epoll = |config, fallback| {
@@ -218,7 +168,7 @@ fn run_core(
         },
     };
     if let Err(reason) = ran {
-        report(Err(format!("core {core} cannot run its event loop: {reason}")));
+        report(Err(format!("core {index} cannot run its event loop: {reason}")));
     }
 }
 
@@ -236,50 +186,6 @@ fn await_cores(
     }
     let Running { engine, fallback, registered_buffers, registered_reason } = least.expect("there is a core");
     Ok(EngineReport { name: engine, reason: fallback.unwrap_or(reason), registered_buffers, registered_reason })
-}
-
-/// The banner, on standard output: what runs, and what of this host costs speed.
-fn announce(shared: &Shared, cores: &[usize], begun: Instant) {
-    let options = &shared.options;
-    let pinned: Vec<_> = (0..shared.cores).map(|index| cores[index % cores.len()].to_string()).collect();
-    let engine = shared.engine.get().expect("set before");
-    println!("kv-cache {} in {} ms", env!("CARGO_PKG_VERSION"), begun.elapsed().as_millis());
-    for address in &options.bind {
-        println!("  listening on       {}", SocketAddr::new(*address, shared.tcp_port));
-    }
-    if let Some(path) = &options.unixsocket {
-        println!("  listening on       {} (mode {})", path.display(), options.unixsocketperm);
-    }
-    println!("  cores              {}, pinned to {}", shared.cores, pinned.join(","));
-    println!("  engine             {}: {}", engine.name, engine.reason);
-    match engine.registered_buffers {
-        0 => println!("  registered buffers none: {}", engine.registered_reason),
-        buffers => {
-            println!("  registered buffers {buffers} of {} for each core", human(limits::IO_BUFFER_BYTES as u64))
-        }
-    }
-    println!(
-        "  memory cap         {} of {}; values up to {}",
-        human(shared.settings.max_memory_bytes.load(Relaxed)),
-        human(shared.granted_bytes),
-        human(shared.settings.largest_value_bytes.load(Relaxed) as u64)
-    );
-    let findings = tune::check();
-    for cost in findings.iter().filter_map(tune::Finding::cost) {
-        println!("  kernel setting     {cost}");
-    }
-    if let Some(command) = tune::remedy(&findings) {
-        println!("  as root, on host   {command}");
-    }
-    if engine.name == "epoll" && options.engine != Engine::Epoll {
-        tracing::warn!("running on epoll: {}", engine.reason);
-    }
-    if engine.name == "io_uring"
-        && engine.registered_buffers == 0
-        && options.registered_buffers == crate::config::Switch::On
-    {
-        tracing::warn!("buffers are not registered: {}", engine.registered_reason);
-    }
 }
 
 /// One line for the service manager.

@@ -2,63 +2,94 @@
 //! the server from inside.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use crate::config::StartError;
-use crate::config::limits;
-use crate::config::{Options, Target};
+use crate::config::target::{Place, Target};
+use crate::config::{Options, StartError, limits};
 
-/// Prints what the server says; an error if it says nothing. Any reply is a sign of life: a server that is full or
-/// wants another password must not be restarted for it.
+/// Prints what the server says. Any reply in RESP is a sign of life: a server that is full or wants another password must
+/// not be restarted for it.
+///
+/// # Errors
+/// It says nothing, or what it says is not RESP.
 pub fn run(options: &Options, target: Option<&Target>) -> Result<(), StartError> {
-    let target = target.cloned().unwrap_or_else(|| default_target(options));
+    let place = place(options, target);
     // A password file that only the server may read is no reason to call the server dead.
-    let password = options.password().unwrap_or_default();
+    let given = target.and_then(|target| target.password.clone());
+    let password = given.or_else(|| options.password().unwrap_or_default());
+    let user = target.and_then(|target| target.user.as_deref());
     let begun = Instant::now();
-    let reply = ask(&target, password.as_deref())
-        .map_err(|error| StartError::host(format!("{target} does not answer: {error}")))?;
+    let reply = ask(&place, user, password.as_deref())
+        .map_err(|error| StartError::host(format!("{place} does not answer: {error}")))?;
     let took_ms = begun.elapsed().as_secs_f64() * 1e3;
-    match reply.as_str() {
-        "+PONG" => println!("{target} answers, in {took_ms:.1} ms"),
-        other => println!("{target} lives, but says: {}", other.trim_start_matches('-')),
+    let lines: Vec<&str> = reply.lines().collect();
+    if let Some(line) = lines.iter().find(|line| !line.starts_with(['+', '-'])) {
+        let shown = line.escape_debug().take(limits::ERROR_ECHO_MAX_BYTES).collect::<String>();
+        return Err(StartError::host(format!("{place} answers, but not in RESP: {shown}")));
+    }
+    let refused = lines.iter().find(|line| line.starts_with("-WRONGPASS"));
+    match (refused, lines.last()) {
+        (Some(_), _) => println!("{place} lives, but the password is wrong: {}", reply_text(refused)),
+        (None, Some(&"+PONG")) => println!("{place} answers, in {took_ms:.1} ms"),
+        (None, last) => println!("{place} lives, but says: {}", reply_text(last)),
     }
     Ok(())
 }
 
-/// Where a server with these options listens, as seen from its own host.
-fn default_target(options: &Options) -> Target {
-    let address = match options.bind.first() {
-        Some(IpAddr::V4(address)) if !address.is_unspecified() => IpAddr::V4(*address),
-        Some(IpAddr::V6(address)) if !address.is_unspecified() => IpAddr::V6(*address),
-        Some(IpAddr::V6(_)) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
-    };
-    Target::Tcp(SocketAddr::new(address, options.port))
+fn reply_text<'l>(line: Option<&&'l str>) -> &'l str {
+    line.map_or("", |line| line.trim_start_matches('-'))
 }
 
-fn ask(target: &Target, password: Option<&str>) -> io::Result<String> {
-    let timeout = Duration::from_millis(limits::PING_TIMEOUT_MS);
-    match target {
-        Target::Tcp(address) => {
-            let socket = TcpStream::connect_timeout(address, timeout)?;
-            socket.set_read_timeout(Some(timeout))?;
-            converse(socket, password)
-        }
-        Target::Unix(path) => {
-            let socket = UnixStream::connect(path)?;
-            socket.set_read_timeout(Some(timeout))?;
-            converse(socket, password)
+/// What was named, completed by where a server with these options listens, as seen from its own host.
+fn place(options: &Options, target: Option<&Target>) -> Place {
+    match target.map(|target| target.place.clone()) {
+        Some(Place::Tcp { host, port }) => Place::Tcp { host, port: port.or(Some(options.port)) },
+        Some(unix) => unix,
+        None => {
+            let address = match options.bind.first() {
+                Some(IpAddr::V4(address)) if !address.is_unspecified() => IpAddr::V4(*address),
+                Some(IpAddr::V6(address)) if !address.is_unspecified() => IpAddr::V6(*address),
+                Some(IpAddr::V6(_)) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+                _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            };
+            Place::Tcp { host: address.to_string(), port: Some(options.port) }
         }
     }
 }
 
-/// Sends AUTH, if there is a password, and PING; returns the last line of what comes back.
-fn converse(mut socket: impl Read + Write, password: Option<&str>) -> io::Result<String> {
+fn ask(place: &Place, user: Option<&str>, password: Option<&str>) -> io::Result<String> {
+    let timeout = Duration::from_millis(limits::PING_TIMEOUT_MS);
+    match place {
+        Place::Tcp { host, port } => {
+            let mut failure = io::Error::other("the name has no address");
+            for address in (host.as_str(), port.unwrap_or_default()).to_socket_addrs()? {
+                match TcpStream::connect_timeout(&address, timeout) {
+                    Ok(socket) => {
+                        socket.set_read_timeout(Some(timeout))?;
+                        return converse(socket, user, password);
+                    }
+                    Err(error) => failure = error,
+                }
+            }
+            Err(failure)
+        }
+        Place::Unix(path) => {
+            let socket = UnixStream::connect(path)?;
+            socket.set_read_timeout(Some(timeout))?;
+            converse(socket, user, password)
+        }
+    }
+}
+
+/// Sends AUTH, if there is a password, and PING; returns the lines of what comes back.
+fn converse(mut socket: impl Read + Write, user: Option<&str>, password: Option<&str>) -> io::Result<String> {
     let mut request = Vec::new();
     if let Some(password) = password {
-        write!(request, "*2\r\n$4\r\nAUTH\r\n${}\r\n{password}\r\n", password.len())?;
+        let words: Vec<&str> = ["AUTH"].into_iter().chain(user).chain([password]).collect();
+        write!(request, "*{}\r\n", words.len())?;
+        words.iter().try_for_each(|word| write!(request, "${}\r\n{word}\r\n", word.len()))?;
     }
     request.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
     let wanted = if password.is_some() { 2 } else { 1 };
@@ -78,9 +109,8 @@ fn converse(mut socket: impl Read + Write, password: Option<&str>) -> io::Result
         }
     }
     sent.or_else(|error| if reply.is_empty() { Err(error) } else { Ok(()) })?;
-    let text = String::from_utf8_lossy(&reply);
-    match text.lines().last() {
-        Some(line) => Ok(line.to_owned()),
-        None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection without a word")),
+    if reply.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection without a word"));
     }
+    Ok(String::from_utf8_lossy(&reply).into_owned())
 }

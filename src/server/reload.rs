@@ -1,74 +1,84 @@
-//! SIGHUP: reads the options again, applies what can change while the server runs, and says what cannot. It must not
-//! know how a setting takes effect.
+//! SIGHUP: reads the options again, applies what can change while the server runs, all of it or nothing, and says what takes
+//! a restart. It must not know how a setting takes effect.
 
-use crate::command;
-use crate::config::StartError;
-use crate::config::{self, Options, Origin, Request, Resolved};
+use crate::command::settings;
+use crate::config::{self, Options, Request, Resolved, Setting, StartError};
+use crate::observe::log;
 use crate::shared::Shared;
 
-/// What CONFIG SET calls an option, and its value as CONFIG SET takes it. Most are the same for both.
-fn parameter(name: &str, value: &str, options: &Options, shared: &Shared) -> (String, String) {
-    match name {
-        "maxmemory" => (name.to_owned(), options.maxmemory.resolve(shared.granted_bytes).to_string()),
-        "max-value" => ("proto-max-bulk-len".to_owned(), options.max_value.0.to_string()),
-        "client-query-limit" => ("client-query-buffer-limit".to_owned(), options.client_query_limit.0.to_string()),
-        _ => (name.to_owned(), value.to_owned()),
+/// The value of an option as CONFIG SET takes it; most are as they were written.
+fn value(setting: &Setting, options: &Options, shared: &Shared) -> String {
+    match setting.name.as_str() {
+        "maxmemory" => options.maxmemory.resolve(shared.granted_bytes).to_string(),
+        "max-value" => options.max_value.0.to_string(),
+        "client-query-limit" => options.client_query_limit.0.to_string(),
+        _ => setting.text.clone(),
     }
 }
 
 /// The options as they were last applied. What CONFIG SET has changed since stays, unless its option changes too.
 pub struct Applied {
-    listing: Vec<(String, String, Origin)>,
+    settings: Vec<Setting>,
     password: Option<String>,
 }
 
 impl Applied {
     pub fn new(resolved: Resolved, shared: &Shared) -> Applied {
         let password = Some(shared.settings.password()).filter(|password| !password.is_empty());
-        Applied { listing: resolved.listing, password }
+        Applied { settings: resolved.settings, password }
     }
 
-    /// Reads the same command line, environment and file again. A mistake in the file changes nothing.
+    /// Reads the same command line, environment and file again. A mistake changes nothing.
     pub fn reload(&mut self, shared: &Shared) {
-        match read_again() {
-            Ok((resolved, password)) => self.apply(resolved, password, shared),
-            Err(error) => tracing::error!("nothing reloaded: {error}"),
+        if let Err(error) = log::reopen() {
+            tracing::error!("the log file cannot be opened anew, and the old one is written on: {error}");
+        }
+        if let Err(error) = read_again().and_then(|(resolved, password)| self.apply(resolved, password, shared)) {
+            tracing::error!("nothing reloaded: {error}");
         }
     }
 
-    fn apply(&mut self, resolved: Resolved, password: Option<String>, shared: &Shared) {
-        let mut changes = 0;
-        for (running, (name, value, origin)) in self.listing.iter_mut().zip(resolved.listing) {
-            let before = &running.1;
-            if *before == value || name.starts_with("requirepass") {
-                continue;
-            }
-            changes += 1;
-            let (parameter, text) = parameter(&name, &value, &resolved.options, shared);
-            match command::configure(shared, &parameter, &text) {
-                Some(Ok(())) => {
-                    tracing::info!("reloaded: {name} was {before}, is {value}");
-                    *running = (name, value, origin);
-                }
-                Some(Err(reason)) => tracing::error!("not reloaded: {name} stays {before}: {reason}"),
-                None => tracing::warn!("not reloaded: {name} stays {before}; {value} takes a restart"),
-            }
+    fn apply(&mut self, resolved: Resolved, password: Option<String>, shared: &Shared) -> Result<(), StartError> {
+        let pairs = self.settings.iter().zip(&resolved.settings).enumerate();
+        let changed =
+            pairs.filter(|(_, (before, now))| before.text != now.text && !now.name.starts_with("requirepass"));
+        let (changes, restarts): (Vec<_>, Vec<_>) =
+            changed.map(|(at, _)| at).partition(|at| settings::of_option(&self.settings[*at].name).is_some());
+        let wanted = changes.iter().map(|at| {
+            let now = &resolved.settings[*at];
+            let name = settings::of_option(&now.name).expect("it was found before");
+            (name, value(now, &resolved.options, shared))
+        });
+        settings::configure(shared, &wanted.collect::<Vec<_>>()).map_err(|(at, reason)| {
+            let now = &resolved.settings[changes[at]];
+            StartError::option(format!("{} {} ({}): {reason}", now.name, now.text, now.origin))
+        })?;
+        for &at in &changes {
+            let (before, now) = (&self.settings[at], &resolved.settings[at]);
+            tracing::info!("reloaded: {} was {}, is {}", now.name, before.text, now.text);
         }
-        if password != self.password {
-            changes += 1;
+        for &at in &restarts {
+            let (before, now) = (&self.settings[at], &resolved.settings[at]);
+            tracing::warn!("not reloaded: {} stays {}; {} takes a restart", now.name, before.text, now.text);
+        }
+        let has_other_password = password != self.password;
+        if has_other_password {
             shared.settings.set_password(password.as_deref().unwrap_or_default());
             tracing::info!("reloaded: the password; connections that are in stay in");
             self.password = password;
         }
-        if changes == 0 {
+        if changes.is_empty() && restarts.is_empty() && !has_other_password {
             tracing::info!("reloaded: nothing has changed");
         }
+        changes.into_iter().for_each(|at| self.settings[at] = resolved.settings[at].clone());
+        Ok(())
     }
 }
 
 fn read_again() -> Result<(Resolved, Option<String>), StartError> {
     match config::resolve(std::env::args_os())? {
         Request::Run(resolved) => {
+            resolved.notes.iter().for_each(|note| tracing::warn!("{note}"));
             let password = resolved.options.password()?;
             Ok((*resolved, password))
         }

@@ -31,12 +31,6 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// For the banner: what this setting costs, if it does.
-    pub fn cost(&self) -> Option<String> {
-        let now = self.now.as_ref().filter(|_| self.differs())?;
-        Some(format!("{} is {now}, not {}: {}", self.setting.name, self.wanted, self.setting.why))
-    }
-
     fn differs(&self) -> bool {
         self.now.as_ref().is_some_and(|now| *now != self.wanted)
     }
@@ -77,20 +71,25 @@ fn wanted(setting: &Setting, now: Option<&str>) -> String {
     more.collect::<Vec<_>>().join(" ")
 }
 
-/// `kv-cache tune`. Only `--check` judges; `--apply` sets what it may and says what it may not.
+/// `kv-cache tune`. `--check` judges; `--apply` sets what it may, says what it may not, and fails where that is all.
 pub fn run(tune: &Tune) -> Result<(), StartError> {
     match (&tune.print, tune.apply) {
         (Some(TuneFile::Sysctl), _) => print!("{SYSCTLS}"),
         (Some(TuneFile::Limits), _) => print!("{LIMITS}"),
         (Some(TuneFile::Seccomp), _) => print!("{SECCOMP}"),
         (None, true) => {
-            let mut is_forbidden = false;
+            let (mut set, mut forbidden) = (0, 0);
             apply(|outcome, line| {
-                is_forbidden |= outcome == Outcome::Forbidden;
+                set += (outcome == Outcome::Set) as usize;
+                forbidden += (outcome == Outcome::Forbidden) as usize;
                 println!("{line}");
             });
-            if let Some(command) = remedy(&check()).filter(|_| is_forbidden) {
+            if let Some(command) = remedy(&check()).filter(|_| forbidden > 0) {
                 println!("what is left, as root on the host itself: {command}");
+            }
+            if set == 0 && forbidden > 0 {
+                let message = format!("nothing could be set, and {forbidden} settings differ");
+                return Err(StartError::host(message));
             }
         }
         (None, false) => {
@@ -106,8 +105,22 @@ pub fn run(tune: &Tune) -> Result<(), StartError> {
     Ok(())
 }
 
+/// For the start, in one line: how many settings differ, what the first of them costs, and where to read on.
+pub fn summary(findings: &[Finding]) -> Option<String> {
+    let differing: Vec<_> = findings.iter().filter(|finding| finding.differs()).collect();
+    let first = differing.first()?;
+    Some(format!(
+        "{} of {} cost speed ({} is {}: {}); kv-cache tune --check has them all, sudo kv-cache tune --apply sets them",
+        differing.len(),
+        findings.len(),
+        first.setting.name,
+        first.now.as_deref().unwrap_or_default(),
+        first.setting.why
+    ))
+}
+
 /// The command that sets what differs, for whoever may.
-pub fn remedy(findings: &[Finding]) -> Option<String> {
+fn remedy(findings: &[Finding]) -> Option<String> {
     let differing = findings.iter().filter(|finding| finding.differs());
     let words: Vec<_> = differing.map(|finding| format!("'{}={}'", finding.setting.name, finding.wanted)).collect();
     (!words.is_empty()).then(|| format!("sysctl -w {}", words.join(" ")))
@@ -201,7 +214,11 @@ mod tests {
         let table = table(&findings);
         let states: Vec<_> = table.lines().skip(1).map(|line| line.split_whitespace().next().unwrap()).collect();
         assert_eq!(states, ["differs", "ok", "absent"]);
-        assert!(findings[0].cost().unwrap().contains("is 1, not 0: After a pause"));
-        assert!(findings[1].cost().is_none() && findings[2].cost().is_none());
+        let line = summary(&findings).unwrap();
+        assert!(
+            line.starts_with("1 of 3 cost speed (net.ipv4.tcp_slow_start_after_idle is 1: After a pause"),
+            "{line}"
+        );
+        assert_eq!(summary(&findings[1..]), None);
     }
 }

@@ -1,16 +1,18 @@
 //! What all cores share: keyspace, connections, counters, and the settings that CONFIG SET can change while they run.
 //! It must not know engines or commands.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::{Mutex, RwLock};
+use subtle::ConstantTimeEq;
 
 use crate::base::clock::{self, UnixMillis};
 use crate::clients::Clients;
-use crate::config::Policy;
 use crate::config::limits;
-use crate::config::{Options, UndeclaredKeys};
+use crate::config::{Options, Policy, Setting, UndeclaredKeys, YesNo};
 use crate::observe::latency::Latency;
 use crate::observe::rates::{Rates, Sample};
 use crate::observe::slowlog::SlowLog;
@@ -46,6 +48,10 @@ pub struct Shared {
     pub heartbeats: Box<[AtomicU64]>,
     /// True from SIGTERM on: no new connections, what was accepted is answered.
     pub draining: AtomicBool,
+    /// SHUTDOWN was called.
+    pub shutdown_asked: AtomicBool,
+    /// Each option as it was written, and where, at the start.
+    pub settings_at_start: Vec<Setting>,
 }
 
 /// Which engine runs, and why, for the banner and INFO.
@@ -63,6 +69,8 @@ pub struct Settings {
     pub policy: Mutex<Policy>,
     pub timeout_s: AtomicU32,
     pub tcp_keepalive_s: AtomicU32,
+    /// Clients of other hosts are refused while there is no password.
+    pub protected_mode: AtomicBool,
     pub output_limit_bytes: AtomicUsize,
     pub query_limit_bytes: AtomicUsize,
     pub max_arguments: AtomicUsize,
@@ -75,11 +83,15 @@ pub struct Settings {
     /// Scripts that say nothing about themselves run with all shards locked.
     pub script_lock_all: AtomicBool,
     password: RwLock<Option<String>>,
+    /// What CONFIG SET, or a reload, has changed since the start.
+    changed: Mutex<BTreeSet<&'static str>>,
 }
 
 /// What the options come to on this host.
 pub struct Plan {
     pub options: Options,
+    /// The same as they were written.
+    pub settings: Vec<Setting>,
     pub password: Option<String>,
     pub cores: usize,
     pub max_memory_bytes: usize,
@@ -107,6 +119,7 @@ impl Shared {
                 policy: Mutex::new(options.maxmemory_policy),
                 timeout_s: AtomicU32::new(options.timeout),
                 tcp_keepalive_s: AtomicU32::new(options.tcp_keepalive),
+                protected_mode: AtomicBool::new(options.protected_mode == YesNo::Yes),
                 output_limit_bytes: AtomicUsize::new(options.client_output_limit.0 as usize),
                 query_limit_bytes: AtomicUsize::new(
                     (options.client_query_limit.0 as usize).min(limits::QUERY_LIMIT_BYTES),
@@ -118,6 +131,7 @@ impl Shared {
                 busy_reply_threshold_ms: AtomicU64::new(options.busy_reply_threshold),
                 script_lock_all: AtomicBool::new(options.script_undeclared_keys == UndeclaredKeys::LockAll),
                 password: RwLock::new(plan.password),
+                changed: Mutex::default(),
             },
             slowlog: SlowLog::default(),
             latency: Latency::default(),
@@ -132,6 +146,8 @@ impl Shared {
             engine: OnceLock::new(),
             heartbeats: (0..cores).map(|_| AtomicU64::new(0)).collect(),
             draining: AtomicBool::new(false),
+            shutdown_asked: AtomicBool::new(false),
+            settings_at_start: plan.settings,
             options,
         };
         let mut guards = shared.keyspace.guards();
@@ -203,6 +219,15 @@ impl Shared {
 }
 
 impl Settings {
+    /// By CONFIG's name of a parameter.
+    pub fn note_change(&self, parameter: &'static str) {
+        self.changed.lock().insert(parameter);
+    }
+
+    pub fn is_changed(&self, parameter: &str) -> bool {
+        self.changed.lock().contains(parameter)
+    }
+
     pub fn needs_password(&self) -> bool {
         self.password.read().is_some()
     }
@@ -216,20 +241,21 @@ impl Settings {
         *self.password.write() = password;
     }
 
-    /// Compares in constant time, whatever the lengths. True when no password is set.
+    /// Compares in constant time. True when no password is set.
     pub fn password_matches(&self, given: &[u8]) -> bool {
         let password = self.password.read();
-        let Some(password) = password.as_deref() else { return true };
-        let differs = (0..given.len().max(password.len())).fold(given.len() ^ password.len(), |differs, at| {
-            let given = given.get(at).copied().unwrap_or(0);
-            let wanted = password.as_bytes().get(at).copied().unwrap_or(0);
-            differs | (given ^ wanted) as usize
-        });
-        std::hint::black_box(differs) == 0
+        password.as_deref().is_none_or(|password| password.as_bytes().ct_eq(given).into())
+    }
+
+    /// Whether somebody from there is refused: from another host, and nobody has set a password.
+    pub fn protects_from(&self, peer: IpAddr) -> bool {
+        self.protected_mode.load(Relaxed) && !peer.to_canonical().is_loopback() && !self.needs_password()
     }
 }
 
 fn run_id() -> String {
-    // The keys of a fresh hasher are the process's randomness.
-    (0..3).map(|n| format!("{:016x}", ahash::RandomState::new().hash_one(n))).collect::<String>()[..40].to_owned()
+    let mut random = [0; 20];
+    // A kernel that gives no random bytes is older than any that runs this.
+    getrandom::fill(&mut random).expect("the kernel has random bytes");
+    random.iter().map(|byte| format!("{byte:02x}")).collect()
 }

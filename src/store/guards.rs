@@ -232,6 +232,11 @@ impl AllShards<'_, '_> {
         }
     }
 
+    /// CONFIG RESETSTAT: what was evicted and what expired is counted from now on.
+    pub fn reset_counts(&mut self) {
+        self.each(|shard| shard.reset_counts());
+    }
+
     /// The totals over all shards.
     pub fn totals(&mut self) -> Totals {
         let mut totals = Totals::default();

@@ -48,7 +48,7 @@ class Server:
         return [binary, "--port", "0", "--engine", self.engine, *options, *self.options]
 
     def announced_port(self):
-        found = re.search(r"listening on +127\.0\.0\.1:(\d+)", self.text(self.out))
+        found = re.search(r"listening on 127\.0\.0\.1:(\d+)", self.text(self.log))
         return int(found[1]) if found else None
 
     def wait_until_it_listens(self):

@@ -15,6 +15,8 @@ on_both_engines!(
     who_does_not_read_is_cut_off,
     nobody_new_is_let_in,
     the_shutdown_command,
+    two_shutdown_commands_are_one,
+    a_pause_holds_no_shutdown_up,
     the_unix_socket_is_removed,
 );
 
@@ -114,6 +116,32 @@ fn nobody_new_is_let_in(engine: Engine) {
     for _ in 0..100 {
         client.expect(bulk("v".repeat(1 << 20)));
     }
+    client.expect_closed();
+    assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
+}
+
+/// The second is no second signal: what was accepted is answered all the same.
+fn two_shutdown_commands_are_one(engine: Engine) {
+    let mut server = Server::with(engine, &["--shutdown-timeout=600"]);
+    let mut reader = greedy_client(&server);
+    let mut clients: Vec<Client> = (0..8).map(|_| server.client()).collect();
+    clients.iter_mut().for_each(|client| client.send("SHUTDOWN NOSAVE\r\n"));
+    clients.iter_mut().for_each(Client::expect_closed);
+    for _ in 0..100 {
+        reader.expect(bulk("v".repeat(1 << 20)));
+    }
+    assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
+}
+
+fn a_pause_holds_no_shutdown_up(engine: Engine) {
+    let mut server = Server::start(engine);
+    let mut client = server.client();
+    for text in ["9223372036854775807", "9223372036854775000"] {
+        client.check_error(&format!("CLIENT PAUSE {text}"), "ERR timeout is out of range");
+    }
+    client.check_error("CLIENT PAUSE 9223372036854775808", "ERR timeout is not an integer or out of range");
+    client.check("CLIENT PAUSE 1000000000 ALL", "+OK\r\n");
+    client.send("SHUTDOWN NOSAVE\r\n");
     client.expect_closed();
     assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
 }

@@ -130,7 +130,7 @@ impl Server {
         Server::spawn(command(&all))
     }
 
-    /// Starts a command line and waits until its banner names the port.
+    /// Starts a command line and waits until its log names the port.
     pub fn spawn(mut command: Command) -> Server {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -139,15 +139,15 @@ impl Server {
         let mut server = Server { child, port: 0, stdout, stderr };
         wait_until("the server's banner", || {
             let ended = server.child.try_wait().unwrap();
-            let banner = server.stdout();
-            if banner.contains("memory cap") {
+            if server.stderr().contains("memory cap") {
                 return true;
             }
             assert!(ended.is_none(), "the server ended with {ended:?}: {}", server.stderr());
             false
         });
-        let banner = server.stdout();
-        let addresses = banner.lines().filter_map(|line| line.trim().strip_prefix("listening on"));
+        let banner = server.stderr();
+        let addresses =
+            banner.lines().filter_map(|line| Some(line.split_once("listening on ")?.1.trim_end_matches('"')));
         let mut ports = addresses.filter_map(|text| text.trim().parse().ok()).map(|address: SocketAddr| address.port());
         server.port = ports.next().unwrap_or_else(|| panic!("no address in the banner: {banner}"));
         server

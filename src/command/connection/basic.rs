@@ -7,6 +7,8 @@ use crate::command::connection::client::label;
 use crate::command::{Call, Command, Flags, Group, is_word};
 use crate::message::error::{self, Stop};
 use crate::message::reply::RespVersion;
+use crate::message::request::Arguments;
+use crate::observe::log;
 
 /// What clients take this server for: they choose features by it. 7.4 is the Redis whose string, key, connection and
 /// scripting commands are the measure here.
@@ -19,12 +21,12 @@ pub const COMMANDS: &[Command] = &[
     row("ping", -1, FAST, ping).doc("1.0.0", "[message]", "Returns the server's liveliness response."),
     row("echo", 2, FAST, echo).doc("1.0.0", "message", "Returns the given string."),
     row("quit", -1, BEFORE_AUTH.union(Flags::UNQUEUED), quit).doc("1.0.0", "", "Closes the connection."),
-    row("hello", -1, BEFORE_AUTH, hello).doc(
-        "6.0.0",
-        "[protover [AUTH username password] [SETNAME clientname]]",
-        "Handshakes with the server.",
-    ),
-    row("auth", -2, BEFORE_AUTH, auth).doc("1.0.0", "[username] password", "Authenticates the connection."),
+    row("hello", -1, BEFORE_AUTH, hello)
+        .doc("6.0.0", "[protover [AUTH username password] [SETNAME clientname]]", "Handshakes with the server.")
+        .secret(|args, at| credentials(args).is_some_and(|from| at == from || at == from + 1)),
+    row("auth", -2, BEFORE_AUTH, auth)
+        .doc("1.0.0", "[username] password", "Authenticates the connection.")
+        .secret(|_, at| at > 0),
     row("reset", 1, BEFORE_AUTH.union(Flags::UNQUEUED), reset).doc("6.2.0", "", "Resets the connection."),
 ];
 
@@ -130,6 +132,19 @@ fn auth(call: &mut Call) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Where HELLO has a user's name, and after it the password.
+fn credentials(args: Arguments) -> Option<usize> {
+    let mut index = 2;
+    while index < args.len() {
+        match args.get(index) {
+            word if is_word(word, "AUTH") => return Some(index + 1),
+            word if is_word(word, "SETNAME") => index += 2,
+            _ => return None,
+        }
+    }
+    None
+}
+
 /// There is one user, `default`.
 fn authenticate(call: &mut Call, user: &[u8], password: &[u8]) -> Result<(), Stop> {
     let matches = call.shared.settings.password_matches(password);
@@ -138,6 +153,10 @@ fn authenticate(call: &mut Call, user: &[u8], password: &[u8]) -> Result<(), Sto
         return Ok(());
     }
     call.stats.auth_failures.add(1);
+    log::WRONG_PASSWORDS.warn(|| {
+        let address = call.state.client.addresses(&call.shared.unix_path()).0;
+        format!("wrong user name or password from {address}, user {}", error::echo(user))
+    });
     Err(error::WRONG_PASS.into())
 }
 

@@ -273,7 +273,9 @@ fn pause(call: &mut Call) -> Result<(), Stop> {
     };
     let millis = call.integer(2).map_err(|_| "ERR timeout is not an integer or out of range")?;
     let millis = u64::try_from(millis).map_err(|_| "ERR timeout is negative")?;
-    call.shared.clients.pause.begin(call.now.saturating_add(millis), paused, call.now);
+    // Redis's bound: the end is a time that it can write down.
+    let until = call.now.checked_add(millis).filter(|until| i64::try_from(*until).is_ok());
+    call.shared.clients.pause.begin(until.ok_or("ERR timeout is out of range")?, paused, call.now);
     call.reply.ok();
     Ok(())
 }

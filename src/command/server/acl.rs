@@ -18,13 +18,21 @@ const ACL: &[Command] = &[
         "Lists the ACL categories, or the commands inside a category.",
     ),
     row("genpass", -2, Flags::empty(), genpass).doc("6.0.0", "[bits]", "Generates a pseudorandom password."),
-    row("dryrun", -4, Flags::ADMIN, dryrun).doc(
-        "7.0.0",
-        "username command [arg [arg ...]]",
-        "Simulates the execution of a command by a user: the one there is may run all.",
-    ),
+    row("dryrun", -4, Flags::ADMIN, dryrun)
+        .doc(
+            "7.0.0",
+            "username command [arg [arg ...]]",
+            "Simulates the execution of a command by a user: the one there is may run all.",
+        )
+        .secret(|args, at| {
+            let inner = args.skip(3.min(args.len()));
+            let found = (at > 3).then(|| Table::get().lookup(inner)).flatten();
+            found.is_some_and(|(_, row)| (row.is_secret)(inner, at - 3))
+        }),
     row("log", -2, Flags::ADMIN, log).doc("6.0.0", "[count | RESET]", "Lists recent security events: none are kept."),
-    row("setuser", -3, Flags::ADMIN, refuse).doc("6.0.0", "username", "Refused: there is one user."),
+    row("setuser", -3, Flags::ADMIN, refuse)
+        .doc("6.0.0", "username", "Refused: there is one user.")
+        .secret(|_, at| at > 2),
     row("deluser", -3, Flags::ADMIN, refuse).doc("6.0.0", "username", "Refused: there is one user."),
     row("load", 2, Flags::ADMIN, refuse).doc("6.0.0", "", "Refused: there is one user."),
     row("save", 2, Flags::ADMIN, refuse).doc("6.0.0", "", "Refused: there is one user."),

@@ -62,11 +62,14 @@ fn shutdown(call: &mut Call) -> Result<(), Stop> {
         }
     }
     // The same way down as from outside. Like Redis, no reply: the end of the connection is one.
-    // To the process, not by `raise` to this thread, which has the signal blocked.
-    nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGTERM)
-        .map_err(|error| format!("ERR Errors trying to SHUTDOWN: {error}"))?;
+    // To the process, not by `raise` to this thread, which has the signal blocked. Once: a second signal would end it before
+    // what was accepted is answered.
     call.state.closing = true;
-    Ok(())
+    if call.shared.draining.load(Relaxed) || call.shared.shutdown_asked.swap(true, Relaxed) {
+        return Ok(());
+    }
+    nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGTERM)
+        .map_err(|error| format!("ERR Errors trying to SHUTDOWN: {error}").into())
 }
 
 fn role(call: &mut Call) -> Result<(), Stop> {

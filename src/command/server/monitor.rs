@@ -5,11 +5,11 @@ use std::fmt::Write;
 
 use crate::base::clock;
 use crate::clients::Peer;
-use crate::command::{Call, Command, Flags, Group, is_word};
+use crate::command::row::IsSecret;
+use crate::command::{Call, Command, Flags, Group};
 use crate::config::limits;
 use crate::message::error::Stop;
 use crate::message::reply::Reply;
-use crate::message::request::Arguments;
 
 pub const COMMANDS: &[Command] = &[Command::new("monitor", 1, Group::Server, monitor)
     .flags(Flags::ADMIN.union(Flags::NO_SCRIPT))
@@ -26,12 +26,12 @@ fn monitor(call: &mut Call) -> Result<(), Stop> {
 /// Tells the monitors of a call that has run.
 pub fn show(call: &Call, row: &Command) {
     if !row.flags.intersects(Flags::ADMIN) {
-        tell(call, secrets(row.name, call.args));
+        tell(call, row.is_secret);
     }
 }
 
-/// Tells them of a call with all its arguments but the `secret` ones.
-pub fn tell(call: &Call, secret: std::ops::Range<usize>) {
+/// Tells them of a call with all its arguments but the secret ones.
+pub fn tell(call: &Call, is_secret: IsSecret) {
     let (seconds, micros) = clock::now_micros();
     let mut line = format!("{seconds}.{micros:06} [{} ", call.state.db());
     match (&call.state.client.peer, &call.shared.options.unixsocket) {
@@ -47,7 +47,7 @@ pub fn tell(call: &Call, secret: std::ops::Range<usize>) {
             write!(line, " ... ({} more arguments)", call.args.len() - index).expect("writing to a string");
             break;
         }
-        if secret.contains(&index) {
+        if is_secret(call.args, index) {
             line.push_str(" \"(redacted)\"");
         } else {
             push_quoted(&mut line, arg);
@@ -56,22 +56,6 @@ pub fn tell(call: &Call, secret: std::ops::Range<usize>) {
     let mut message = Reply::default();
     message.simple(&line);
     call.shared.clients.monitors.tell(message.into_bytes());
-}
-
-/// Which arguments are credentials.
-pub fn secrets(name: &str, args: Arguments) -> std::ops::Range<usize> {
-    match name {
-        "auth" => 1..args.len(),
-        "hello" => match args.iter().position(|arg| is_word(arg, "AUTH")) {
-            Some(at) => at + 1..at + 3,
-            None => 0..0,
-        },
-        "config|set" => match args.iter().position(|arg| is_word(arg, "requirepass")) {
-            Some(at) => at + 1..at + 2,
-            None => 0..0,
-        },
-        _ => 0..0,
-    }
 }
 
 /// ` "argument"`, with whatever would not show, or end the quotes or the line, escaped as Redis does.

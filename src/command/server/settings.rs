@@ -1,6 +1,7 @@
 //! CONFIG: the settings that can be read and changed while the server runs, under Redis's names.
 
 use std::fmt::Display;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -8,10 +9,11 @@ use crate::base::glob;
 use crate::command::locks::lock_all;
 use crate::command::{Call, Command, Flags, Group, is_word, reply_help};
 use crate::config::limits;
+use crate::config::rewrite::rewrite;
 use crate::config::units::Size;
-use crate::config::{POLICIES, parse_policy, policy_name};
+use crate::config::{LogFormat, LogLevel, Origin, POLICIES, parse_policy, policy_name};
 use crate::message::error::{self, Stop};
-use crate::observe::stats;
+use crate::observe::{log, stats};
 use crate::shared::Shared;
 use crate::store::guards::AllShards;
 use crate::store::shard::DATABASES;
@@ -28,16 +30,19 @@ const CONFIG: &[Command] = &[
         "parameter [parameter ...]",
         "Returns the effective values of configuration parameters.",
     ),
-    row("set", -4, Flags::ADMIN.union(Flags::WHOLE), config_set).doc(
+    row("set", -4, Flags::ADMIN.union(Flags::WHOLE), config_set)
+        .doc("2.0.0", "parameter value [parameter value ...]", "Sets configuration parameters in-flight.")
+        // Names stand at even places, values behind them.
+        .secret(|args, at| at > 2 && at % 2 == 1 && is_word(args.get(at - 1), "requirepass")),
+    row("resetstat", 2, Flags::ADMIN.union(Flags::WHOLE), config_resetstat).doc(
         "2.0.0",
-        "parameter value [parameter value ...]",
-        "Sets configuration parameters in-flight.",
+        "",
+        "Resets the server's statistics.",
     ),
-    row("resetstat", 2, Flags::ADMIN, config_resetstat).doc("2.0.0", "", "Resets the server's statistics."),
     row("rewrite", 2, Flags::ADMIN, config_rewrite).doc(
         "2.8.0",
         "",
-        "Refused: the options of the next start are the command line's, the environment's and --config's.",
+        "Writes what CONFIG SET has changed into the file of --config.",
     ),
     row("help", 2, Flags::empty(), config_help).doc(
         "5.0.0",
@@ -151,6 +156,19 @@ static PARAMETERS: &[Parameter] = &[
             _ => Err("there is no pub/sub to notify".to_owned()),
         },
     ),
+    changeable(
+        "protected-mode",
+        |s| yes_no(s.settings.protected_mode.load(Relaxed)).to_owned(),
+        |s, _, text| switch(text).map(|on| s.settings.protected_mode.store(on, Relaxed)),
+    ),
+    changeable("loglevel", |_| redis_level(log::level()).to_owned(), set_log_level),
+    changeable("log-format", |_| format!("{:?}", log::format()).to_lowercase(), set_log_format),
+    changeable("logfile", |_| log::file().map_or(String::new(), |path| path.display().to_string()), set_log_file),
+    fixed("pin", |s| s.options.pin.to_string()),
+    fixed("hz", |_| "10".to_owned()),
+    fixed("dynamic-hz", |_| "yes".to_owned()),
+    // An order of use is exact; nothing is sampled.
+    fixed("maxmemory-samples", |_| "5".to_owned()),
     fixed("port", |s| s.tcp_port.to_string()),
     fixed("bind", |s| s.options.bind.iter().map(|address| address.to_string()).collect::<Vec<_>>().join(" ")),
     fixed("unixsocket", Shared::unix_path),
@@ -195,10 +213,47 @@ const fn yes_no(on: bool) -> &'static str {
 
 fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
-        "yes" => Ok(true),
-        "no" => Ok(false),
+        "yes" | "on" | "true" => Ok(true),
+        "no" | "off" | "false" => Ok(false),
         _ => Err("argument must be 'yes' or 'no'".to_owned()),
     }
+}
+
+/// Redis's names for the levels, and ours.
+const LEVELS: [(&str, LogLevel); 8] = [
+    ("debug", LogLevel::Debug),
+    ("notice", LogLevel::Info),
+    ("warning", LogLevel::Warn),
+    ("nothing", LogLevel::Error),
+    ("verbose", LogLevel::Info),
+    ("info", LogLevel::Info),
+    ("warn", LogLevel::Warn),
+    ("error", LogLevel::Error),
+];
+
+fn redis_level(level: LogLevel) -> &'static str {
+    LEVELS.iter().find(|(_, known)| *known == level).map_or("notice", |(name, _)| name)
+}
+
+fn set_log_level(_: &Shared, _: &mut AllShards, text: &str) -> Result<(), String> {
+    let found = LEVELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+    let (_, level) =
+        found.ok_or("argument(s) must be one of the following: debug, verbose, notice, warning, nothing")?;
+    log::set_level(*level);
+    Ok(())
+}
+
+fn set_log_format(_: &Shared, _: &mut AllShards, text: &str) -> Result<(), String> {
+    let format = <LogFormat as clap::ValueEnum>::from_str(text, true)
+        .map_err(|_| "argument(s) must be one of the following: text, logfmt, json")?;
+    log::set_format(format);
+    Ok(())
+}
+
+/// An empty name is standard error.
+fn set_log_file(_: &Shared, _: &mut AllShards, text: &str) -> Result<(), String> {
+    let path = (!text.is_empty()).then(|| Path::new(text));
+    log::set_file(path).map_err(|error| format!("Can't open the log file: {error}"))
 }
 
 fn set_percentiles(shared: &Shared, _: &mut AllShards, text: &str) -> Result<(), String> {
@@ -243,16 +298,51 @@ fn set_maxmemory(shared: &Shared, shards: &mut AllShards, text: &str) -> Result<
     Ok(())
 }
 
-/// What CONFIG SET does, for whoever else may change a setting; `None` if it cannot change while the server runs.
-pub fn configure(shared: &Shared, name: &str, value: &str) -> Option<Result<(), String>> {
-    let set = PARAMETERS.iter().find(|parameter| parameter.name == name)?.set?;
+/// Options that CONFIG calls otherwise.
+const OTHER_NAMES: [(&str, &str); 4] = [
+    ("max-value", "proto-max-bulk-len"),
+    ("client-query-limit", "client-query-buffer-limit"),
+    ("log-level", "loglevel"),
+    ("log-file", "logfile"),
+];
+
+/// What CONFIG SET calls an option; `None` if it cannot change while the server runs.
+pub fn of_option(option: &str) -> Option<&'static str> {
+    let name = OTHER_NAMES.iter().find(|(own, _)| *own == option).map_or(option, |(_, name)| name);
+    PARAMETERS.iter().find(|parameter| parameter.name == name && parameter.set.is_some()).map(|found| found.name)
+}
+
+/// What CONFIG SET does, for whoever else may change settings: all or nothing.
+///
+/// # Errors
+/// Which of the changes is refused, and why.
+pub fn configure(shared: &Shared, changes: &[(&str, String)]) -> Result<(), (usize, String)> {
+    let changes: Vec<_> = changes.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
     let mut guards = shared.keyspace.guards();
-    let shards = guards.lock_all();
-    Some(
-        shards
-            .map_err(|_| "a script runs; try again when it has ended".to_owned())
-            .and_then(|mut shards| set(shared, &mut shards, value)),
-    )
+    let mut shards = guards.lock_all().map_err(|_| (0, "a script runs; try again when it has ended".to_owned()))?;
+    set_all(shared, &mut shards, &changes)
+}
+
+/// A parameter that is refused puts back those before it.
+fn set_all(shared: &Shared, guards: &mut AllShards, changes: &[(&[u8], &[u8])]) -> Result<(), (usize, String)> {
+    let mut undo: Vec<(Setter, String)> = Vec::new();
+    for (at, (name, value)) in changes.iter().enumerate() {
+        match set_parameter(shared, guards, name, value) {
+            Ok(change) => undo.extend(change),
+            Err(failure) => {
+                for (set, before) in undo.into_iter().rev() {
+                    // It was the value a moment ago.
+                    let _ = set(shared, guards, &before);
+                }
+                return Err((at, failure));
+            }
+        }
+    }
+    for (name, _) in changes {
+        let parameter = PARAMETERS.iter().find(|parameter| is_word(name, parameter.name));
+        parameter.inspect(|parameter| shared.settings.note_change(parameter.name));
+    }
+    Ok(())
 }
 
 fn config_get(call: &mut Call) -> Result<(), Stop> {
@@ -282,27 +372,23 @@ fn config_set(call: &mut Call) -> Result<(), Stop> {
             format!("ERR CONFIG SET failed (possibly related to argument '{shown}') - duplicate parameter").into()
         );
     }
-    let Call { args, guards, shared, now, .. } = call;
+    let changes: Vec<_> = (2..call.args.len()).step_by(2).map(|at| (call.arg(at), call.arg(at + 1))).collect();
+    let Call { guards, shared, now, .. } = call;
     let mut shards = lock_all(guards, shared, *now)?;
-    let mut undo = Vec::new();
-    for index in (2..args.len()).step_by(2) {
-        let failure = match set_parameter(shared, &mut shards, args.get(index), args.get(index + 1)) {
-            Ok(change) => {
-                undo.extend(change);
-                continue;
-            }
-            Err(failure) => failure,
-        };
-        for (set, before) in undo.into_iter().rev() {
-            // It was the value a moment ago.
-            let _ = set(shared, &mut shards, &before);
-        }
-        return Err(failure.into());
-    }
+    let outcome = set_all(shared, &mut shards, &changes);
     drop(shards);
+    outcome.map_err(|(at, reason)| {
+        let shown = error::echo(changes[at].0);
+        match reason.as_str() {
+            UNKNOWN => format!("ERR Unknown option or number of arguments for CONFIG SET - '{shown}'"),
+            _ => format!("ERR CONFIG SET failed (possibly related to argument '{shown}') - {reason}"),
+        }
+    })?;
     call.reply.ok();
     Ok(())
 }
+
+const UNKNOWN: &str = "there is no such parameter";
 
 /// What puts back the value of before, if it has changed. What cannot change may be set to what it is: scripts that switch
 /// persistence off need not know that there is none.
@@ -312,18 +398,16 @@ fn set_parameter(
     name: &[u8],
     value: &[u8],
 ) -> Result<Option<(Setter, String)>, String> {
-    let shown = error::echo(name);
     let Some(parameter) = PARAMETERS.iter().find(|parameter| is_word(name, parameter.name)) else {
-        return Err(format!("ERR Unknown option or number of arguments for CONFIG SET - '{shown}'"));
+        return Err(UNKNOWN.to_owned());
     };
     let before = (parameter.get)(shared);
-    let result = match (parameter.set, std::str::from_utf8(value)) {
+    match (parameter.set, std::str::from_utf8(value)) {
         (Some(set), Ok(value)) => set(shared, shards, value).map(|()| Some((set, before))),
         (Some(_), Err(_)) => Err("argument is no text".to_owned()),
         (None, Ok(value)) if value == before => Ok(None),
         (None, _) => Err("can't set immutable config".to_owned()),
-    };
-    result.map_err(|reason| format!("ERR CONFIG SET failed (possibly related to argument '{shown}') - {reason}"))
+    }
 }
 
 fn busy_reply_threshold(shared: &Shared) -> String {
@@ -336,13 +420,54 @@ fn set_busy_reply_threshold(shared: &Shared, _: &mut AllShards, text: &str) -> R
 
 fn config_resetstat(call: &mut Call) -> Result<(), Stop> {
     call.shared.stats.iter().for_each(stats::CoreStats::reset);
+    let Call { guards, shared, now, .. } = call;
+    lock_all(guards, shared, *now)?.reset_counts();
     call.shared.scripts.reset_evicted();
     call.reply.ok();
     Ok(())
 }
 
-fn config_rewrite(_: &mut Call) -> Result<(), Stop> {
-    Err("ERR The server is running without a config file".into())
+/// Writes what CONFIG SET has changed, as far as there is an option for it.
+fn config_rewrite(call: &mut Call) -> Result<(), Stop> {
+    let Some(path) = &call.shared.options.config else {
+        return Err("ERR The server is running without a config file".into());
+    };
+    let mut changes = Vec::new();
+    for setting in &call.shared.settings_at_start {
+        let Some(name) = of_option(&setting.name) else { continue };
+        let Some(parameter) = PARAMETERS.iter().find(|parameter| parameter.name == name) else { continue };
+        if call.shared.settings.is_changed(name) {
+            changes.push((setting.name.as_str(), written(call.shared, parameter)));
+            if !matches!(setting.origin, Origin::Default | Origin::File { .. }) {
+                tracing::warn!(
+                    "{} is in the file now, but at the next start {} beats it",
+                    setting.name,
+                    setting.origin
+                );
+            }
+        }
+    }
+    if changes.iter().any(|(name, _)| *name == "requirepass") {
+        // One of the two gives the password.
+        changes.push(("requirepass-file", None));
+    }
+    rewrite(path, &changes).map_err(|error| format!("ERR Rewriting config file: {error}"))?;
+    tracing::info!("CONFIG REWRITE: {} options written to {}", changes.len(), path.display());
+    call.reply.ok();
+    Ok(())
+}
+
+/// A parameter's value as its option has it; `None` for one that is left out then.
+fn written(shared: &Shared, parameter: &Parameter) -> Option<String> {
+    let settings = &shared.settings;
+    let text = match parameter.name {
+        "maxmemory" => Size(settings.max_memory_bytes.load(Relaxed)).to_string(),
+        "proto-max-bulk-len" => Size(settings.max_value_bytes.load(Relaxed) as u64).to_string(),
+        "client-query-buffer-limit" => Size(settings.query_limit_bytes.load(Relaxed) as u64).to_string(),
+        "loglevel" => format!("{:?}", log::level()).to_lowercase(),
+        _ => (parameter.get)(shared),
+    };
+    (!text.is_empty()).then_some(text)
 }
 
 fn config_help(call: &mut Call) -> Result<(), Stop> {

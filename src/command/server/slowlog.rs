@@ -2,7 +2,6 @@
 
 use crate::base::clock::UnixMillis;
 use crate::command::ConnectionState;
-use crate::command::server::monitor::secrets;
 use crate::command::timing::Slow;
 use crate::command::{Call, Command, Flags, Found, Group, Table, parse_integer, reply_help};
 use crate::message::error::Stop;
@@ -90,8 +89,7 @@ pub fn note(
     if slow.nanos < shared.slowlog.threshold_nanos() || matches!(name, "auth" | "exec") {
         return;
     }
-    let secret = secrets(name, args);
-    let shown = args.iter().enumerate().map(|(at, arg)| if secret.contains(&at) { b"(redacted)" } else { arg });
+    let shown = args.iter().enumerate().map(|(at, arg)| if (row.is_secret)(args, at) { b"(redacted)" } else { arg });
     let mut args = excerpt(shown);
     if slow.count > 1 {
         args.push(format!("... ({} more commands of a pipeline)", slow.count - 1).into_bytes());

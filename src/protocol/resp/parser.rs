@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use super::foreign::is_tls;
 use crate::config::limits;
 use crate::message::request::Args;
 
@@ -36,6 +37,7 @@ pub enum ProtocolError {
     BulkTerminator,
     InlineTooBig,
     UnbalancedQuotes,
+    Tls,
 }
 
 impl std::fmt::Display for ProtocolError {
@@ -49,6 +51,7 @@ impl std::fmt::Display for ProtocolError {
             ProtocolError::UnauthenticatedBulkLength => f.write_str("unauthenticated bulk length"),
             ProtocolError::BulkTerminator => f.write_str("expected CRLF after bulk"),
             ProtocolError::InlineTooBig => f.write_str("too big inline request"),
+            ProtocolError::Tls => f.write_str("this port does not speak TLS"),
             ProtocolError::UnbalancedQuotes => f.write_str("unbalanced quotes in request"),
         }
     }
@@ -224,6 +227,9 @@ impl Parser {
 
     fn inline(&mut self, input: &[u8], args: &mut Args) -> Result<Parsed, ProtocolError> {
         let rest = &input[self.pos..];
+        if is_tls(rest) {
+            return Err(ProtocolError::Tls);
+        }
         let Some(newline) = memchr::memchr(b'\n', &rest[..rest.len().min(limits::INLINE_MAX_BYTES)]) else {
             if rest.len() >= limits::INLINE_MAX_BYTES {
                 return Err(ProtocolError::InlineTooBig);

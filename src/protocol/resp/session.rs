@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::batch::{Batch, Request};
-use super::parser::{Bounds, Parser};
+use super::foreign;
+use super::parser::{Bounds, Parser, ProtocolError};
 use crate::base::clock::{self, UnixMillis};
 use crate::clients::{Client, MemoryQuota, Paused};
 use crate::command::timing::Timing;
@@ -18,6 +19,7 @@ use crate::message::error::{self, Stop};
 use crate::message::output::{Mark, Output};
 use crate::message::reply::Reply;
 use crate::message::request::Args;
+use crate::observe::log;
 use crate::observe::stats::CoreStats;
 use crate::protocol::core::Core;
 use crate::protocol::front::{self, Next, Session as _};
@@ -227,8 +229,10 @@ impl Session {
                 (Ran::Held(next), _) => break next,
                 (Ran::Ended(next), _) => next,
                 (Ran::All, Some(error)) => {
-                    core.stats().protocol_errors.add(1);
-                    reply.error(&format!("ERR Protocol error: {error}"));
+                    self.note_foreign(core.stats(), &core.shared, &error);
+                    if error != ProtocolError::Tls {
+                        reply.error(&format!("ERR Protocol error: {error}"));
+                    }
                     Next::Close
                 }
                 (Ran::All, None) if core.batch.exhausted => break Next::Receive,
@@ -346,6 +350,7 @@ impl Session {
             && row.accepts(args.len())
             && (paused == Paused::All || self.state.may_write(row, args, &shared.scripts))
             && !shared.draining.load(Relaxed)
+            && row.name != "shutdown"
         {
             self.state.client.paused.store(true, Relaxed);
             return Err(Next::Pause);
@@ -361,14 +366,15 @@ impl Session {
         let outcome = match found {
             Some(found) if run.only_urgent && !command::scripting::is_urgent(found) => Err(error::BUSY.into()),
             Some(found) => call.run(found),
-            None if is_web_request(args.get(0)) => {
-                stats.protocol_errors.add(1);
-                return Ok(Some(Next::Close));
-            }
             None => Err(call.refuse_unknown()),
         };
         match outcome {
             Ok(()) => {}
+            Err(Stop::Error(_)) if foreign::is_http(args) => {
+                self.note_foreign(stats, shared, &"it speaks HTTP");
+                reply.foreign(foreign::HTTP_REPLY);
+                return Ok(Some(Next::Close));
+            }
             Err(Stop::Error(text)) => {
                 stats.note_error(&text);
                 reply.error(&text);
@@ -388,6 +394,13 @@ impl Session {
             return Ok(Some(Next::Close));
         }
         Ok(self.make_way(run))
+    }
+
+    /// Somebody who does not speak our protocol, or not well.
+    #[cold]
+    fn note_foreign(&self, stats: &CoreStats, shared: &Shared, what: &dyn std::fmt::Display) {
+        stats.protocol_errors.add(1);
+        log::PROTOCOL_ERRORS.warn(|| format!("closed {}: {what}", self.state.client.addresses(&shared.unix_path()).0));
     }
 
     /// After a command for a client that does not want all replies.
@@ -431,11 +444,6 @@ struct Run<'r, 'k> {
     reply: &'r mut Reply,
     scripts: &'r mut Option<Runner>,
     only_urgent: bool,
-}
-
-/// A browser or a proxy that was made to talk to us: nothing it sends may run.
-fn is_web_request(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:")
 }
 
 #[cfg(test)]

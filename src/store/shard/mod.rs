@@ -340,6 +340,10 @@ impl Shard {
             + self.garbage.bytes()
     }
 
+    pub fn reset_counts(&mut self) {
+        (self.evicted, self.expired) = (0, 0);
+    }
+
     pub fn stats(&self) -> ShardStats {
         ShardStats {
             evicted: self.evicted,

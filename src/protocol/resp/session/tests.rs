@@ -29,6 +29,7 @@ struct Conversation {
 impl Conversation {
     fn begin() -> Conversation {
         let plan = Plan {
+            settings: Vec::new(),
             options: Options::try_parse_from(["kv-cache"]).unwrap(),
             password: None,
             cores: CORES,

@@ -1,0 +1,31 @@
+//! Peers that speak something else to this port: browsers and proxies get one line of help in their own language, whoever
+//! begins TLS is closed. Nothing they send runs.
+
+use crate::message::request::Arguments;
+
+/// A request line of HTTP, or a header of one.
+pub fn is_http(args: Arguments) -> bool {
+    let name = args.get(0);
+    args.len() == 3 && args.get(2).starts_with(b"HTTP/")
+        || name.eq_ignore_ascii_case(b"POST")
+        || name.eq_ignore_ascii_case(b"Host:")
+}
+
+pub const HTTP_REPLY: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 86\r\n\
+    Connection: close\r\n\r\nThis is kv-cache. It speaks RESP, as Redis does, not HTTP: try redis-cli -p and ping.\n";
+
+/// The beginning of a TLS handshake record, of any version.
+pub fn is_tls(input: &[u8]) -> bool {
+    input.starts_with(&[0x16, 0x03])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_is_that_of_the_text() {
+        let (head, body) = HTTP_REPLY.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
+    }
+}

@@ -1,0 +1,200 @@
+//! What the options come to on this host, before anything is started: a start takes it from here, and `--check` shows it.
+
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use super::placement::{Grant, Placement};
+use crate::config::units::{Size, human};
+use crate::config::{Options, Resolved, StartError, YesNo, host, limits};
+use crate::net::{self, Choice, listener};
+use crate::shared::Plan;
+
+/// Everything but what needs sockets: threads, engine, memory, descriptors.
+pub struct Start {
+    pub placement: Placement,
+    pub choice: Choice,
+    /// Why this engine.
+    pub engine_reason: String,
+    pub memory: Memory,
+    pub maxclients: usize,
+    /// File descriptors that clients may take.
+    pub descriptors: usize,
+    pub password: Option<String>,
+    /// What was made to fit, or is open to everybody: one line each.
+    pub warnings: Vec<String>,
+}
+
+pub struct Memory {
+    pub cap_bytes: usize,
+    /// What the host or the cgroup grants.
+    pub granted_bytes: u64,
+}
+
+impl Start {
+    /// # Errors
+    /// Whatever a start would be refused for, sockets that others have excepted.
+    pub fn plan(options: &Options) -> Result<Start, StartError> {
+        let password = options.password()?;
+        let placement = Placement::decide(options, &Grant::of_host())?;
+        let mut warnings = Vec::new();
+        let memory = memory(options, &mut warnings)?;
+        check_address_space(placement.threads)?;
+        let (choice, engine_reason) = net::choose(options.engine, placement.threads)?;
+        let (maxclients, descriptors) = descriptors(options, placement.threads, &mut warnings);
+        if let Some(path) = &options.unixsocket {
+            check_socket_path(path)?;
+        }
+        warnings.extend(exposure(options, password.is_some()));
+        Ok(Start { placement, choice, engine_reason, memory, maxclients, descriptors, password, warnings })
+    }
+
+    /// With the port that was bound.
+    pub fn into_plan(self, resolved: &Resolved, tcp_port: u16) -> Plan {
+        let options = resolved.options.clone();
+        let (cores, cap) = (self.placement.threads, self.memory.cap_bytes);
+        Plan {
+            registered_buffers: net::wanted_buffers(&self.choice, options.registered_buffers, cap, cores),
+            password: self.password,
+            options,
+            settings: resolved.settings.clone(),
+            cores,
+            max_memory_bytes: cap,
+            granted_bytes: self.memory.granted_bytes,
+            maxclients: self.maxclients,
+            descriptors: self.descriptors,
+            tcp_port,
+        }
+    }
+
+    /// What an option comes to, where that is not what was written.
+    fn comes_to(&self, name: &str) -> Option<String> {
+        match name {
+            "threads" => Some(self.placement.reason.clone()),
+            "maxmemory" => Some(human(self.memory.cap_bytes as u64)),
+            "maxclients" => Some(self.maxclients.to_string()),
+            "engine" => Some(match self.choice {
+                Choice::Epoll => "epoll".to_owned(),
+                Choice::Uring(_) => "io_uring".to_owned(),
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// `--check`: every option, what it comes to, and where it was written.
+///
+/// # Errors
+/// What a start would be refused for, with the exit code of a wrong option.
+pub fn check(resolved: &Resolved) -> Result<String, StartError> {
+    let refused = |error: StartError| StartError::option(error.message);
+    let start = Start::plan(&resolved.options).map_err(refused)?;
+    listener::try_addresses(&resolved.options.bind).map_err(refused)?;
+    let mut listing = String::new();
+    for setting in &resolved.settings {
+        let written = &setting.text;
+        let size = || written.parse::<Size>().ok().filter(|size| size.0 >= 1024).map(|size| human(size.0));
+        let comes_to = start.comes_to(&setting.name).or_else(|| {
+            ["client-output-limit", "client-query-limit", "max-value"].contains(&setting.name.as_str()).then(size)?
+        });
+        let written = if written.is_empty() { "-" } else { written };
+        let value = match comes_to.filter(|value| value != written) {
+            Some(value) => format!("{written} = {value}"),
+            None => written.to_owned(),
+        };
+        listing.push_str(&format!("{:<22} {value:<40} {}\n", setting.name, setting.origin));
+    }
+    for warning in resolved.notes.iter().chain(&start.warnings) {
+        listing.push_str(&format!("# {warning}\n"));
+    }
+    Ok(listing)
+}
+
+fn memory(options: &Options, warnings: &mut Vec<String>) -> Result<Memory, StartError> {
+    let (granted_bytes, grantor) = host::granted_memory();
+    let mut cap_bytes = options.maxmemory.resolve(granted_bytes) as usize;
+    if cap_bytes < limits::MEMORY_CAP_MIN_BYTES {
+        return Err(StartError::option(format!(
+            "--maxmemory {} is {} and must be at least {}",
+            options.maxmemory,
+            human(cap_bytes as u64),
+            Size(limits::MEMORY_CAP_MIN_BYTES as u64)
+        )));
+    }
+    if (cap_bytes.saturating_add(limits::PROCESS_MEMORY_BYTES)) as u64 > granted_bytes {
+        let lowered = granted_bytes as usize / 10 * 7;
+        warnings.push(format!(
+            "--maxmemory {} does not fit the {grantor}'s {}: lowered to 70% of it, {}",
+            human(cap_bytes as u64),
+            human(granted_bytes),
+            human(lowered as u64)
+        ));
+        cap_bytes = lowered;
+    }
+    Ok(Memory { cap_bytes, granted_bytes })
+}
+
+/// Without this a reservation or an allocation would fail at any time, without a reason that anybody sees.
+fn check_address_space(cores: usize) -> Result<(), StartError> {
+    let needed = (cores * limits::ADDRESS_SPACE_PER_CORE_BYTES) as u64;
+    match host::address_space_limit() {
+        Some(limit) if limit < needed => Err(StartError::host(format!(
+            "the address space is limited to {} and {cores} cores reserve up to {}, most of which is never memory: take \
+             the limit away (ulimit -v unlimited, LimitAS=infinity); --maxmemory is what bounds memory",
+            human(limit),
+            human(needed)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Connections that there may be, and the descriptors for them.
+fn descriptors(options: &Options, cores: usize, warnings: &mut Vec<String>) -> (usize, usize) {
+    let open_files = host::raise_open_files() as usize;
+    let descriptors = open_files.saturating_sub(limits::DESCRIPTORS_RESERVED + 8 * cores).max(1);
+    let maxclients = options.maxclients as usize;
+    if maxclients > descriptors {
+        warnings.push(format!(
+            "--maxclients {maxclients} lowered to {descriptors}: the limit on open files is {open_files}; \
+             raise it (ulimit -n, LimitNOFILE)"
+        ));
+    }
+    (maxclients.min(descriptors), descriptors)
+}
+
+/// What binding would only call "address in use", or would put a socket beside.
+fn check_socket_path(path: &Path) -> Result<(), StartError> {
+    let refuse = |why: &str| Err(StartError::option(format!("--unixsocket {}: {why}", path.display())));
+    if path.as_os_str().is_empty() {
+        return refuse("the path is empty");
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(data) if data.is_dir() => refuse("this is a directory; name a file in it, such as kv-cache.sock"),
+        Ok(data) if !data.file_type().is_socket() => {
+            refuse("cannot listen on a file that is no socket; it is left alone")
+        }
+        _ => match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            Some(folder) if !folder.is_dir() => refuse("its directory does not exist"),
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Whoever can reach an address that is not of this host alone.
+fn exposure(options: &Options, has_password: bool) -> Option<String> {
+    let open = options.bind.iter().find(|address| !address.is_loopback())?;
+    if has_password {
+        return None;
+    }
+    Some(match options.protected_mode {
+        YesNo::Yes => format!(
+            "--bind {open} without a password: clients of other hosts are refused (protected mode). Give a password \
+             (--requirepass-file), or --protected-mode no where only friends can reach port {}",
+            options.port
+        ),
+        YesNo::No => format!(
+            "--bind {open} without a password: whoever reaches port {} can read and delete everything. Give a password \
+             (--requirepass-file) unless a firewall keeps strangers away",
+            options.port
+        ),
+    })
+}
