@@ -49,6 +49,7 @@ impl Session for Lengths {
 
 fn main() {
     let plan = Plan {
+        settings: Vec::new(),
         options: Options::parse_from(["kv-cache"]),
         password: None,
         cores: 1,

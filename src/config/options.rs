@@ -58,7 +58,9 @@ pub struct Options {
     #[arg(long, env = "KV_CACHE_MAXMEMORY", value_name = "SIZE", default_value = "70%")]
     pub maxmemory: Memory,
 
-    /// What to evict when the cap is reached
+    /// What to evict when the cap is reached: what was not used for the longest time (allkeys-lru), anything
+    /// (allkeys-random), of the keys that expire the least used (volatile-lru) or the first to expire (volatile-ttl), or
+    /// nothing, and refuse writes (noeviction)
     #[arg(long, env = "KV_CACHE_MAXMEMORY_POLICY", value_name = "POLICY", default_value = "allkeys-lru", ignore_case = true, value_parser = policy_parser())]
     pub maxmemory_policy: Policy,
 

@@ -1,5 +1,6 @@
 """Starts the server under test, or a real redis-server in its place. Knows no suite."""
 
+import os
 import pathlib
 import re
 import shutil
@@ -13,7 +14,7 @@ START_SECONDS = 30
 # Before each program that we start: it ends with us, whatever ends us.
 WITH_US = ["setpriv", "--pdeathsig", "KILL"]
 # The build under test; `run --binary` names another.
-binary = ROOT / "target/debug/kv-cache"
+binary = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "debug/kv-cache"
 
 
 class Broken(Exception):

@@ -3,10 +3,11 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+target=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")
 # What is dear to make and good for the next run: the base system, tools from PyPI.
-kept=$root/target/deploy
+kept=$target/deploy
 # shellcheck disable=SC2034 # for the tests
-binary=$root/target/release/kv-cache
+binary=$target/release/kv-cache
 scratch=$(mktemp -d)
 mkdir -p "$kept"
 cd "$root"

@@ -192,8 +192,8 @@ fn config_rewrite_keeps_the_file_and_adds_to_it() {
     ] {
         assert_eq!(client.call(&["CONFIG", "GET", name]).field(name).text(), value, "{name}: {text}");
     }
-    let mut without = Server::with(Engine::Epoll, &[]).client();
-    without.check("CONFIG REWRITE", "-ERR The server is running without a config file\r\n");
+    let without = Server::with(Engine::Epoll, &[]);
+    without.client().check("CONFIG REWRITE", "-ERR The server is running without a config file\r\n");
 }
 
 /// A service manager with a socket of its own.
