@@ -15,6 +15,14 @@ pub const SEND_MAX_BYTES: usize = 256 * KIB;
 /// Beyond them a connection waits without a buffer (poll first) and is then served from an ordinary one.
 pub const REGISTERED_BUFFERS_MAX: usize = 1024;
 
+/// A core that blocks in its ring lets its tasks have their turn after so long, and stops to wake for them when so many
+/// such ticks have brought nothing.
+pub const RING_TICK_MS: u64 = 1;
+pub const RING_QUIET_TICKS: u32 = 20;
+
+/// Of a ring of registered buffers the kernel is offered so many at first, and twice as many each time it runs out.
+pub const OFFERED_BUFFERS: u16 = 64;
+
 /// The pool of registered buffers takes at most this share of the memory cap, over all cores.
 pub const REGISTERED_SHARE: usize = 16;
 
@@ -155,6 +163,9 @@ pub const BACKLOG: u32 = 4096;
 /// After a failed accept (no descriptors left, above all) the accept task rests for so long: it never spins.
 pub const ACCEPT_BACKOFF_MS: u64 = 100;
 
+/// Connections that a core accepts in a row; then others have their turn.
+pub const ACCEPTS_PER_TURN: usize = 64;
+
 /// How often a core looks after its idle connections, and how often its shard when nothing is due.
 pub const JANITOR_PERIOD_MS: u64 = 500;
 pub const SHARD_TICK_MS: u64 = 50;
@@ -270,6 +281,11 @@ pub const fn registered_buffers(memory_cap_bytes: usize, cores: usize) -> usize 
 /// What the sources of scripts may have, of a memory cap.
 pub fn scripts_bytes(memory_cap_bytes: usize) -> usize {
     (memory_cap_bytes / SCRIPTS_SHARE).clamp(SCRIPTS_MIN_BYTES, SCRIPTS_MAX_BYTES)
+}
+
+/// The largest power of two that is no larger; 0 of 0. Rings of buffers have such sizes.
+pub const fn power_of_two_within(count: usize) -> usize {
+    if count == 0 { 0 } else { 1 << count.ilog2() }
 }
 
 /// What one core's interpreter may hold.

@@ -46,7 +46,8 @@ pub struct Options {
     #[arg(long, env = "KV_CACHE_PIN", value_name = "CORES", default_value = "auto")]
     pub pin: Pin,
 
-    /// How bytes reach the sessions; auto takes io_uring where the host allows it
+    /// How bytes reach the sessions; auto takes multishot io_uring on Linux 6.1 and later, uring on 5.11, and epoll where
+    /// rings are forbidden
     #[arg(long, env = "KV_CACHE_ENGINE", value_enum, default_value_t = Engine::Auto)]
     pub engine: Engine,
 
@@ -195,6 +196,7 @@ pub enum AtStart {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Engine {
     Auto,
+    Multishot,
     Uring,
     Epoll,
 }

@@ -424,7 +424,7 @@ mod tests {
                 vec!["--maxmemory-policy", "allkeys-lfu"],
                 "--maxmemory-policy allkeys-lfu: possible values: allkeys-lru, ",
             ),
-            (vec!["--engine", "kqueue"], "--engine kqueue: possible values: auto, uring, epoll"),
+            (vec!["--engine", "kqueue"], "--engine kqueue: possible values: auto, multishot, uring, epoll"),
             (vec!["--prot", "1"], "--port"),
             (vec!["--unixsocketperm", "999"], "octal"),
             (vec!["--bind", "localhost"], "--bind localhost: names are not looked up; this one is 127.0.0.1"),
@@ -440,7 +440,7 @@ mod tests {
         }
         for (variable, expect) in [
             ("KV_CACHE_PORT=70000", "KV_CACHE_PORT=70000: 70000 is not in 0..=65535"),
-            ("KV_CACHE_ENGINE=kqueue", "KV_CACHE_ENGINE=kqueue: possible values: auto, uring, epoll"),
+            ("KV_CACHE_ENGINE=kqueue", "KV_CACHE_ENGINE=kqueue: possible values: auto, multishot, uring, epoll"),
             ("KV_CACHE_REQUIREPASS=", "KV_CACHE_REQUIREPASS=: an empty password"),
         ] {
             let message = options_in(&[variable], &[]).unwrap_err();

@@ -67,6 +67,8 @@ pub struct Connection<C> {
     has_ended: bool,
     /// The peer takes no more: nobody is there to be answered.
     is_broken: bool,
+    /// The last turn's replies have left, at least in part.
+    has_sent: bool,
 }
 
 impl<C: Conversation> Connection<C> {
@@ -77,11 +79,17 @@ impl<C: Conversation> Connection<C> {
             outgoing: Outgoing::default(),
             has_ended: false,
             is_broken: false,
+            has_sent: false,
         }
     }
 
     pub fn conversation(&mut self) -> &mut C {
         &mut self.conversation
+    }
+
+    /// The socket has taken something of the last turn's replies.
+    pub fn has_sent(&self) -> bool {
+        self.has_sent
     }
 
     /// The replies that wait; whatever has left of them is told by `sent`.
@@ -116,8 +124,10 @@ impl<C: Conversation> Connection<C> {
 
     /// The turn of a connection that gave way (`Step::Yield`, `Step::Rest`).
     pub fn go_on(&mut self, sink: &mut impl Sink) {
-        if matches!(self.next, Next::Yield | Next::Rest | Next::Drain) {
-            self.advance(b"", sink);
+        match self.next {
+            Next::Yield | Next::Rest => self.advance(b"", sink),
+            Next::Drain if self.has_room() => self.advance(b"", sink),
+            _ => {}
         }
     }
 
@@ -157,8 +167,8 @@ impl<C: Conversation> Connection<C> {
     }
 
     fn advance(&mut self, input: &[u8], sink: &mut impl Sink) {
-        let Connection { conversation, outgoing, is_broken, .. } = self;
-        let mut has_sent = false;
+        let Connection { conversation, outgoing, is_broken, has_sent, .. } = self;
+        *has_sent = false;
         let queued = outgoing.len();
         self.next = conversation.advance(input, queued, |reply| {
             let offered = match reply.as_contiguous() {
@@ -170,7 +180,7 @@ impl<C: Conversation> Connection<C> {
             match offered {
                 Ok(Offered::Sent(0)) => outgoing.append(reply),
                 Ok(Offered::Sent(bytes)) => {
-                    has_sent = true;
+                    *has_sent = true;
                     if bytes == whole {
                         reply.clear();
                     } else {
@@ -189,7 +199,7 @@ impl<C: Conversation> Connection<C> {
                 }
             }
         });
-        if has_sent {
+        if *has_sent {
             conversation.sent(outgoing.len());
         }
     }

@@ -1,8 +1,9 @@
 //! Receiving and sending by system calls that never wait, for the drivers and moments that need no ring.
 
 use std::io::{self, IoSlice};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::SockRef;
 
@@ -18,6 +19,13 @@ const FLAGS: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_NOSIGNAL);
 /// Receives what is there; `WouldBlock` when nothing is.
 pub fn receive(client: &Client, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(recv(client.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
+}
+
+/// The peer has said that it sends no more, or is gone.
+pub fn has_hung_up(client: &Client) -> bool {
+    let hung_up = PollFlags::from_bits_retain(libc::POLLRDHUP) | PollFlags::POLLHUP | PollFlags::POLLERR;
+    let mut polled = [PollFd::new(client.as_fd(), hung_up)];
+    poll(&mut polled, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
 /// Sends replies from where they were written, as far as the socket takes them.

@@ -1,5 +1,5 @@
-//! How bytes reach the sessions: io_uring where the host allows it, epoll elsewhere. Chooses between the two, and
-//! holds what both share. Only code below this folder awaits a socket.
+//! How bytes reach the sessions: io_uring where the host allows it, epoll elsewhere. Chooses the driver, and holds what
+//! all of them share. Only code below this folder awaits a socket.
 
 pub mod listener;
 mod worker;
@@ -8,8 +8,10 @@ mod janitor;
 pub mod connection;
 pub mod outgoing;
 mod direct;
+mod readiness;
 
 pub mod epoll;
+pub mod multishot;
 pub mod uring;
 
 use std::os::fd::OwnedFd;
@@ -50,9 +52,10 @@ pub struct WorkerConfig {
     pub drain: watch::Receiver<bool>,
 }
 
-/// The engine that will run.
+/// The driver that will run.
 #[derive(Clone, Debug)]
 pub enum Choice {
+    Multishot(multishot::Setup),
     Uring(uring::Setup),
     Epoll,
 }
@@ -81,20 +84,33 @@ impl StartupBarrier {
 
 /// Probes the host as `--engine` asks. The text says why.
 pub fn choose(wanted: Engine, cores: usize) -> Result<(Choice, String), StartError> {
-    if wanted == Engine::Epoll {
-        return Ok((Choice::Epoll, "asked for by --engine epoll".to_owned()));
+    let refuse = |reason: String| StartError::host(format!("{reason}, or start with --engine epoll"));
+    match wanted {
+        Engine::Epoll => Ok((Choice::Epoll, "asked for by --engine epoll".to_owned())),
+        Engine::Multishot => multishot(cores).map_err(refuse),
+        Engine::Uring => one_shot(cores).map_err(refuse),
+        Engine::Auto => Ok(multishot(cores)
+            .or_else(|newest| one_shot(cores).map(|(choice, reason)| (choice, format!("{reason}; {newest}"))))
+            .unwrap_or_else(|reason| (Choice::Epoll, reason))),
     }
-    match (uring::probe(cores), wanted) {
-        (Ok(setup), _) => Ok((Choice::Uring(setup), format!("the host allows it ({})", setup.describe()))),
-        (Err(reason), Engine::Auto) => Ok((Choice::Epoll, reason)),
-        (Err(reason), _) => Err(StartError::host(format!("{reason}, or start with --engine epoll"))),
-    }
+}
+
+fn multishot(cores: usize) -> Result<(Choice, String), String> {
+    multishot::probe(cores)
+        .map(|setup| (Choice::Multishot(setup), format!("the host allows it ({})", setup.describe())))
+}
+
+fn one_shot(cores: usize) -> Result<(Choice, String), String> {
+    uring::probe(cores, &uring::RING_ENTRIES)
+        .map(|setup| (Choice::Uring(setup), format!("the host allows it ({})", setup.describe())))
 }
 
 /// Registered buffers for each core, before it is known whether the kernel grants them.
 pub fn wanted_buffers(choice: &Choice, switch: Switch, max_memory_bytes: usize, cores: usize) -> usize {
+    let wanted = limits::registered_buffers(max_memory_bytes, cores);
     match (choice, switch) {
-        (Choice::Uring(_), Switch::On) => limits::registered_buffers(max_memory_bytes, cores),
+        (Choice::Multishot(_), Switch::On) => limits::power_of_two_within(wanted),
+        (Choice::Uring(_), Switch::On) => wanted,
         _ => 0,
     }
 }

@@ -1,7 +1,7 @@
 //! One core's tasks, whichever driver runs them: accepting, taking over connections, background work, the drain.
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -29,22 +29,17 @@ use crate::protocol::core::Core;
 use crate::protocol::front::{Next, Session};
 
 /// What differs between the drivers.
-pub trait Transport: 'static {
+pub trait Transport: Sized + 'static {
     fn worker(&self) -> &Rc<Worker>;
 
-    /// Serves one connection to its end. A refusal by the kernel ends it.
-    fn serve(&self, connection: &mut Connection<Served>, client: &Arc<Client>) -> impl Future<Output = ()>;
+    /// Begins to serve a connection, which it does to its end. A refusal by the kernel ends it.
+    fn serve(self: &Rc<Self>, connection: Connection<Served>, client: Arc<Client>);
 
-    /// A listening socket, as this driver waits on it.
-    type Listener: 'static;
-
-    fn listener(&self, socket: socket2::Socket) -> io::Result<Self::Listener>;
-
-    /// Waits for the next connection. It is never dropped while it waits.
-    fn accept(&self, listener: &Self::Listener) -> impl Future<Output = io::Result<OwnedFd>>;
+    /// Begins to accept, until the server drains.
+    fn listen(self: &Rc<Self>, listener: Rc<Listener>, draining: watch::Receiver<bool>) -> io::Result<()>;
 
     /// Twice a second: call back what idle connections hold.
-    fn reclaim(&self);
+    fn reclaim(&self) {}
 }
 
 /// What the tasks of one core share.
@@ -58,6 +53,8 @@ pub struct Worker {
     reply: RefCell<Output>,
     /// Some connections wait for the end of a pause.
     has_paused: Cell<bool>,
+    /// The shard has more to do than it did at its last turn.
+    has_backlog: Cell<bool>,
     busy_acceptor: Rc<BusyAcceptor>,
     /// Somebody has come meanwhile and waits for the core.
     come: Notify,
@@ -80,6 +77,7 @@ impl Worker {
             now: Cell::new(clock::now()),
             reply: RefCell::default(),
             has_paused: Cell::new(false),
+            has_backlog: Cell::new(false),
             left: Notify::new(),
         }
     }
@@ -98,6 +96,43 @@ impl Worker {
 
     pub fn now(&self) -> UnixMillis {
         self.now.get()
+    }
+
+    /// The core's tasks want their next turn soon.
+    pub fn has_backlog(&self) -> bool {
+        self.has_backlog.get()
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.links.shared.draining.load(Relaxed)
+    }
+
+    /// Places who was accepted. `Some` if it is to be served here.
+    pub fn admit(self: &Rc<Self>, socket: OwnedFd, listener: &Listener) -> Option<(Connection<Served>, Arc<Client>)> {
+        match admit(&self.links, socket, listener) {
+            Admission::Here(accepted) => Some(self.enter(accepted)),
+            Admission::Gone => None,
+        }
+    }
+
+    pub fn report_accept_error(&self, error: &io::Error) {
+        report_accept_error(&self.links, error);
+    }
+
+    /// Enters a connection that was placed here.
+    fn enter(self: &Rc<Self>, accepted: Accepted) -> (Connection<Served>, Arc<Client>) {
+        let links = &self.links;
+        let client = links.shared.clients.enter(links.index, accepted.socket, accepted.peer, clock::now());
+        self.begin(accepted.protocol.session(client, &links.shared))
+    }
+
+    /// A connection from its beginning, or from where the busy acceptor has left it.
+    fn begin(self: &Rc<Self>, session: Box<dyn Session>) -> (Connection<Served>, Arc<Client>) {
+        let client = session.client().clone();
+        if self.links.shared.draining.load(Relaxed) {
+            client.stop_receiving();
+        }
+        (Connection::new(Served::new(self, session)), client)
     }
 
     /// Takes a connection off all books.
@@ -205,7 +240,8 @@ async fn welcome<T: Transport>(transport: Rc<T>) {
     loop {
         worker.come.notified().await;
         for session in worker.busy_acceptor.take() {
-            start(&transport, session);
+            let (connection, client) = worker.begin(session);
+            transport.serve(connection, client);
         }
     }
 }
@@ -215,10 +251,9 @@ pub async fn run<T: Transport>(transport: Rc<T>, mut config: WorkerConfig) -> io
     let mut sockets = Vec::new();
     for listener in config.listeners.drain(..) {
         sockets.push(listener.socket.try_clone()?);
-        let waited_on = transport.listener(listener.socket.try_clone()?)?;
         let listener = Rc::new(listener);
         transport.worker().busy_acceptor.watch(listener.clone());
-        spawn_local(accept(transport.clone(), waited_on, listener, config.drain.clone()));
+        transport.listen(listener, config.drain.clone())?;
     }
     let (inbox_closed, inbox) = (config.drain.clone(), config.inbox);
     spawn_local(take_over(transport.clone(), inbox, inbox_closed));
@@ -236,39 +271,23 @@ pub async fn run<T: Transport>(transport: Rc<T>, mut config: WorkerConfig) -> io
     Ok(())
 }
 
-fn enter<T: Transport>(transport: &Rc<T>, accepted: Accepted) {
-    let links = &transport.worker().links;
-    let client = links.shared.clients.enter(links.index, accepted.socket, accepted.peer, clock::now());
-    start(transport, accepted.protocol.session(client, &links.shared));
-}
-
-/// Serves a session to its end, from its beginning or from where the busy acceptor has left it.
-fn start<T: Transport>(transport: &Rc<T>, session: Box<dyn Session>) {
-    let client = session.client().clone();
-    if transport.worker().links.shared.draining.load(Relaxed) {
-        client.stop_receiving();
-    }
-    let mut connection = Connection::new(Served::new(transport.worker(), session));
-    let transport = transport.clone();
-    spawn_local(async move { transport.serve(&mut connection, &client).await });
-}
-
-async fn accept<T: Transport>(
+/// Accepts by `next`, which waits for the next connection and is never dropped while it waits.
+pub async fn accept<T: Transport>(
     transport: Rc<T>,
-    waited_on: T::Listener,
     listener: Rc<Listener>,
     draining: watch::Receiver<bool>,
+    mut next: impl AsyncFnMut() -> io::Result<OwnedFd>,
 ) {
     loop {
-        match transport.accept(&waited_on).await {
+        match next().await {
             Ok(socket) => {
-                if let Admission::Here(accepted) = admit(&transport.worker().links, socket, &listener) {
-                    enter(&transport, accepted);
+                if let Some((connection, client)) = transport.worker().admit(socket, &listener) {
+                    transport.serve(connection, client);
                 }
             }
             Err(_) if *draining.borrow() => return,
             Err(error) => {
-                report_accept_error(&transport.worker().links, &error);
+                transport.worker().report_accept_error(&error);
                 tokio::time::sleep(Duration::from_millis(limits::ACCEPT_BACKOFF_MS)).await;
             }
         }
@@ -286,7 +305,8 @@ async fn take_over<T: Transport>(
             transport.worker().links.shared.clients.unplace(transport.worker().links.index);
             continue;
         }
-        enter(&transport, accepted);
+        let (connection, client) = transport.worker().enter(accepted);
+        transport.serve(connection, client);
     }
 }
 
@@ -297,7 +317,9 @@ async fn tend_shard<T: Transport>(transport: Rc<T>) {
         let now = transport.worker().clock.set();
         transport.worker().end_pause(now);
         transport.worker().core.borrow_mut().tend_scripts();
-        if links.shared.keyspace.tick(links.index, now) {
+        let has_more = links.shared.keyspace.tick(links.index, now);
+        transport.worker().has_backlog.set(has_more);
+        if has_more {
             tokio::task::yield_now().await;
         } else {
             tokio::time::sleep(Duration::from_millis(limits::SHARD_TICK_MS)).await;

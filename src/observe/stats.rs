@@ -143,6 +143,8 @@ core_stats! {
     registered_receives => "registered_receives",
     /// Receives that found no registered buffer and used an ordinary one.
     unregistered_receives => "unregistered_receives",
+    /// Receives that found all registered buffers taken and went without.
+    buffers_ran_dry => "registered_buffers_ran_dry",
 }
 
 /// The sum of one counter over all cores.

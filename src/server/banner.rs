@@ -43,6 +43,7 @@ fn facts(shared: &Shared, placed: &str) -> Vec<(&'static str, String)> {
             buffers => format!("{buffers} of {} for each core", human(limits::IO_BUFFER_BYTES as u64)),
         },
     ));
+    facts.push(("sends", engine.sends.to_owned()));
     let [cap, granted, value] = [
         shared.settings.max_memory_bytes.load(Relaxed),
         shared.granted_bytes,
@@ -60,7 +61,7 @@ fn warn(shared: &Shared) {
     if engine.name == "epoll" && options.engine != Engine::Epoll {
         tracing::warn!("running on epoll: {}", engine.reason);
     }
-    if engine.name == "io_uring" && engine.registered_buffers == 0 && options.registered_buffers == Switch::On {
+    if engine.name != "epoll" && engine.registered_buffers == 0 && options.registered_buffers == Switch::On {
         tracing::warn!("buffers are not registered: {}", engine.registered_reason);
     }
 }

@@ -132,6 +132,18 @@ struct Running {
     registered_reason: String,
 }
 
+impl Running {
+    /// What replies are sent by.
+    fn sends(&self) -> &'static str {
+        match (self.engine, self.registered_buffers) {
+            ("io_uring", 1..) => "the ring, from registered buffers",
+            ("io_uring", _) => "the ring",
+            ("multishot", _) => "send(2), and the ring for what a socket does not take at once",
+            _ => "send(2)",
+        }
+    }
+}
+
 type Reports = std::sync::mpsc::Sender<Result<Running, String>>;
 
 /// The life of one core's thread.
@@ -156,15 +168,25 @@ fn run_core(
         report(Ok(Running { engine: "epoll", fallback, registered_buffers: 0, registered_reason }));
         net::epoll::run(config).map_err(|error| error.to_string())
     };
+    let on_rings = |engine| {
+        move |(registered_buffers, registered_reason)| {
+            report(Ok(Running { engine, fallback: None, registered_buffers, registered_reason }))
+        }
+    };
+    let without_ring = |config: WorkerConfig, reason| match config.shared.options.engine {
+        Engine::Auto => on_epoll(config, Some(reason)),
+        _ => Err(format!("{reason}, or start with --engine epoll")),
+    };
+    let failed = |error| format!("{error}; --engine epoll needs no ring");
     let ran = match choice {
         Choice::Epoll => on_epoll(config, None),
+        Choice::Multishot(setup) => match barrier.attend(net::multishot::prepare(setup)) {
+            Ok(rings) => net::multishot::run(rings, buffers, config, on_rings("multishot")).map_err(failed),
+            Err(reason) => without_ring(config, reason),
+        },
         Choice::Uring(setup) => match barrier.attend(net::uring::prepare(setup)) {
-            Ok(ring) => net::uring::run(ring, buffers, config, |(registered_buffers, registered_reason)| {
-                report(Ok(Running { engine: "io_uring", fallback: None, registered_buffers, registered_reason }));
-            })
-            .map_err(|error| format!("{error}; --engine epoll needs no ring")),
-            Err(reason) if config.shared.options.engine == Engine::Auto => on_epoll(config, Some(reason)),
-            Err(reason) => Err(format!("{reason}, or start with --engine epoll")),
+            Ok(ring) => net::uring::run(ring, buffers, config, on_rings("io_uring")).map_err(failed),
+            Err(reason) => without_ring(config, reason),
         },
     };
     if let Err(reason) = ran {
@@ -184,8 +206,12 @@ fn await_cores(
             least = Some(running);
         }
     }
-    let Running { engine, fallback, registered_buffers, registered_reason } = least.expect("there is a core");
-    Ok(EngineReport { name: engine, reason: fallback.unwrap_or(reason), registered_buffers, registered_reason })
+    let least = least.expect("there is a core");
+    let sends = least.sends();
+    let Running { engine, fallback, registered_buffers, registered_reason } = least;
+    let api = if engine == "epoll" { "epoll" } else { "io_uring" };
+    let reason = fallback.unwrap_or(reason);
+    Ok(EngineReport { name: engine, reason, registered_buffers, registered_reason, api, sends })
 }
 
 /// One line for the service manager.

@@ -74,6 +74,7 @@ impl Start {
             "maxclients" => Some(self.maxclients.to_string()),
             "engine" => Some(match self.choice {
                 Choice::Epoll => "epoll".to_owned(),
+                Choice::Multishot(_) => "multishot".to_owned(),
                 Choice::Uring(_) => "io_uring".to_owned(),
             }),
             _ => None,

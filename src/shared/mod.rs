@@ -62,6 +62,10 @@ pub struct EngineReport {
     /// Registered buffers for each core; 0 when the engine runs without.
     pub registered_buffers: usize,
     pub registered_reason: String,
+    /// The kernel's interface that it stands on.
+    pub api: &'static str,
+    /// What replies are sent by.
+    pub sends: &'static str,
 }
 
 pub struct Settings {

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use kv_cache::config::limits;
 
 use crate::client::{bulk, patterned, request};
-use crate::harness::{self, Server, injected, run_to_end, skip, temporary, wait_until};
+use crate::harness::{self, Engine, Server, injected, run_to_end, skip, temporary, wait_until};
 
 /// Enough to see that it serves.
 fn serves(server: &Server) {
@@ -51,15 +51,18 @@ fn asked_for_the_ring_alone_it_refuses_to_start() {
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
 
-/// The first rung of the ladder is refused as an older kernel does it. Only the main thread, which probes, is traced.
+/// The first rungs of the ladder are refused as an older kernel does it. Only the main thread, which probes, is traced.
 #[test]
 fn an_older_kernel_gets_an_older_ring() {
-    let fault = "inject=io_uring_setup:error=EINVAL:when=1";
-    let Some(command) = injected("an_older_kernel", "-qq", &[fault], &[]) else { return };
-    let server = Server::spawn(command);
-    assert_eq!(server.info("engine"), "io_uring");
-    assert!(server.info("engine_reason").contains("SINGLE_ISSUER needs Linux 6.0"), "{}", server.info("engine_reason"));
-    serves(&server);
+    for (refused, reason) in [("1", "(COOP_TASKRUN, SINGLE_ISSUER)"), ("1..2", "SINGLE_ISSUER needs Linux 6.0")] {
+        let fault = format!("inject=io_uring_setup:error=EINVAL:when={refused}");
+        let Some(command) = injected("an_older_kernel", "-qq", &[&fault], &[]) else { return };
+        let server = Server::spawn(command);
+        assert_eq!(server.info("engine"), "io_uring");
+        let said = server.info("engine_reason");
+        assert!(said.contains(reason) && said.contains("need Linux 6.1"), "{said}");
+        serves(&server);
+    }
 }
 
 /// The probe, in the main thread, is refused its first ring and gets one the older way; each core is refused its only
@@ -79,6 +82,18 @@ fn a_core_whose_ring_fails_after_the_probe_takes_all_to_epoll() {
     assert_eq!(server.info_number("registered_receives"), 0);
 }
 
+/// The probe has its rings in the end; the second of the core's two is refused.
+#[test]
+fn a_core_whose_own_ring_fails_goes_on_on_epoll() {
+    let fault = "inject=io_uring_setup:error=EPERM:when=2";
+    let Some(command) = injected("a_core_whose_own_ring_fails", "-f", &[fault], &["--threads=1"]) else { return };
+    let server = Server::spawn(command);
+    assert_eq!(server.info("engine"), "epoll");
+    let reason = server.info("engine_reason");
+    assert!(reason.contains("a core's ring failed: ") && reason.contains("seccomp"), "{reason}");
+    serves(&server);
+}
+
 #[test]
 fn a_core_whose_ring_fails_ends_a_server_that_was_told_to_use_it() {
     let flags = ["--engine=uring"];
@@ -92,17 +107,24 @@ fn a_core_whose_ring_fails_ends_a_server_that_was_told_to_use_it() {
 #[test]
 fn buffers_that_cannot_be_registered_are_done_without() {
     let fault = "inject=io_uring_register:error=ENOMEM";
-    let Some(command) = injected("buffers_that_cannot_be_registered", "-f", &[fault], &[]) else { return };
-    let server = Server::spawn(command);
-    assert_eq!(server.info("engine"), "io_uring");
-    assert_eq!(server.info("registered_buffers_per_core"), "0");
     let bytes = limits::REGISTERED_BUFFERS_MAX * limits::IO_BUFFER_BYTES;
-    let reason = server.info("registered_buffers_reason");
-    assert!(reason.contains(&format!("{bytes} bytes of locked memory are needed")), "{reason}");
-    wait_until("the warning", || server.stderr().contains("buffers are not registered"));
-    assert!(server.stderr().contains("registered buffers none: "));
-    serves(&server);
-    assert_eq!(server.info_number("registered_receives"), 0);
+    for (engine, reason) in [
+        (Engine::Multishot, "locked memory ran out".to_owned()),
+        (Engine::Uring, format!("{bytes} bytes of locked memory are needed")),
+    ] {
+        let Some(command) = injected("buffers_that_cannot_be_registered", "-f", &[fault], &[engine.flag()]) else {
+            return;
+        };
+        let server = Server::spawn(command);
+        assert_eq!(server.info("engine"), engine.name());
+        assert_eq!(server.info("registered_buffers_per_core"), "0");
+        let said = server.info("registered_buffers_reason");
+        assert!(said.contains(&reason), "{said}");
+        wait_until("the warning", || server.stderr().contains("buffers are not registered"));
+        assert!(server.stderr().contains("registered buffers none: "));
+        serves(&server);
+        assert_eq!(server.info_number("registered_receives"), 0);
+    }
 }
 
 #[test]
@@ -112,10 +134,13 @@ fn interrupted_and_refused_calls_are_made_again() {
         "inject=io_uring_enter:error=EBUSY:when=20+9",
         "inject=io_uring_enter:error=EAGAIN:when=20+9",
     ] {
-        let Some(command) = injected("interrupted_and_refused_calls", "-f", &[fault], &["--threads=1"]) else { return };
-        let server = Server::spawn(command);
-        serves(&server);
-        assert_eq!(server.info("engine"), "io_uring", "{fault}");
+        for engine in [Engine::Multishot, Engine::Uring] {
+            let flags = ["--threads=1", engine.flag()];
+            let Some(command) = injected("interrupted_and_refused_calls", "-f", &[fault], &flags) else { return };
+            let server = Server::spawn(command);
+            serves(&server);
+            assert_eq!(server.info("engine"), engine.name(), "{fault}");
+        }
     }
 }
 
@@ -139,6 +164,12 @@ fn little_locked_memory_is_enough_to_run() {
         return skip("little_locked_memory", "setpriv may not drop privileges here; run the tests as root");
     }
     let server = Server::spawn(harness::wrapped(&wrapper, binary.to_str().unwrap(), &[]));
+    assert_eq!(server.info("engine"), "multishot");
+    assert!(server.info("engine_reason").contains("for want of locked memory"), "{}", server.info("engine_reason"));
+    serves(&server);
+    drop(server);
+
+    let server = Server::spawn(harness::wrapped(&wrapper, binary.to_str().unwrap(), &["--engine=uring"]));
     assert_eq!(server.info("engine"), "io_uring");
     assert_eq!(server.info("registered_buffers_per_core"), "0");
     let reason = server.info("registered_buffers_reason");

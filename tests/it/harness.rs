@@ -17,6 +17,7 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
+    Multishot,
     Uring,
     Epoll,
 }
@@ -24,6 +25,7 @@ pub enum Engine {
 impl Engine {
     pub fn flag(self) -> &'static str {
         match self {
+            Engine::Multishot => "--engine=multishot",
             Engine::Uring => "--engine=uring",
             Engine::Epoll => "--engine=epoll",
         }
@@ -32,15 +34,19 @@ impl Engine {
     /// As INFO and the banner call it.
     pub fn name(self) -> &'static str {
         match self {
+            Engine::Multishot => "multishot",
             Engine::Uring => "io_uring",
             Engine::Epoll => "epoll",
         }
     }
 }
 
-/// Turns functions of an `Engine` into tests on each of the two: `uring::name` and `epoll::name`.
+/// Turns functions of an `Engine` into tests on each of them: `multishot::name`, `uring::name` and `epoll::name`.
 macro_rules! on_both_engines {
     ($($(#[$attribute:meta])* $name:ident),* $(,)?) => {
+        mod multishot {
+            $($(#[$attribute])* #[test] fn $name() { super::$name($crate::harness::Engine::Multishot) })*
+        }
         mod uring {
             $($(#[$attribute])* #[test] fn $name() { super::$name($crate::harness::Engine::Uring) })*
         }

@@ -31,6 +31,7 @@
 //! | tune, ping, reload, the service manager | `operations` |
 //! | the Unix socket | `unix_socket` |
 //! | hosts that forbid io_uring or locked memory | `engine_fallback` |
+//! | what only the multishot driver meets | `multishot` |
 //! | hosts that grant little memory, cores that fail | `host_limits` |
 //! | a kernel that refuses memory to a server that runs | `refusals` |
 //!
@@ -63,6 +64,7 @@ mod linearizability;
 mod malicious;
 mod memory_cap;
 mod monitor;
+mod multishot;
 mod operations;
 mod options;
 mod pipelines;

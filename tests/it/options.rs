@@ -153,7 +153,7 @@ fn a_bad_option_is_one_line_and_exit_code_2() {
         (vec!["--log-file=/nonexistent/log"], "--log-file /nonexistent/log: "),
         (vec!["--threads=0"], "--threads"),
         (vec!["--threads=257"], "--threads"),
-        (vec!["--engine=kqueue"], "auto, uring, epoll"),
+        (vec!["--engine=kqueue"], "auto, multishot, uring, epoll"),
         (vec!["--registered-buffers=maybe"], "on, off"),
         (vec!["--maxmemory=lots"], "1400mb, 1.4gb or 70%"),
         (vec!["--maxmemory=0%"], "%"),
@@ -194,7 +194,7 @@ fn a_bad_configuration_file_is_named_with_line_and_column() {
         ("check = true\n", "'check' is no option"),
         ("timeout = { a = 1 }\n", "'timeout' must be text, a number or a list of those"),
         ("\ntimeout = \"soon\"\n", ":2:1: timeout = soon: not a whole number"),
-        ("engine = true\n", ":1:1: engine = true: possible values: auto, uring, epoll"),
+        ("engine = true\n", ":1:1: engine = true: possible values: auto, multishot, uring, epoll"),
         ("[server]\ntimeout = 1\n", "'server' is no option"),
         ("max-value = 1\nmax_value = 2\n", ":2:1: 'max_value' stands there twice"),
     ] {

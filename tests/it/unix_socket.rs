@@ -8,7 +8,13 @@ use crate::client::{Client, patterned};
 use crate::harness::{Engine, Server, command, on_both_engines, run_to_end, temporary};
 use crate::wire::Value;
 
-on_both_engines!(serves_like_the_port, permissions, a_stale_one_is_replaced, what_is_no_stale_socket_is_left_alone);
+on_both_engines!(
+    serves_like_the_port,
+    permissions,
+    a_stale_one_is_replaced,
+    what_is_no_stale_socket_is_left_alone,
+    the_end_of_input_is_never_missed,
+);
 
 fn with_socket(engine: Engine, path: &Path, flags: &[&str]) -> Server {
     let flag = format!("--unixsocket={}", path.display());
@@ -70,4 +76,19 @@ fn what_is_no_stale_socket_is_left_alone(engine: Engine) {
     let _server = with_socket(engine, &path, &[]);
     assert!(refused(1).contains("another process does"));
     Client::new(UnixStream::connect(&path).unwrap()).check("PING", "+PONG\r\n");
+}
+
+/// It comes together with the request, and the kernel may tell of both at once.
+fn the_end_of_input_is_never_missed(engine: Engine) {
+    let path = temporary("end.sock");
+    let server = with_socket(engine, &path, &["--threads=1"]);
+    for round in 0..1000 {
+        let stream = UnixStream::connect(&path).unwrap();
+        let mut client = Client::new(stream.try_clone().unwrap());
+        client.send("PING\r\n".repeat(round % 3 + 1));
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        client.expect("+PONG\r\n".repeat(round % 3 + 1));
+        client.expect_closed();
+    }
+    server.wait_for_info("connected_clients", |count| count == 1);
 }

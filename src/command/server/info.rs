@@ -107,11 +107,12 @@ fn server(lines: &mut Lines, &View { shared, now, .. }: &View) {
     lines.field("os", host::os_release());
     lines.field("arch_bits", usize::BITS);
     if let Some(engine) = shared.engine.get() {
-        lines.field("multiplexing_api", engine.name);
+        lines.field("multiplexing_api", engine.api);
         lines.field("engine", engine.name);
         lines.field("engine_reason", &engine.reason);
         lines.field("registered_buffers_per_core", engine.registered_buffers);
         lines.field("registered_buffers_reason", &engine.registered_reason);
+        lines.field("engine_sends", engine.sends);
     }
     lines.field("process_id", std::process::id());
     lines.field("run_id", &shared.run_id);

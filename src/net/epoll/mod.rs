@@ -1,11 +1,8 @@
 //! The epoll driver: plain tokio on each core, for hosts that forbid io_uring. The same connections, the same limits.
 
-mod readiness;
-
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,11 +11,14 @@ use std::task::Poll;
 use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
-use tokio::task::LocalSet;
+use tokio::sync::watch;
+use tokio::task::{LocalSet, spawn_local};
 
 use super::WorkerConfig;
 use super::connection::{Connection, Step};
 use super::direct::{self, Direct, Left};
+use super::listener::Listener;
+use super::readiness;
 use super::worker::{self, Served, Transport, Worker};
 use crate::clients::Client;
 use crate::config::limits;
@@ -42,7 +42,24 @@ impl Transport for Epoll {
         &self.worker
     }
 
-    async fn serve(&self, connection: &mut Connection<Served>, client: &Arc<Client>) {
+    fn serve(self: &Rc<Self>, mut connection: Connection<Served>, client: Arc<Client>) {
+        let epoll = self.clone();
+        spawn_local(async move { epoll.drive(&mut connection, &client).await });
+    }
+
+    fn listen(self: &Rc<Self>, listener: Rc<Listener>, draining: watch::Receiver<bool>) -> io::Result<()> {
+        let watched = readiness::watch(listener.socket.try_clone()?, Interest::READABLE)?;
+        let next = async move || {
+            let (socket, _) = watched.async_io(Interest::READABLE, Socket::accept).await?;
+            Ok(socket.into())
+        };
+        spawn_local(worker::accept(self.clone(), listener, draining, next));
+        Ok(())
+    }
+}
+
+impl Epoll {
+    async fn drive(&self, connection: &mut Connection<Served>, client: &Arc<Client>) {
         // It fails only when the kernel has no memory for it: the end of the conversation.
         let Ok(readiness) = readiness::watch(client.clone(), Interest::READABLE | Interest::WRITABLE) else { return };
         worker::attend(client).await;
@@ -78,22 +95,6 @@ impl Transport for Epoll {
         }
     }
 
-    type Listener = AsyncFd<Socket>;
-
-    fn listener(&self, socket: Socket) -> io::Result<AsyncFd<Socket>> {
-        readiness::watch(socket, Interest::READABLE)
-    }
-
-    async fn accept(&self, listener: &AsyncFd<Socket>) -> io::Result<OwnedFd> {
-        let (stream, _) = listener.async_io(Interest::READABLE, Socket::accept).await?;
-        Ok(stream.into())
-    }
-
-    /// Nothing is held while a connection waits.
-    fn reclaim(&self) {}
-}
-
-impl Epoll {
     /// Receives what is there. True if there may be more.
     fn receive(
         &self,

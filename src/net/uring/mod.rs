@@ -9,15 +9,17 @@ mod ring;
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, opcode};
+use tokio::sync::watch;
+use tokio::task::spawn_local;
 
 use super::WorkerConfig;
 use super::connection::Connection;
+use super::listener::Listener;
 use super::worker::{self, Served, Transport, Worker};
 use crate::clients::Client;
 use crate::config::host;
@@ -26,10 +28,12 @@ use buffers::Buffers;
 
 /// Entries of the submission queue, most first: a loop turn that has more to say submits in between. For users other
 /// than root rings are locked memory, 100 KiB each with the most entries: where that is scarce, fewer do.
-const RING_ENTRIES: [u32; 3] = [1024, 256, 64];
+pub const RING_ENTRIES: [u32; 3] = [1024, 256, 64];
 
-/// Locked memory that a closed ring held is free a moment later: so long a core tries again for its own.
+/// Locked memory that a closed ring held is free a moment later: so long a core tries again for its own, and the probe
+/// after it has closed larger ones.
 const RING_MEMORY_WAIT: Duration = Duration::from_secs(2);
+const PROBE_MEMORY_WAIT: Duration = Duration::from_millis(100);
 
 /// How rings are set up on this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,13 +86,15 @@ impl Rung {
     }
 }
 
-/// Builds as many rings as will run, uses each once, and says with which setup that worked, or why it cannot.
-pub fn probe(cores: usize) -> Result<Setup, String> {
+/// Builds as many rings as will run, of the first of these sizes that can be had, uses each once, and says with which setup
+/// that worked, or why it cannot.
+pub fn probe(cores: usize, sizes: &[u32]) -> Result<Setup, String> {
     let mut last = io::Error::from_raw_os_error(libc::ENOSYS);
     for rung in Rung::LADDER {
-        for entries in RING_ENTRIES {
+        for &entries in sizes {
             let setup = Setup { rung, entries };
-            let rings: io::Result<Vec<IoUring>> = (0..cores).map(|_| try_ring(setup)).collect();
+            let all = || (0..cores).map(|_| try_ring(setup)).collect();
+            let rings: io::Result<Vec<IoUring>> = of_size(entries, sizes, all);
             match rings {
                 Ok(_) => return Ok(setup),
                 Err(error) => last = error,
@@ -114,7 +120,7 @@ fn try_ring(setup: Setup) -> io::Result<IoUring> {
 }
 
 /// What an operator can do about an error of the ring.
-fn remedy(error: &io::Error) -> String {
+pub fn remedy(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => match host::sysctl("kernel.io_uring_disabled") {
             Some(level @ 1..) => format!("sysctl kernel.io_uring_disabled is {level}; set it to 0"),
@@ -147,10 +153,20 @@ pub struct Ring {
 pub fn prepare(setup: Setup) -> Result<Ring, String> {
     match runtime(setup) {
         Ok(runtime) => Ok(Ring { setup, runtime }),
-        Err(error) => {
-            Err(format!("io_uring worked in the probe, but a core's ring failed: {error}: {}", remedy(&error)))
-        }
+        Err(error) => Err(failure_after_probe(&error)),
     }
+}
+
+impl Ring {
+    /// The bare runtime, for a driver that brings a ring of its own.
+    pub fn into_runtime(self) -> tokio_uring::Runtime {
+        self.runtime
+    }
+}
+
+/// A core got no ring although all got theirs in the probe.
+pub fn failure_after_probe(error: &io::Error) -> String {
+    format!("io_uring worked in the probe, but a core's ring failed: {error}: {}", remedy(error))
 }
 
 /// Runs one core until the server has drained. `report` is told once whether buffers could be registered.
@@ -177,10 +193,24 @@ pub fn run(ring: Ring, buffers: usize, config: WorkerConfig, report: impl FnOnce
 fn runtime(setup: Setup) -> io::Result<tokio_uring::Runtime> {
     let mut builder = tokio_uring::builder();
     builder.entries(setup.entries).uring_builder(&setup.rung.builder());
+    patiently(|| tokio_uring::Runtime::new(&builder))
+}
+
+/// Builds one core's ring, again and again while memory is short.
+pub fn patiently<T>(build: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    retry(RING_MEMORY_WAIT, build)
+}
+
+/// Builds the probe's rings of one of the `sizes`, the first of which is tried once.
+pub fn of_size<T>(entries: u32, sizes: &[u32], build: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    retry(if entries == sizes[0] { Duration::ZERO } else { PROBE_MEMORY_WAIT }, build)
+}
+
+fn retry<T>(patience: Duration, build: impl Fn() -> io::Result<T>) -> io::Result<T> {
     let begun = Instant::now();
     loop {
-        match tokio_uring::Runtime::new(&builder) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && begun.elapsed() < RING_MEMORY_WAIT => {
+        match build() {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && begun.elapsed() < patience => {
                 std::thread::sleep(Duration::from_millis(5));
             }
             outcome => return outcome,
@@ -202,18 +232,16 @@ impl Transport for Uring {
         &self.worker
     }
 
-    async fn serve(&self, connection: &mut Connection<Served>, client: &Arc<Client>) {
-        connection::serve(self, connection, client).await;
+    fn serve(self: &Rc<Self>, mut connection: Connection<Served>, client: Arc<Client>) {
+        let uring = self.clone();
+        spawn_local(async move { connection::serve(&uring, &mut connection, &client).await });
     }
 
-    type Listener = Rc<socket2::Socket>;
-
-    fn listener(&self, socket: socket2::Socket) -> io::Result<Rc<socket2::Socket>> {
-        Ok(Rc::new(socket))
-    }
-
-    async fn accept(&self, listener: &Rc<socket2::Socket>) -> io::Result<OwnedFd> {
-        ring::accept(listener.clone()).await
+    fn listen(self: &Rc<Self>, listener: Rc<Listener>, draining: watch::Receiver<bool>) -> io::Result<()> {
+        let accepting = listener.clone();
+        let next = async move || ring::accept(accepting.clone()).await;
+        spawn_local(worker::accept(self.clone(), listener, draining, next));
+        Ok(())
     }
 
     /// Silent connections give their buffers back when others could use them.

@@ -18,6 +18,7 @@ use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 use super::buffers::Buffer;
 use crate::clients::Client;
 use crate::config::limits;
+use crate::net::listener::Listener;
 
 /// An operation under way; awaiting it gives the result and the data back.
 pub type Operation<D> = InFlightOneshot<D, GiveBack<D>>;
@@ -126,13 +127,13 @@ pub fn send(client: Arc<Client>, chunk: Chunk) -> Send {
 
 /// Waits for a connection and accepts it. It is not the ring that accepts: somebody else may take the connection while
 /// this core is busy.
-pub async fn accept(listener: Rc<socket2::Socket>) -> io::Result<OwnedFd> {
+pub async fn accept(listener: Rc<Listener>) -> io::Result<OwnedFd> {
     loop {
-        match listener.accept() {
+        match listener.socket.accept() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             accepted => return Ok(accepted?.0.into()),
         }
-        let entry = opcode::PollAdd::new(Fd(listener.as_raw_fd()), libc::POLLIN as u32).build();
+        let entry = opcode::PollAdd::new(Fd(listener.socket.as_raw_fd()), libc::POLLIN as u32).build();
         submit(listener.clone(), entry).await.0?;
     }
 }

@@ -1,4 +1,4 @@
-//! Watching a descriptor for readiness under the epoll engine: the one place where tokio must take our word.
+//! Watching a descriptor for readiness in tokio's event loop: the one place where tokio must take our word.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -15,6 +15,7 @@ pub trait Steady: AsRawFd {}
 
 impl Steady for socket2::Socket {}
 impl Steady for Arc<Client> {}
+impl Steady for nix::sys::eventfd::EventFd {}
 
 /// Registers a descriptor with the runtime's event loop.
 pub fn watch<T: Steady>(owner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
