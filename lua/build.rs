@@ -10,6 +10,7 @@ mod edits;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=src/edits.rs");
+    println!("cargo:rerun-if-env-changed=KV_LUA_SANITIZE");
     let out = PathBuf::from(var("OUT_DIR"));
     let edited = out.join("lua");
     fs::create_dir_all(&edited).expect("cargo's folder can be written to");
@@ -25,6 +26,10 @@ fn main() {
     }
     if var("PROFILE") == "debug" {
         library.define("LUA_USE_APICHECK", None);
+    }
+    // For `tools/asan`, which links the checker in as well.
+    if let Ok(checks) = std::env::var("KV_LUA_SANITIZE") {
+        library.flag(format!("-fsanitize={checks}")).flag("-fno-omit-frame-pointer");
     }
     library
         .include(&edited)

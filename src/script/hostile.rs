@@ -53,6 +53,9 @@ impl Core {
         }
         self.left.set(self.looks);
         let reply = self.bench.reply(source);
+        if std::env::var_os("KV_FUZZ_SHOW").is_some() {
+            eprintln!("-> {reply:.300}");
+        }
         assert!(!reply.is_empty());
         let held = self.bench.interpreter.used_bytes();
         assert!(held < MEMORY_BYTES + (1 << 20), "{held} bytes held after: {source}");
@@ -304,18 +307,16 @@ impl Program {
     }
 
     fn write(mut self) -> String {
-        self.push("local a, b, c, d = ");
+        self.push("local a, b, c, d = {}, 1, 'x', tostring\n");
         for _ in 0..3 {
-            self.expression();
-            self.push(", ");
+            self.assignment();
         }
-        self.expression();
-        self.push("\n");
         for _ in 0..1 + self.below(10) {
             self.statement();
         }
-        self.push("return ");
+        self.push("return select(2, pcall(function(...) return ");
         self.expression();
+        self.push(" end))");
         self.text
     }
 
@@ -393,11 +394,7 @@ impl Program {
     fn statement(&mut self) {
         self.depth += 1;
         match if self.depth > 4 { 0 } else { self.below(14) } {
-            0..=4 => {
-                let variable = self.variable();
-                let _ = write!(self.text, "{variable} = ");
-                self.expression();
-            }
+            0..=4 => self.assignment(),
             5..=7 => self.guarded("pcall(function(...) ", " end)"),
             8 => {
                 let times = self.pick(&["3", "20", "300", "1e9"]);
@@ -406,7 +403,7 @@ impl Program {
             9 => self.guarded("pcall(coroutine.wrap(function(...) ", " coroutine.yield(a) end))"),
             10 => {
                 let variable = self.variable();
-                let _ = write!(self.text, "pcall(function() {variable}[");
+                let _ = write!(self.text, "pcall(function(...) {variable}[");
                 self.expression();
                 self.push("] = ");
                 self.expression();
@@ -427,6 +424,13 @@ impl Program {
         }
         self.push("\n");
         self.depth -= 1;
+    }
+
+    fn assignment(&mut self) {
+        let variable = self.variable();
+        let _ = write!(self.text, "pcall(function(...) {variable} = ");
+        self.expression();
+        self.push(" end)\n");
     }
 
     fn guarded(&mut self, before: &str, after: &str) {
