@@ -292,7 +292,17 @@ fn the_tree_speaks_of_itself_alone() {
 /// The commands as the README shows them, from the rows.
 fn command_table() -> String {
     let mut table = String::new();
-    for group in [Group::String, Group::Bitmap, Group::Generic, Group::Connection, Group::Server] {
+    let groups = [
+        Group::String,
+        Group::Bitmap,
+        Group::Generic,
+        Group::Transactions,
+        Group::Scripting,
+        Group::Connection,
+        Group::Server,
+        Group::Cluster,
+    ];
+    for group in groups {
         let mut name = group.name().to_owned();
         name[..1].make_ascii_uppercase();
         table.push_str(&format!("\n**{name}**\n\n| command | what it does |\n|---|---|\n"));

@@ -185,7 +185,7 @@ impl Client {
     }
 
     /// In Redis's letters.
-    fn flags(&self) -> String {
+    pub fn flags(&self) -> String {
         let set = [
             (self.is_monitor(), 'O'),
             (self.queued.load(Relaxed) > 0, 'x'),

@@ -65,6 +65,7 @@ static FAMILIES: &[&[Command]] = &[
     server::acl::COMMANDS,
     server::debug::COMMANDS,
     server::basic::COMMANDS,
+    server::cluster::COMMANDS,
     server::settings::COMMANDS,
     server::info::COMMANDS,
     server::monitor::COMMANDS,

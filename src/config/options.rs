@@ -117,6 +117,10 @@ pub struct Options {
     #[arg(long, env = "KV_CACHE_SHUTDOWN_TIMEOUT", value_name = "SECONDS", default_value_t = limits::SHUTDOWN_TIMEOUT_S)]
     pub shutdown_timeout: u64,
 
+    /// Answer CLUSTER as one node that has all slots (emulated), for clients that speak to clusters alone
+    #[arg(long, env = "KV_CACHE_CLUSTER_MODE", value_enum, default_value_t = ClusterMode::Off)]
+    pub cluster_mode: ClusterMode,
+
     /// Allow DEBUG, which can hold the server up: from anywhere (yes), or from this host (local)
     #[arg(long, env = "KV_CACHE_ENABLE_DEBUG_COMMAND", value_enum, default_value_t = DebugCommand::No)]
     pub enable_debug_command: DebugCommand,
@@ -221,6 +225,13 @@ pub enum YesNo {
     Yes,
     #[value(alias = "off", alias = "false")]
     No,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ClusterMode {
+    #[value(alias = "no", alias = "false")]
+    Off,
+    Emulated,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 use crate::base::clock::{self, UnixMillis};
 use crate::clients::Clients;
 use crate::config::limits;
-use crate::config::{Options, Policy, Setting, UndeclaredKeys, YesNo};
+use crate::config::{ClusterMode, Options, Policy, Setting, UndeclaredKeys, YesNo};
 use crate::observe::latency::Latency;
 use crate::observe::rates::{Rates, Sample};
 use crate::observe::slowlog::SlowLog;
@@ -201,6 +201,14 @@ impl Shared {
         // While a script has a shard, its core cannot tell.
         if let Ok(shards) = self.keyspace.used_bytes() {
             self.rates.peak(self.used_bytes(shards));
+        }
+    }
+
+    /// As INFO and HELLO call it.
+    pub fn mode(&self) -> &'static str {
+        match self.options.cluster_mode {
+            ClusterMode::Off => "standalone",
+            ClusterMode::Emulated => "cluster",
         }
     }
 

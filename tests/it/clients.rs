@@ -9,6 +9,7 @@ on_both_engines!(
     the_list_tells_what_waits,
     kill_by_address,
     kill_by_filter,
+    list_by_filter,
     kill_oneself,
     pause_writes,
     pause_everything_for_a_time,
@@ -255,4 +256,65 @@ fn odd_forms(engine: Engine) {
     client.check("CLIENT", "-ERR wrong number of arguments for 'client' command\r\n");
     client.check("CLIENT ID 3", "-ERR wrong number of arguments for 'client|id' command\r\n");
     client.check_error("CLIENT MAINT_NOTIFICATIONS ON", "ERR unknown subcommand");
+}
+
+/// The filters of Valkey 9: each alone, turned round by NOT-, and together.
+fn list_by_filter(engine: Engine) {
+    let server = Server::start(engine);
+    let mut admin = server.client();
+    let mut one = server.client();
+    let mut two = server.client();
+    one.check("CLIENT SETNAME one", "+OK\r\n");
+    one.check("CLIENT SETINFO LIB-NAME lettuce", "+OK\r\n");
+    one.check("CLIENT SETINFO LIB-VER 7.1", "+OK\r\n");
+    one.check("SELECT 3", "+OK\r\n");
+    two.check("CLIENT SETNAME two", "+OK\r\n");
+    two.check("CLIENT NO-EVICT ON", "+OK\r\n");
+    two.check("CLIENT NO-TOUCH ON", "+OK\r\n");
+    let ids = [&mut admin, &mut one, &mut two].map(|client| client.call(&["CLIENT", "ID"]).integer().to_string());
+    let mut listed = |words: &str| {
+        let request = format!("CLIENT LIST {words}");
+        let text = admin.call(&request.split(' ').collect::<Vec<_>>()).text();
+        let id_of = |line: &str| line.split([' ', '=']).nth(1).unwrap().to_owned();
+        text.lines().map(id_of).map(|id| ids.iter().position(|known| *known == id).unwrap()).collect::<Vec<_>>()
+    };
+    for (words, expect) in [
+        ("NAME one", vec![1]),
+        ("NOT-NAME one", vec![0, 2]),
+        ("LIB-NAME lettuce", vec![1]),
+        ("LIB-VER 7.1 NOT-NAME two", vec![1]),
+        ("NOT-LIB-NAME lettuce NOT-FLAGS N", vec![2]),
+        ("FLAGS eT", vec![2]),
+        ("FLAGS e", vec![2]),
+        ("DB 3", vec![1]),
+        ("NOT-DB 0", vec![1]),
+        ("IP 127.0.0.1", vec![0, 1, 2]),
+        ("NOT-IP 127.0.0.1", vec![]),
+        ("USER default SKIPME yes", vec![1, 2]),
+        ("NOT-USER default", vec![]),
+        ("TYPE normal", vec![0, 1, 2]),
+        ("TYPE pubsub", vec![]),
+        ("NOT-TYPE pubsub SKIPME YES", vec![1, 2]),
+        ("MAXAGE 100000", vec![]),
+        ("IDLE 100000", vec![]),
+    ] {
+        assert_eq!(listed(words), expect, "{words}");
+    }
+    assert_eq!(listed(&format!("ID {} {} NOT-ID {}", ids[0], ids[1], ids[0])), [1]);
+    for (words, expect) in [
+        ("FLAGS q", "ERR Unknown flags found in the provided filter: q"),
+        ("DB 16", "ERR DB number should be between 0 and 15"),
+        ("DB x", "ERR DB number should be between 0 and 15"),
+        ("USER nobody", "ERR No such user 'nobody'"),
+        ("NOT-NONSENSE x", "ERR syntax error"),
+        ("NAME", "ERR syntax error"),
+        ("MAXAGE 0", "ERR maxage should be greater than 0"),
+    ] {
+        admin.check_error(&format!("CLIENT LIST {words}"), expect);
+    }
+    admin.check("CLIENT CAPA redirect", "+OK\r\n");
+    admin.check("CLIENT KILL NOT-NAME one SKIPME yes", ":1\r\n");
+    two.expect_closed();
+    admin.check("CLIENT KILL DB 3 LIB-NAME lettuce", ":1\r\n");
+    one.expect_closed();
 }

@@ -15,6 +15,7 @@
 //! | several databases | `databases` |
 //! | handshake, authentication, names, end of a connection | `connection` |
 //! | CLIENT for operators: LIST, KILL, PAUSE, REPLY | `clients` |
+//! | CLUSTER of one node | `cluster` |
 //! | COMMAND, CONFIG, INFO, SLOWLOG, LATENCY, ACL, DEBUG, TIME | `introspection` |
 //! | MONITOR, and messages that no request asked for | `monitor` |
 //! | input that comes in pieces | `cut` |
@@ -45,6 +46,7 @@ mod backpressure;
 mod balance;
 mod bits;
 mod clients;
+mod cluster;
 mod connection;
 mod counters;
 mod cut;

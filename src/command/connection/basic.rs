@@ -91,6 +91,7 @@ fn hello(call: &mut Call) -> Result<(), Stop> {
         call.state.client.labels().name = name;
     }
     set_version(call, protocol);
+    let mode = call.shared.mode();
     let reply = &mut *call.reply;
     reply.map(7);
     reply.bulk(b"server");
@@ -102,7 +103,7 @@ fn hello(call: &mut Call) -> Result<(), Stop> {
     reply.bulk(b"id");
     reply.integer(call.state.client.id as i64);
     reply.bulk(b"mode");
-    reply.bulk(b"standalone");
+    reply.bulk(mode.as_bytes());
     reply.bulk(b"role");
     reply.bulk(b"master");
     reply.bulk(b"modules");

@@ -1,12 +1,12 @@
 //! CLIENT: the connections as operators and libraries see them: names, lists, ends, pauses.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::clients::{Client, Paused};
 use crate::command::ReplyMode;
+use crate::command::connection::filter::Filter;
 use crate::command::connection::tracking;
-use crate::command::{Call, Command, Flags, Group, Table, is_word, parse_integer, reply_help};
+use crate::command::{Call, Command, Flags, Group, Table, is_word, reply_help};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
 
@@ -28,13 +28,15 @@ const CLIENT: &[Command] = &[
     row("info", 2, Flags::empty(), info).doc("6.2.0", "", "Returns information about the connection."),
     row("list", -2, Flags::ADMIN, list).doc(
         "2.4.0",
-        "[TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]",
+        "[[NOT-]TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [[NOT-]ID client-id [client-id ...]] [[NOT-]USER username] \
+         [[NOT-]ADDR ip:port] [[NOT-]LADDR ip:port] [[NOT-]IP ip] [[NOT-]NAME name] [[NOT-]FLAGS flags] \
+         [[NOT-]LIB-NAME name] [[NOT-]LIB-VER version] [[NOT-]DB index] [IDLE seconds] [MAXAGE seconds] \
+         [SKIPME <YES | NO>]",
         "Lists open connections.",
     ),
     row("kill", -3, Flags::ADMIN, kill).doc(
         "2.4.0",
-        "<ip:port | <[ID client-id] | [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] | [USER username] | [ADDR ip:port] | \
-         [LADDR ip:port] | [SKIPME <YES | NO>] | [MAXAGE maxage] [...]>>",
+        "<ip:port | the filters of CLIENT LIST>",
         "Terminates open connections.",
     ),
     row("pause", -3, Flags::ADMIN, pause).doc(
@@ -73,6 +75,15 @@ const CLIENT: &[Command] = &[
         "6.0.0",
         "",
         "Returns the client ID to which the connection's tracking notifications are redirected.",
+    ),
+    row("capa", -3, Flags::empty(), |call| {
+        call.reply.ok();
+        Ok(())
+    })
+    .doc(
+        "8.0.0",
+        "capability [capability ...]",
+        "Tells what the client can do; nothing here depends on it (from Valkey).",
     ),
     row("unblock", -3, Flags::ADMIN, unblock).doc(
         "5.0.0",
@@ -143,107 +154,22 @@ fn info(call: &mut Call) -> Result<(), Stop> {
 }
 
 fn list(call: &mut Call) -> Result<(), Stop> {
-    let mut ids: Option<Vec<i64>> = None;
-    let mut normal = true;
-    match call.args.len() {
-        2 => {}
-        4 if is_word(call.arg(2), "TYPE") => normal = is_normal(call.arg(3))?,
-        n if n >= 4 && is_word(call.arg(2), "ID") => {
-            let given: Result<Vec<i64>, Stop> =
-                (3..n).map(|index| call.integer(index).map_err(|_| "ERR Invalid client ID".into())).collect();
-            ids = Some(given?);
-        }
-        _ => return Err(error::SYNTAX.into()),
-    }
-    // One that CLIENT KILL has ended is gone for everybody, though its core may not have closed it yet.
-    let chosen = |client: &Arc<Client>| {
-        !client.is_killed() && normal && ids.as_ref().is_none_or(|ids| ids.contains(&(client.id as i64)))
-    };
+    let filter = Filter::parse(call, false, "ERR Invalid client ID")?;
+    let all = call.shared.clients.all();
     let text: String =
-        call.shared.clients.all().iter().filter(|client| chosen(client)).map(|client| describe(call, client)).collect();
+        all.iter().filter(|client| filter.meets(call, client)).map(|client| describe(call, client)).collect();
     call.reply.text(&text);
     Ok(())
-}
-
-/// Whether a type of clients is the one that all of ours are of.
-fn is_normal(kind: &[u8]) -> Result<bool, Stop> {
-    let known = ["normal", "master", "replica", "slave", "pubsub"];
-    if !known.iter().any(|known| is_word(kind, known)) {
-        return Err(format!("ERR Unknown client type '{}'", error::echo(kind)).into());
-    }
-    Ok(is_word(kind, "normal"))
-}
-
-/// What CLIENT KILL is to end: whoever meets all of it.
-#[derive(Default)]
-struct Filter {
-    id: Option<u64>,
-    addr: Option<String>,
-    laddr: Option<String>,
-    /// Of a type, or a user, that nobody is.
-    nobody: bool,
-    max_age_s: Option<u64>,
-    spare_caller: bool,
-}
-
-impl Filter {
-    fn parse(call: &Call) -> Result<Filter, Stop> {
-        let mut filter = Filter { spare_caller: true, ..Filter::default() };
-        for index in (2..call.args.len()).step_by(2) {
-            if index + 1 == call.args.len() {
-                return Err(error::SYNTAX.into());
-            }
-            filter.add(call.arg(index), call.arg(index + 1))?;
-        }
-        Ok(filter)
-    }
-
-    fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Stop> {
-        let positive =
-            || parse_integer(value).and_then(|number| u64::try_from(number).ok()).filter(|&number| number > 0);
-        if is_word(name, "ID") {
-            self.id = Some(positive().ok_or("ERR client-id should be greater than 0")?);
-        } else if is_word(name, "TYPE") {
-            self.nobody |= !is_normal(value)?;
-        } else if is_word(name, "ADDR") {
-            self.addr = Some(error::echo(value));
-        } else if is_word(name, "LADDR") {
-            self.laddr = Some(error::echo(value));
-        } else if is_word(name, "USER") {
-            if value != b"default" {
-                return Err(format!("ERR No such user '{}'", error::echo(value)).into());
-            }
-        } else if is_word(name, "MAXAGE") {
-            let age = parse_integer(value).ok_or("ERR maxage is not an integer or out of range")?;
-            self.max_age_s =
-                Some(u64::try_from(age).ok().filter(|&age| age > 0).ok_or("ERR maxage should be greater than 0")?);
-        } else if is_word(name, "SKIPME") && (is_word(value, "YES") || is_word(value, "NO")) {
-            self.spare_caller = is_word(value, "YES");
-        } else {
-            return Err(error::SYNTAX.into());
-        }
-        Ok(())
-    }
-
-    fn meets(&self, call: &Call, client: &Client) -> bool {
-        let (addr, laddr) = client.addresses(&call.shared.unix_path());
-        !self.nobody
-            && self.id.is_none_or(|id| id == client.id)
-            && self.addr.as_ref().is_none_or(|wanted| *wanted == addr)
-            && self.laddr.as_ref().is_none_or(|wanted| *wanted == laddr)
-            && self.max_age_s.is_none_or(|age| call.now.saturating_sub(client.created) / 1000 >= age)
-            && !(self.spare_caller && client.id == call.state.client.id)
-    }
 }
 
 fn kill(call: &mut Call) -> Result<(), Stop> {
     let by_address = call.args.len() == 3;
     let filter = match by_address {
-        true => Filter { addr: Some(error::echo(call.arg(2))), ..Filter::default() },
-        false => Filter::parse(call)?,
+        true => Filter::of_address(call.arg(2)),
+        false => Filter::parse(call, true, "ERR client-id should be greater than 0")?,
     };
     let mut found = call.shared.clients.all();
-    found.retain(|client| !client.is_killed() && filter.meets(call, client));
+    found.retain(|client| filter.meets(call, client));
     if by_address && found.is_empty() {
         return Err("ERR No such client".into());
     }

@@ -2,4 +2,5 @@
 
 pub mod basic;
 pub mod client;
+pub mod filter;
 pub mod tracking;

@@ -76,7 +76,8 @@ fn scan(call: &mut Call) -> Result<(), Stop> {
     let options = Options::parse(call)?;
     let shards = call.shared.keyspace.shards();
     let (mut shard, mut place) = ((cursor % CURSOR_SHARDS) as usize, cursor / CURSOR_SHARDS);
-    let mut walk = Walk::new(options.pattern, options.is_string);
+    let is_wanted = |key: &[u8]| options.pattern.is_none_or(|pattern| glob::matches(pattern, key));
+    let mut walk = Walk::new(&is_wanted, options.is_string);
     let mut seen = 0;
     // A shard that none has is the end, as is a place that no scan has returned.
     while shard < shards && seen < options.count && walk.found.len() < limits::SCAN_REPLY_BYTES {
@@ -96,31 +97,30 @@ fn scan(call: &mut Call) -> Result<(), Stop> {
 
 /// The shards take turns, so that each is free most of the time.
 fn keys(call: &mut Call) -> Result<(), Stop> {
-    let mut walk = Walk::new(pattern(call.arg(1))?, true);
-    let limit = call.shared.copied_reply_bytes();
-    // Where to go on in each shard; none at its end.
-    let mut places = vec![Some(0); call.shared.keyspace.shards()];
-    while places.iter().any(Option::is_some) {
-        for (shard, place) in places.iter_mut().enumerate() {
-            if let Some(from) = *place {
-                let next = walk.step(call, shard, from, limits::SCAN_STEP_KEYS)?.next;
-                *place = (next != 0).then_some(next);
-            }
-        }
-        if walk.found.len() > limit {
-            return Err(format!("ERR the keys have more than the {limit} bytes that a reply may copy; use SCAN").into());
-        }
-    }
+    let pattern = pattern(call.arg(1))?;
+    let is_wanted = |key: &[u8]| pattern.is_none_or(|pattern| glob::matches(pattern, key));
+    let mut walk = Walk::new(&is_wanted, true);
+    walk.go(call)?;
     call.reply.array(walk.count);
     call.reply.append(walk.found.into_output());
     Ok(())
 }
 
+/// Goes through all keys of the database, in steps, as KEYS does: how many a test lets through, and the first `most` of
+/// them.
+pub fn find_all(call: &mut Call, most: usize, is_wanted: &dyn Fn(&[u8]) -> bool) -> Result<(usize, Reply), Stop> {
+    let mut walk = Walk { most, ..Walk::new(is_wanted, true) };
+    walk.go(call)?;
+    Ok((walk.count, walk.found))
+}
+
 /// A way through keys: what it is looking for, and what it has found.
 struct Walk<'p> {
-    pattern: Option<&'p [u8]>,
+    is_wanted: &'p dyn Fn(&[u8]) -> bool,
     matches_type: bool,
+    /// The keys found, as far as they are kept: the first `most`.
     found: Reply,
+    most: usize,
     count: usize,
     /// The keys of a step, one after the other, and where each ends.
     keys: Vec<u8>,
@@ -134,9 +134,29 @@ struct Step {
 }
 
 impl<'p> Walk<'p> {
-    fn new(pattern: Option<&'p [u8]>, matches_type: bool) -> Walk<'p> {
-        let found = Reply::default();
-        Walk { pattern, matches_type, found, count: 0, keys: Vec::new(), ends: Vec::new() }
+    fn new(is_wanted: &'p dyn Fn(&[u8]) -> bool, matches_type: bool) -> Walk<'p> {
+        let (found, most) = (Reply::default(), usize::MAX);
+        Walk { is_wanted, matches_type, found, most, count: 0, keys: Vec::new(), ends: Vec::new() }
+    }
+
+    /// Through all shards in turn, a step in each.
+    fn go(&mut self, call: &mut Call) -> Result<(), Stop> {
+        let limit = call.shared.copied_reply_bytes();
+        // Where to go on in each shard; none at its end.
+        let mut places = vec![Some(0); call.shared.keyspace.shards()];
+        while places.iter().any(Option::is_some) {
+            for (shard, place) in places.iter_mut().enumerate() {
+                if let Some(from) = *place {
+                    let next = self.step(call, shard, from, limits::SCAN_STEP_KEYS)?.next;
+                    *place = (next != 0).then_some(next);
+                }
+            }
+            if self.found.len() > limit {
+                let text = format!("ERR the keys have more than the {limit} bytes that a reply may copy; use SCAN");
+                return Err(text.into());
+            }
+        }
+        Ok(())
     }
 
     /// Goes through about `most` keys of a shard. They are copied while it is held, and matched afterwards.
@@ -172,8 +192,10 @@ impl<'p> Walk<'p> {
         for &end in &self.ends {
             let key = &self.keys[start..end];
             start = end;
-            if self.pattern.is_none_or(|pattern| glob::matches(pattern, key)) {
-                self.found.bulk(key);
+            if (self.is_wanted)(key) {
+                if self.count < self.most {
+                    self.found.bulk(key);
+                }
                 self.count += 1;
             }
         }

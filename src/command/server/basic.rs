@@ -20,9 +20,6 @@ pub const COMMANDS: &[Command] = &[
         "numreplicas timeout",
         "Returns the number of replicas that have what was written: none.",
     ),
-    row("cluster", -2, Flags::NO_SCRIPT, no_cluster).doc("3.0.0", "[arg [arg ...]]", "Refused: this is no cluster."),
-    row("readonly", 1, Flags::FAST, no_cluster).doc("3.0.0", "", "Refused: this is no cluster."),
-    row("readwrite", 1, Flags::FAST, no_cluster).doc("3.0.0", "", "Refused: this is no cluster."),
     Command::container("module", Group::Server, MODULE).doc("4.0.0", "", "A container for module commands."),
     row("lolwut", -1, Flags::READONLY.union(Flags::FAST), lolwut).doc(
         "5.0.0",
@@ -89,10 +86,6 @@ fn wait(call: &mut Call) -> Result<(), Stop> {
     }
     call.reply.integer(0);
     Ok(())
-}
-
-fn no_cluster(_: &mut Call) -> Result<(), Stop> {
-    Err("ERR This instance has cluster support disabled".into())
 }
 
 fn module_list(call: &mut Call) -> Result<(), Stop> {

@@ -7,8 +7,8 @@ use crate::base::clock::UnixMillis;
 use crate::command::connection::basic::REDIS_VERSION;
 use crate::command::{Call, Command, Flags, Group, Table, is_word};
 use crate::config::host;
-use crate::config::policy_name;
 use crate::config::units::human;
+use crate::config::{ClusterMode, policy_name};
 use crate::message::error::Stop;
 use crate::observe::rates::Sample;
 use crate::observe::stats::{self, COUNTERS, CallStats, Counter};
@@ -101,7 +101,7 @@ fn server(lines: &mut Lines, &View { shared, now, .. }: &View) {
     lines.field("redis_git_sha1", "00000000");
     lines.field("redis_git_dirty", 0);
     lines.field("redis_build_id", env!("CARGO_PKG_VERSION"));
-    lines.field("redis_mode", "standalone");
+    lines.field("redis_mode", shared.mode());
     lines.field("server_name", "kv-cache");
     lines.field("kv_cache_version", env!("CARGO_PKG_VERSION"));
     lines.field("os", host::os_release());
@@ -284,8 +284,8 @@ fn latencystats(lines: &mut Lines, &View { shared, .. }: &View) {
     }
 }
 
-fn cluster(lines: &mut Lines, _: &View) {
-    lines.field("cluster_enabled", 0);
+fn cluster(lines: &mut Lines, &View { shared, .. }: &View) {
+    lines.field("cluster_enabled", (shared.options.cluster_mode == ClusterMode::Emulated) as u8);
 }
 
 fn keyspace(lines: &mut Lines, View { totals, now, .. }: &View) {

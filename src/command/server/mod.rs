@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod basic;
+pub mod cluster;
 pub mod debug;
 pub mod docs;
 pub mod info;

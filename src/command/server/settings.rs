@@ -11,7 +11,7 @@ use crate::command::{Call, Command, Flags, Group, is_word, reply_help};
 use crate::config::limits;
 use crate::config::rewrite::rewrite;
 use crate::config::units::Size;
-use crate::config::{LogFormat, LogLevel, Origin, POLICIES, parse_policy, policy_name};
+use crate::config::{ClusterMode, LogFormat, LogLevel, Origin, POLICIES, parse_policy, policy_name};
 use crate::message::error::{self, Stop};
 use crate::observe::{log, stats};
 use crate::shared::Shared;
@@ -176,7 +176,7 @@ static PARAMETERS: &[Parameter] = &[
     fixed("tcp-backlog", |s| s.options.tcp_backlog.to_string()),
     fixed("io-threads", |s| s.cores.to_string()),
     fixed("databases", |_| DATABASES.to_string()),
-    fixed("cluster-enabled", |_| "no".to_owned()),
+    fixed("cluster-enabled", |s| yes_no(s.options.cluster_mode == ClusterMode::Emulated).to_owned()),
     fixed("enable-debug-command", |s| format!("{:?}", s.options.enable_debug_command).to_lowercase()),
     // Values are always freed outside of the command that removes them.
     fixed("lazyfree-lazy-eviction", |_| "yes".to_owned()),
