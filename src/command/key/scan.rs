@@ -7,6 +7,7 @@
 //! means that nobody else is served.
 
 use crate::base::glob;
+use crate::command::steps::{Progress, Work};
 use crate::command::{Call, Command, Flags, Group, is_word};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
@@ -76,12 +77,12 @@ fn scan(call: &mut Call) -> Result<(), Stop> {
     let options = Options::parse(call)?;
     let shards = call.shared.keyspace.shards();
     let (mut shard, mut place) = ((cursor % CURSOR_SHARDS) as usize, cursor / CURSOR_SHARDS);
-    let mut walk = Walk::new(options.pattern, options.is_string);
+    let mut walk = Walk::new(options.is_string);
     let mut seen = 0;
     // A shard that none has is the end, as is a place that no scan has returned.
     while shard < shards && seen < options.count && walk.found.len() < limits::SCAN_REPLY_BYTES {
         let most = (options.count - seen).min(limits::SCAN_STEP_KEYS);
-        let step = walk.step(call, shard, place, most)?;
+        let step = walk.step(call, options.pattern, shard, place, most)?;
         seen += step.seen;
         place = step.next;
         shard += (place == 0) as usize;
@@ -94,31 +95,53 @@ fn scan(call: &mut Call) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The shards take turns, so that each is free most of the time.
 fn keys(call: &mut Call) -> Result<(), Stop> {
-    let mut walk = Walk::new(pattern(call.arg(1))?, true);
-    let limit = call.shared.copied_reply_bytes();
-    // Where to go on in each shard; none at its end.
-    let mut places = vec![Some(0); call.shared.keyspace.shards()];
-    while places.iter().any(Option::is_some) {
-        for (shard, place) in places.iter_mut().enumerate() {
+    let pattern = pattern(call.arg(1))?.map(<[u8]>::to_vec);
+    let shards = call.shared.keyspace.shards();
+    let mut round = Round::new(shards);
+    call.work(Work::new(move |call| round.step(call, pattern.as_deref())))
+}
+
+/// KEYS on its way. The shards take turns, so that each is free most of the time.
+struct Round {
+    walk: Walk,
+    /// Where to go on in each shard; none at its end.
+    places: Vec<Option<u64>>,
+}
+
+impl Round {
+    fn new(shards: usize) -> Round {
+        Round { walk: Walk::new(true), places: vec![Some(0); shards] }
+    }
+
+    fn step(&mut self, call: &mut Call, pattern: Option<&[u8]>) -> Result<Progress, Stop> {
+        for (shard, place) in self.places.iter_mut().enumerate() {
             if let Some(from) = *place {
-                let next = walk.step(call, shard, from, limits::SCAN_STEP_KEYS)?.next;
+                let next = self.walk.step(call, pattern, shard, from, limits::SCAN_STEP_KEYS)?.next;
                 *place = (next != 0).then_some(next);
             }
         }
-        if walk.found.len() > limit {
+        let (found, limit) = (self.walk.found.len(), call.shared.copied_reply_bytes());
+        if found > limit {
             return Err(format!("ERR the keys have more than the {limit} bytes that a reply may copy; use SCAN").into());
         }
+        if !call.has_room(found) {
+            // What was found is let go while it waits; it begins anew once there is room for about twice as much.
+            *self = Round::new(self.places.len());
+            call.room((2 * found).min(limit))?;
+            return Ok(Progress::More(0));
+        }
+        if self.places.iter().any(Option::is_some) {
+            return Ok(Progress::More(found));
+        }
+        call.reply.array(self.walk.count);
+        call.reply.append(std::mem::take(&mut self.walk.found).into_output());
+        Ok(Progress::Done)
     }
-    call.reply.array(walk.count);
-    call.reply.append(walk.found.into_output());
-    Ok(())
 }
 
 /// A way through keys: what it is looking for, and what it has found.
-struct Walk<'p> {
-    pattern: Option<&'p [u8]>,
+struct Walk {
     matches_type: bool,
     found: Reply,
     count: usize,
@@ -133,14 +156,20 @@ struct Step {
     seen: usize,
 }
 
-impl<'p> Walk<'p> {
-    fn new(pattern: Option<&'p [u8]>, matches_type: bool) -> Walk<'p> {
-        let found = Reply::default();
-        Walk { pattern, matches_type, found, count: 0, keys: Vec::new(), ends: Vec::new() }
+impl Walk {
+    fn new(matches_type: bool) -> Walk {
+        Walk { matches_type, found: Reply::default(), count: 0, keys: Vec::new(), ends: Vec::new() }
     }
 
     /// Goes through about `most` keys of a shard. They are copied while it is held, and matched afterwards.
-    fn step(&mut self, call: &mut Call, shard: usize, from: u64, most: usize) -> Result<Step, Stop> {
+    fn step(
+        &mut self,
+        call: &mut Call,
+        pattern: Option<&[u8]>,
+        shard: usize,
+        from: u64,
+        most: usize,
+    ) -> Result<Step, Stop> {
         let Walk { keys, ends, .. } = self;
         keys.clear();
         ends.clear();
@@ -160,11 +189,11 @@ impl<'p> Walk<'p> {
         }
         let seen = steps.max(ends.len());
         call.guards.release();
-        self.sort_out();
+        self.sort_out(pattern);
         Ok(Step { next, seen })
     }
 
-    fn sort_out(&mut self) {
+    fn sort_out(&mut self, pattern: Option<&[u8]>) {
         if !self.matches_type {
             return;
         }
@@ -172,7 +201,7 @@ impl<'p> Walk<'p> {
         for &end in &self.ends {
             let key = &self.keys[start..end];
             start = end;
-            if self.pattern.is_none_or(|pattern| glob::matches(pattern, key)) {
+            if pattern.is_none_or(|pattern| glob::matches(pattern, key)) {
                 self.found.bulk(key);
                 self.count += 1;
             }
