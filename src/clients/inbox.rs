@@ -9,6 +9,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::ClientMemory;
+use super::invalidations::{self, Invalidations};
 use crate::config::limits;
 
 #[derive(Debug, Default)]
@@ -22,7 +23,9 @@ pub struct Inbox {
 #[derive(Debug, Default)]
 struct Contents {
     messages: VecDeque<Bytes>,
-    /// Of the messages, with what each costs beside its content.
+    /// Come after the messages.
+    invalidations: Invalidations,
+    /// Of all of it, with what each costs beside its content.
     bytes: usize,
     /// Our part of the client memory.
     charged: usize,
@@ -60,6 +63,20 @@ impl Inbox {
         Ok(())
     }
 
+    /// Has the client forget a key, or everything. It never overflows: what is too much becomes everything.
+    pub fn invalidate(&self, key: Option<&[u8]>, memory: &ClientMemory) {
+        let mut contents = self.contents();
+        if contents.closed || contents.invalidations.is_everything() {
+            return;
+        }
+        if !key.is_some_and(|key| contents.add_invalidation(key, memory)) {
+            let left = contents.bytes - contents.invalidations.bytes();
+            contents.invalidations.add_everything();
+            contents.charge(left, memory).expect("to give back is never refused");
+        }
+        self.call(contents);
+    }
+
     /// Wakes the connection without a message.
     pub fn wake(&self) {
         self.call(self.contents());
@@ -74,6 +91,12 @@ impl Inbox {
     /// it was a call without a message.
     pub fn take(&self, room: usize, memory: &ClientMemory) -> Bytes {
         let mut contents = self.contents();
+        if contents.messages.is_empty() && !contents.invalidations.is_empty() {
+            let before = contents.invalidations.bytes();
+            let message = contents.invalidations.take();
+            contents.bytes = contents.bytes + message.len() + MESSAGE_BYTES - before;
+            contents.messages.push_back(message);
+        }
         let (mut count, mut bytes) = (0, 0);
         for message in &contents.messages {
             if count > 0 && bytes + message.len() > room {
@@ -92,7 +115,7 @@ impl Inbox {
         };
         if contents.messages.is_empty() {
             contents.messages = VecDeque::new();
-            self.called.store(false, Relaxed);
+            self.called.store(!contents.invalidations.is_empty(), Relaxed);
         }
         joined
     }
@@ -102,6 +125,7 @@ impl Inbox {
         let mut contents = self.contents();
         contents.closed = true;
         contents.messages = VecDeque::new();
+        contents.invalidations = Invalidations::default();
         contents.charge(0, memory).expect("to give back is never refused");
         self.call(contents);
     }
@@ -133,9 +157,29 @@ impl Inbox {
 }
 
 impl Contents {
-    /// What one buffer holds is free, as for replies.
+    /// False, and nothing done, when there is no room for the key.
+    fn add_invalidation(&mut self, key: &[u8], memory: &ClientMemory) -> bool {
+        let comes_alone = self.invalidations.is_empty() && self.messages.len() < limits::INVALIDATIONS_ALONE_MAX;
+        if comes_alone {
+            let message = invalidations::of_one(key);
+            let fits = self.charge(self.bytes + message.len() + MESSAGE_BYTES, memory).is_ok();
+            if fits {
+                self.messages.push_back(message);
+            }
+            return fits;
+        }
+        let more = invalidations::held_bytes(key);
+        let fits = self.invalidations.bytes() + more <= limits::INVALIDATIONS_MAX_BYTES
+            && self.charge(self.bytes + more, memory).is_ok();
+        if fits {
+            self.invalidations.add(key);
+        }
+        fits
+    }
+
+    /// A little is free, as for replies.
     fn charge(&mut self, bytes: usize, memory: &ClientMemory) -> Result<(), Overflow> {
-        let needed = if bytes > limits::IO_BUFFER_BYTES { bytes } else { 0 };
+        let needed = if bytes > limits::FREE_REPLY_BYTES { bytes } else { 0 };
         self.charged = memory.adjust(self.charged, needed, memory.output_limit_bytes()).ok_or(Overflow)?;
         self.bytes = bytes;
         Ok(())
@@ -221,6 +265,31 @@ mod tests {
             other.take(limits::IO_BUFFER_BYTES, &little);
         }
         assert_eq!((other.bytes(), little.used_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn many_keys_come_in_one_message_and_too_many_are_everything() {
+        let (inbox, memory, _) = attended();
+        let alone = limits::INVALIDATIONS_ALONE_MAX;
+        (0..alone + 3).for_each(|n| inbox.invalidate(Some(format!("{n:04}").as_bytes()), &memory));
+        let one = inbox.take(0, &memory);
+        assert_eq!(one, ">2\r\n$10\r\ninvalidate\r\n*1\r\n$4\r\n0000\r\n");
+        assert_eq!(inbox.take((alone - 1) * one.len(), &memory).len(), (alone - 1) * one.len());
+        assert!(inbox.is_called());
+        assert!(inbox.take(0, &memory).starts_with(b">2\r\n$10\r\ninvalidate\r\n*3\r\n$4\r\n0064\r\n"));
+        assert!(!inbox.is_called() && inbox.bytes() == 0);
+        let key = [b'k'; 1000];
+        (0..2_000).for_each(|_| inbox.invalidate(Some(&key), &memory));
+        let mut last = Bytes::new();
+        while inbox.is_called() {
+            last = inbox.take(0, &memory);
+        }
+        assert_eq!(last, ">2\r\n$10\r\ninvalidate\r\n_\r\n");
+        assert_eq!((inbox.bytes(), memory.used_bytes()), (0, 0));
+        // Where there is no memory at all, too.
+        let (other, none) = (Inbox::default(), ClientMemory::new(0));
+        (0..100).for_each(|_| other.invalidate(Some(&key), &none));
+        assert_eq!(other.take(0, &none), ">2\r\n$10\r\ninvalidate\r\n_\r\n");
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! The memory that all connections together may hold: for requests in arrival, replies in waiting, messages from other
-//! connections, and scripts. It must not know what it is held for.
+//! connections, and scripts. Who needs more for a reply than there is waits in line, and is woken with it granted. It must
+//! not know what it is held for.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+use parking_lot::Mutex;
 
 use super::{Client, Clients};
 use crate::base::allocator;
@@ -12,23 +16,65 @@ use crate::config::limits;
 pub struct ClientMemory {
     used: AtomicUsize,
     limit: AtomicUsize,
+    line: Mutex<Line>,
+    /// Somebody waits for room: all that a connection that gives back looks at.
+    is_waited_for: AtomicBool,
+}
+
+/// Who waits for room, first come first served: those who want little before the others.
+#[derive(Debug, Default)]
+struct Line {
+    little: VecDeque<Waiting>,
+    much: VecDeque<Waiting>,
+}
+
+impl Line {
+    fn len(&self) -> usize {
+        self.little.len() + self.much.len()
+    }
+}
+
+#[derive(Debug)]
+struct Waiting {
+    client: Arc<Client>,
+    bytes: usize,
 }
 
 impl ClientMemory {
     pub fn new(limit_bytes: usize) -> ClientMemory {
-        ClientMemory { used: AtomicUsize::new(0), limit: AtomicUsize::new(limit_bytes) }
+        ClientMemory {
+            used: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit_bytes),
+            line: Mutex::default(),
+            is_waited_for: AtomicBool::new(false),
+        }
     }
 
     pub fn used_bytes(&self) -> usize {
-        self.used.load(Relaxed)
+        self.used.load(SeqCst)
     }
 
     pub fn limit_bytes(&self) -> usize {
-        self.limit.load(Relaxed)
+        self.limit.load(SeqCst)
     }
 
     pub fn set_limit(&self, bytes: usize) {
-        self.limit.store(bytes, Relaxed);
+        self.limit.store(bytes, SeqCst);
+    }
+
+    /// Whether connections wait for room.
+    pub fn is_waited_for(&self) -> bool {
+        self.is_waited_for.load(SeqCst)
+    }
+
+    /// More than half is taken.
+    pub fn is_tight(&self) -> bool {
+        self.used_bytes() > self.limit_bytes() / 2
+    }
+
+    /// How many do.
+    pub fn waiting(&self) -> usize {
+        self.line.lock().len()
     }
 
     /// What everything that goes out may hold: it leaves something to the requests of others.
@@ -42,7 +88,7 @@ impl ClientMemory {
     pub fn take(&self, wanted: usize, least: usize) -> Option<usize> {
         let (half, limit) = (self.limit_bytes() / 2, self.output_limit_bytes());
         let mut granted = 0;
-        let taken = self.used.fetch_update(Relaxed, Relaxed, |used| {
+        let taken = self.used.fetch_update(SeqCst, SeqCst, |used| {
             granted = wanted.min(half.saturating_sub(used).max(least));
             (granted == 0 || used + granted <= limit).then_some(used + granted)
         });
@@ -51,27 +97,118 @@ impl ClientMemory {
 
     /// Charges more, or gives back what was charged.
     pub fn change(&self, bytes: isize) {
-        self.used.fetch_add(bytes as usize, Relaxed);
+        self.used.fetch_add(bytes as usize, SeqCst);
     }
 
-    /// Changes a part that is charged to what is needed, rounded up to the step, and returns the new one; `None`, and
-    /// no change, when all of the memory is taken or the kernel refuses more. To give back is never refused.
+    /// Up to where the memory may be used when a reply asks for `bytes`. Who wants little has half of a reserve that nobody
+    /// else can take. The largest may take all that is there, or one would wait until nobody else holds anything.
+    fn limit_for_reply(&self, bytes: usize, is_little: bool) -> usize {
+        if is_little {
+            self.limit_bytes() + self.reserve_bytes() / 2
+        } else if bytes > self.output_limit_bytes() / 2 {
+            self.limit_bytes()
+        } else {
+            self.output_limit_bytes()
+        }
+    }
+
+    /// The same for requests that come to so many bytes.
+    fn limit_for_requests(&self, total: usize) -> usize {
+        self.limit_bytes() + if total <= limits::LITTLE_REQUEST_BYTES { self.reserve_bytes() } else { 0 }
+    }
+
+    fn reserve_bytes(&self) -> usize {
+        limits::CLIENT_MEMORY_RESERVE_BYTES.min(self.limit_bytes() / 8)
+    }
+
+    /// Changes a part that is charged to what is needed, rounded up, and returns the new one; `None`, and no change, when
+    /// all of the memory is taken or the kernel refuses more. To give back is never refused.
     pub(super) fn adjust(&self, charged: usize, needed: usize, limit: usize) -> Option<usize> {
-        let wanted = needed.next_multiple_of(limits::CLIENT_MEMORY_STEP_BYTES);
+        let wanted = rounded(needed);
         if wanted < charged {
-            self.used.fetch_sub(charged - wanted, Relaxed);
-        } else if wanted > charged {
-            let more = wanted - charged;
-            if allocator::is_short() {
-                return None;
-            }
-            if self.used.fetch_add(more, Relaxed) + more > limit {
-                self.used.fetch_sub(more, Relaxed);
-                return None;
-            }
+            self.used.fetch_sub(charged - wanted, SeqCst);
+        } else if wanted > charged && !self.charge(wanted - charged, limit) {
+            return None;
         }
         Some(wanted)
     }
+
+    fn charge(&self, more: usize, limit: usize) -> bool {
+        if allocator::is_short() {
+            return false;
+        }
+        if self.used.fetch_add(more, SeqCst) + more > limit {
+            self.used.fetch_sub(more, SeqCst);
+            return false;
+        }
+        true
+    }
+
+    /// Grants what there is to those who have waited for the longest. Takes the inbox's lock of those it wakes.
+    pub(super) fn serve_line(&self) {
+        if !self.is_waited_for() {
+            return;
+        }
+        let mut served = Vec::new();
+        let mut line = self.line.lock();
+        self.serve(&mut line.little, true, &mut served);
+        self.serve(&mut line.much, false, &mut served);
+        self.is_waited_for.store(line.len() > 0, SeqCst);
+        drop(line);
+        served.iter().for_each(|client| client.wake());
+    }
+
+    fn serve(&self, line: &mut VecDeque<Waiting>, is_little: bool, served: &mut Vec<Arc<Client>>) {
+        while let Some(Waiting { client, bytes }) = line.front() {
+            // Who will never get it, since the cap was lowered, has to hear it.
+            let is_vain = client.is_killed() || *bytes > self.limit_bytes();
+            if !is_vain {
+                if !self.charge(*bytes, self.limit_for_reply(*bytes, is_little)) {
+                    break;
+                }
+                client.granted_bytes.store(*bytes, SeqCst);
+            }
+            client.in_line.store(false, SeqCst);
+            served.extend(line.pop_front().map(|waiting| waiting.client));
+        }
+    }
+
+    fn wait(&self, client: &Arc<Client>, bytes: usize, is_little: bool) {
+        let mut line = self.line.lock();
+        client.in_line.store(true, SeqCst);
+        let line_of = if is_little { &mut line.little } else { &mut line.much };
+        line_of.push_back(Waiting { client: client.clone(), bytes });
+        self.is_waited_for.store(true, SeqCst);
+        drop(line);
+        // What was given back meanwhile.
+        self.serve_line();
+    }
+
+    fn leave_line(&self, client: &Client) {
+        if client.in_line.swap(false, SeqCst) {
+            let mut line = self.line.lock();
+            line.little.retain(|waiting| waiting.client.id != client.id);
+            line.much.retain(|waiting| waiting.client.id != client.id);
+            self.is_waited_for.store(line.len() > 0, SeqCst);
+        }
+    }
+}
+
+/// Small parts are charged almost as they are, or a crowd with a byte each would take all; large ones in steps, so that
+/// the shared counter is touched rarely.
+fn rounded(bytes: usize) -> usize {
+    let step = limits::CLIENT_MEMORY_STEP_BYTES;
+    bytes.next_multiple_of(if bytes < step { limits::CLIENT_MEMORY_SMALL_STEP_BYTES } else { step })
+}
+
+/// What comes of asking for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Granted {
+    Now,
+    /// The client waits in line: it will be woken.
+    Later,
+    /// There will never be so much.
+    Never,
 }
 
 /// One connection's part of the client memory. `resize` to nothing gives it back.
@@ -93,7 +230,14 @@ impl MemoryQuota {
     /// Adjusts the part to what requests in arrival need, rounded up to the step; false, and no change, when all of the
     /// memory is taken.
     pub fn resize(&mut self, clients: &Clients, needed: usize) -> bool {
-        self.adjust(&clients.memory, needed, clients.memory.limit_bytes())
+        self.adjust(&clients.memory, needed, clients.memory.limit_for_requests(needed))
+    }
+
+    /// The same for who needs little when all is taken: whoever holds by far the most is closed for it.
+    pub fn resize_in_place_of_another(&mut self, clients: &Clients, needed: usize) -> bool {
+        needed <= limits::LITTLE_REQUEST_BYTES
+            && clients.close_largest(4 * limits::LITTLE_REQUEST_BYTES)
+            && self.adjust(&clients.memory, needed, usize::MAX)
     }
 
     /// The same for requests and replies together, which must leave something to requests of others.
@@ -101,16 +245,67 @@ impl MemoryQuota {
         self.adjust(&clients.memory, needed, clients.memory.output_limit_bytes())
     }
 
-    /// Adds what replies need in the middle of a turn.
-    pub fn extend_with_replies(&mut self, clients: &Clients, more: usize) -> bool {
-        self.resize_with_replies(clients, self.charged + more)
+    /// Adds what replies need before they are made; false, and no change, when there is no room. Who wants much, or has not
+    /// taken earlier replies (`has_backlog`), does not overtake those who wait.
+    pub fn extend(&mut self, clients: &Clients, more: usize, has_backlog: bool) -> bool {
+        let (memory, is_little) = (&clients.memory, self.is_little(more, has_backlog));
+        if !is_little && memory.is_waited_for() {
+            return false;
+        }
+        self.adjust(memory, self.charged + more, memory.limit_for_reply(more, is_little))
+    }
+
+    /// The same, and waits in line when there is no room.
+    pub fn extend_or_wait(&mut self, clients: &Clients, more: usize, has_backlog: bool) -> Granted {
+        if self.extend(clients, more, has_backlog) {
+            return Granted::Now;
+        }
+        let is_little = self.is_little(more, has_backlog);
+        let more = rounded(more);
+        if more > clients.memory.limit_bytes() {
+            return Granted::Never;
+        }
+        if !self.client.in_line.load(SeqCst) {
+            clients.memory.wait(&self.client, more, is_little);
+        }
+        Granted::Later
+    }
+
+    fn is_little(&self, more: usize, has_backlog: bool) -> bool {
+        self.charged + more <= limits::IO_BUFFER_BYTES && !has_backlog
+    }
+
+    /// Takes what was granted while the connection waited; true while it waits still.
+    pub fn is_waiting(&mut self, clients: &Clients) -> bool {
+        if self.client.in_line.load(SeqCst) {
+            clients.memory.serve_line();
+        }
+        self.take_granted();
+        self.client.in_line.load(SeqCst)
+    }
+
+    /// Gives everything back, and the place in line.
+    pub fn end(&mut self, clients: &Clients) {
+        clients.memory.leave_line(&self.client);
+        self.take_granted();
+        self.resize(clients, 0);
+    }
+
+    fn take_granted(&mut self) {
+        if self.client.granted_bytes.load(SeqCst) > 0 {
+            self.charged += self.client.granted_bytes.swap(0, SeqCst);
+        }
     }
 
     fn adjust(&mut self, memory: &ClientMemory, needed: usize, limit: usize) -> bool {
         let Some(charged) = memory.adjust(self.charged, needed, limit) else { return false };
         if charged != self.charged {
+            let gives_back = charged < self.charged;
             self.charged = charged;
-            self.client.held_bytes.store(charged, Relaxed);
+            self.client.held_bytes.store(charged, SeqCst);
+            if gives_back {
+                memory.serve_line();
+            }
         }
         true
     }
@@ -120,6 +315,8 @@ impl MemoryQuota {
 mod tests {
     use super::super::testing::enter;
     use super::*;
+
+    const STEP: usize = limits::CLIENT_MEMORY_STEP_BYTES;
 
     #[test]
     fn as_much_is_taken_as_there_is() {
@@ -136,15 +333,56 @@ mod tests {
 
     #[test]
     fn client_memory_is_refused_at_its_limit_and_given_back() {
-        let step = limits::CLIENT_MEMORY_STEP_BYTES;
-        let clients = Clients::new(1, 10, 3 * step);
+        let clients = Clients::new(1, 10, 3 * STEP);
         let client = enter(&clients);
         let (mut one, mut two) = (MemoryQuota::new(client.clone()), MemoryQuota::new(client));
-        assert!(one.resize(&clients, 2 * step));
+        assert!(one.resize(&clients, 2 * STEP));
         assert!(two.resize(&clients, 1));
-        assert!(!two.resize(&clients, step + 1));
+        assert!(!two.resize(&clients, STEP + 1));
         assert!(one.resize(&clients, 0));
-        assert!(two.resize(&clients, step + 1));
-        assert_eq!(clients.memory.used_bytes(), 2 * step);
+        assert!(two.resize(&clients, STEP + 1));
+        assert_eq!(clients.memory.used_bytes(), 2 * STEP);
+    }
+
+    #[test]
+    fn a_crowd_with_a_byte_each_leaves_room() {
+        let clients = Clients::new(1, 3000, 128 * STEP);
+        let mut crowd: Vec<_> = (0..2048).map(|_| MemoryQuota::new(enter(&clients))).collect();
+        assert!(crowd.iter_mut().all(|quota| quota.resize(&clients, 8)));
+        assert!(MemoryQuota::new(enter(&clients)).resize(&clients, 64 * STEP));
+    }
+
+    #[test]
+    fn who_finds_no_room_waits_in_line_and_is_granted_it_in_turn() {
+        let clients = Clients::new(1, 10, 32 * STEP);
+        let mut quotas: Vec<_> = (0..4).map(|_| MemoryQuota::new(enter(&clients))).collect();
+        assert_eq!(quotas[0].extend_or_wait(&clients, 10 * STEP, false), Granted::Now);
+        assert_eq!(quotas[0].extend_or_wait(&clients, 10 * STEP, false), Granted::Now);
+        assert_eq!(quotas[1].extend_or_wait(&clients, 8 * STEP, false), Granted::Later);
+        // There would be room for it, but others came before; what is small passes.
+        assert_eq!(quotas[2].extend_or_wait(&clients, 2 * STEP, false), Granted::Later);
+        assert_eq!(quotas[3].extend_or_wait(&clients, STEP, false), Granted::Now);
+        assert_eq!(quotas[3].extend_or_wait(&clients, 33 * STEP, false), Granted::Never);
+        assert!(quotas[1].is_waiting(&clients) && quotas[2].is_waiting(&clients));
+        quotas[0].resize(&clients, 10 * STEP);
+        assert!(!quotas[1].is_waiting(&clients) && !quotas[2].is_waiting(&clients));
+        assert_eq!((quotas[1].bytes(), quotas[2].bytes()), (8 * STEP, 2 * STEP));
+        assert!(!clients.memory.is_waited_for());
+        quotas.iter_mut().for_each(|quota| quota.end(&clients));
+        assert_eq!(clients.memory.used_bytes(), 0);
+    }
+
+    #[test]
+    fn who_leaves_the_line_keeps_nobody_waiting() {
+        let clients = Clients::new(1, 10, 32 * STEP);
+        let mut quotas: Vec<_> = (0..3).map(|_| MemoryQuota::new(enter(&clients))).collect();
+        assert!(quotas[0].extend(&clients, 24 * STEP, false));
+        assert_eq!(quotas[1].extend_or_wait(&clients, 9 * STEP, false), Granted::Later);
+        assert_eq!(quotas[2].extend_or_wait(&clients, 9 * STEP, false), Granted::Later);
+        quotas[1].end(&clients);
+        quotas[0].end(&clients);
+        assert!(!quotas[2].is_waiting(&clients));
+        quotas[2].end(&clients);
+        assert_eq!(clients.memory.used_bytes(), 0);
     }
 }

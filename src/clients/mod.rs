@@ -2,6 +2,7 @@
 //! something, and the memory they may hold together. It must not know how bytes reach them.
 
 mod inbox;
+mod invalidations;
 mod memory;
 mod monitors;
 mod pause;
@@ -22,7 +23,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::base::clock::UnixMillis;
 use crate::message::reply::RespVersion;
 use inbox::Inbox;
-pub use memory::{ClientMemory, MemoryQuota};
+pub use memory::{ClientMemory, Granted, MemoryQuota};
 pub use monitors::Monitors;
 pub use pause::{Pause, Paused};
 
@@ -66,6 +67,9 @@ pub struct Client {
     pub no_touch: AtomicBool,
     /// Bytes held for requests that arrive and replies that wait.
     pub held_bytes: AtomicUsize,
+    /// It waits for room for a reply, and what it was granted then.
+    in_line: AtomicBool,
+    granted_bytes: AtomicUsize,
     /// Bytes of requests that have come and are not run yet, after the last turn.
     pub arrived_bytes: AtomicUsize,
     /// Bytes of replies that are not sent yet, after the last turn.
@@ -80,6 +84,17 @@ pub struct Labels {
     pub name: String,
     pub lib_name: String,
     pub lib_ver: String,
+}
+
+impl Labels {
+    /// Bytes of text.
+    pub fn len(&self) -> usize {
+        self.name.len() + self.lib_name.len() + self.lib_ver.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 impl AsFd for Client {
@@ -114,6 +129,11 @@ impl Client {
             self.overflowed.store(true, Relaxed);
             self.kill();
         }
+    }
+
+    /// Has the peer forget what it has cached of a key, or of all, from any core.
+    pub fn invalidate(&self, key: Option<&[u8]>) {
+        self.inbox.invalidate(key, &self.memory);
     }
 
     /// Wakes the connection without a message, from any core: a paused one looks whether it may go on.
@@ -248,6 +268,8 @@ pub struct Clients {
     placed: Mutex<Vec<usize>>,
     next_id: AtomicU64,
     pub max: AtomicUsize,
+    /// Closed because they held the most when others needed a little.
+    pub evicted: AtomicU64,
     pub memory: Arc<ClientMemory>,
     pub monitors: Monitors,
     pub pause: Pause,
@@ -260,6 +282,7 @@ impl Clients {
             placed: Mutex::new(vec![0; cores]),
             next_id: AtomicU64::new(1),
             max: AtomicUsize::new(max),
+            evicted: AtomicU64::new(0),
             memory: Arc::new(ClientMemory::new(memory_limit_bytes)),
             monitors: Monitors::default(),
             pause: Pause::default(),
@@ -301,6 +324,8 @@ impl Clients {
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             held_bytes: AtomicUsize::new(0),
+            in_line: AtomicBool::new(false),
+            granted_bytes: AtomicUsize::new(0),
             arrived_bytes: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
             inbox: Inbox::default(),
@@ -351,6 +376,24 @@ impl Clients {
         let mut all: Vec<_> = (0..self.cores.len()).flat_map(|core| self.of_core(core)).collect();
         all.sort_unstable_by_key(|client| client.id);
         all
+    }
+
+    /// Closes the connection that holds the most memory if that is at least so much. CLIENT NO-EVICT protects from it.
+    fn close_largest(&self, least: usize) -> bool {
+        let held = |client: &Arc<Client>| client.held_bytes.load(Relaxed);
+        let all = (0..self.cores.len()).flat_map(|core| {
+            let candidates = |client: &&Arc<Client>| !client.is_killed() && !client.no_evict.load(Relaxed);
+            self.on_core(core).values().filter(candidates).max_by_key(|client| held(client)).cloned()
+        });
+        let Some(largest) = all.max_by_key(held).filter(|client| held(client) >= least) else { return false };
+        tracing::info!(
+            client = largest.id,
+            bytes = held(&largest),
+            "closed: it holds the most, and others need a little"
+        );
+        self.evicted.fetch_add(1, Relaxed);
+        largest.kill();
+        true
     }
 
     /// The connections with CLIENT TRACKING on.

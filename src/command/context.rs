@@ -4,17 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::connection::tracking::Tracking;
+use super::room::ReplyRoom;
+use super::steps::Work;
 use super::transaction::{Transaction, Watching};
-use crate::clients::Client;
+use crate::clients::{Client, Labels};
 
 /// What commands know and change of the connection they run for.
 pub struct ConnectionState {
     /// What of it others may see, too: the database, the version of RESP, whether its reads count as uses.
     pub client: Arc<Client>,
+    /// What its replies may hold.
+    pub room: ReplyRoom,
     pub authenticated: bool,
     /// What is queued since MULTI.
     pub transaction: Option<Box<Transaction>>,
     pub watching: Watching,
+    /// What is left of the command that runs.
+    pub unfinished: Option<Work>,
+    /// Of the client's names.
+    pub labels_bytes: usize,
     /// CLIENT TRACKING is on.
     pub tracking: Option<Box<Tracking>>,
     pub replies: ReplyMode,
@@ -34,13 +42,23 @@ pub enum ReplyMode {
 }
 
 impl ConnectionState {
+    /// Changes what the client is called.
+    pub fn relabel(&mut self, change: impl FnOnce(&mut Labels)) {
+        let mut labels = self.client.labels();
+        change(&mut labels);
+        self.labels_bytes = labels.len();
+    }
+
     /// A connection that has asked for nothing yet.
     pub fn new(client: Arc<Client>, authenticated: bool) -> ConnectionState {
         ConnectionState {
+            room: ReplyRoom::new(client.clone()),
             client,
             authenticated,
             transaction: None,
             watching: Watching::default(),
+            unfinished: None,
+            labels_bytes: 0,
             tracking: None,
             replies: ReplyMode::All,
             closing: false,

@@ -7,9 +7,11 @@ pub mod connection;
 mod context;
 mod key;
 mod locks;
+pub mod room;
 mod row;
 pub mod scripting;
 pub mod server;
+pub mod steps;
 mod string;
 mod table;
 pub mod timing;
@@ -122,9 +124,9 @@ impl<'c> Call<'c, '_> {
         }
         self.enter(row)?;
         let outcome =
-            if self.state.tracking.is_some() { connection::tracking::run(self, row) } else { (row.run)(self) };
+            if self.state.tracking.is_some() { connection::tracking::run(self, row) } else { self.start_or_go_on(row) };
         self.guards.release_several();
-        if matches!(outcome, Err(Stop::Retry | Stop::Busy)) {
+        if matches!(outcome, Err(Stop::Retry | Stop::Busy | Stop::Full)) {
             // It will run again.
             return outcome;
         }
@@ -141,15 +143,26 @@ impl<'c> Call<'c, '_> {
         outcome
     }
 
+    /// Runs the command, or goes on with what is left of it.
+    #[inline]
+    fn start_or_go_on(&mut self, row: &Command) -> Result<(), Stop> {
+        match self.state.unfinished.take() {
+            Some(work) => self.work(work),
+            None => (row.run)(self),
+        }
+    }
+
     /// The error for a name that is in no table.
     pub fn refuse_unknown(&mut self) -> Stop {
         self.refuse(unknown(self.args))
     }
 
-    /// A transaction in which a request is refused will not be run.
+    /// A transaction in which a request is refused will not be run; outside of one, CLIENT CACHING was about this request.
     fn refuse(&mut self, stop: Stop) -> Stop {
-        if let Some(transaction) = &mut self.state.transaction {
-            transaction.failed = true;
+        match (&mut self.state.transaction, &mut self.state.tracking) {
+            (Some(transaction), _) => transaction.failed = true,
+            (None, Some(tracking)) => tracking.end_caching(),
+            (None, None) => {}
         }
         stop
     }
@@ -204,18 +217,37 @@ impl<'c> Call<'c, '_> {
     }
 
     /// Replies with the value of `key`, or null.
-    pub fn reply_value(&mut self, key: Key) {
+    pub fn reply_value(&mut self, key: Key) -> Result<(), Stop> {
         let found = read(self.guards, key, self.now, self.state.no_touch());
+        if let Some(entry) = &found
+            && entry.value.as_slice().len() > limits::UNASKED_REPLY_BYTES
+        {
+            return self.reply_large(key);
+        }
         count_lookup(self.stats, found.is_some());
         match found {
             Some(entry) => write_value(self.reply, entry.value),
             None => self.reply.null(),
         }
+        Ok(())
+    }
+
+    /// The same for a value that has to find its room before it is replied with.
+    fn reply_large(&mut self, key: Key) -> Result<(), Stop> {
+        let length = self.peek(key).map_or(0, |entry| entry.value.as_slice().len());
+        self.room(length)?;
+        count_lookup(self.stats, true);
+        if let Some(entry) = self.guards.shard(key.hash).peek(key, self.now) {
+            write_value(self.reply, entry.value);
+        }
+        Ok(())
     }
 
     /// The value that a write is about to replace: it is only replied with once the write has been done.
-    pub fn old_value(&mut self, key: Key) -> Option<Bytes> {
-        self.peek(key).map(|entry| entry.value.to_bytes())
+    pub fn old_value(&mut self, key: Key) -> Result<Option<Bytes>, Stop> {
+        let length = self.peek(key).map_or(0, |entry| entry.value.as_slice().len());
+        self.room(length)?;
+        Ok(self.peek(key).map(|entry| entry.value.to_bytes()))
     }
 
     /// A value to work on while nothing is locked.

@@ -56,6 +56,8 @@ bitflags! {
         const NO_MULTI = 512;
         /// It tells the monitors of itself when it begins, before the commands that it runs.
         const SKIP_MONITOR = 1024;
+        /// It only tells: a reply that finds no room can be taken back and made again, as that of a read.
+        const TELLS = 2048;
     }
 }
 

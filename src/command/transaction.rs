@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use super::{Call, Command, Flags, Found, Group, Keys, scripting};
 use crate::base::clock;
 use crate::command::ConnectionState;
+use crate::command::server::slowlog;
+use crate::command::timing::Slow;
 use crate::config::limits;
 use crate::message::error::{self, Stop};
 use crate::message::kept::Kept;
-use crate::message::reply::Reply;
 use crate::message::request::Arguments;
 use crate::script::library::Library;
 use crate::store::guards::ShardGuards;
@@ -213,7 +215,8 @@ fn exec(call: &mut Call) -> Result<(), Stop> {
         call.state.transaction = Some(transaction);
         return Err(stop);
     }
-    if let Err(stop) = lock(call, &transaction) {
+    if let Err(stop) = lock(call, &transaction).and_then(|()| find_room(call, &transaction)) {
+        call.guards.unseal();
         call.state.transaction = Some(transaction);
         return Err(stop);
     }
@@ -270,6 +273,27 @@ fn make_room(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Asks for the room in which each command can at least be told that its reply is left out; and for that of the values that
+/// the queue reads, while memory for replies is short: who has to wait can only do so before the queue is run.
+fn find_room(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
+    call.room(transaction.rows.len() * LEFT_OUT_BYTES)?;
+    if !call.shared.clients.memory.is_tight() {
+        return Ok(());
+    }
+    let mut bytes = 0;
+    for (index, (_, row)) in transaction.rows.iter().enumerate() {
+        if row.flags.contains(Flags::READONLY) {
+            let args = transaction.requests.get(index);
+            for position in row.keys.positions(args) {
+                let name = args.get(position);
+                let key = Key { bytes: name, hash: call.guards.keyspace().hash(name), db: call.state.db() };
+                bytes += call.peek(key).map_or(0, |entry| entry.value.as_slice().len());
+            }
+        }
+    }
+    call.room(bytes)
+}
+
 /// Locks what the queued commands and the watched keys touch. A command that does not say by its row may touch anything.
 fn lock(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
     let mut hashes: Vec<u64> = call.state.watching.keys.iter().map(|watched| watched.hash).collect();
@@ -284,27 +308,76 @@ fn lock(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
     call.seal(hashes.into_iter())
 }
 
+/// What is said of a reply that is left out, and its line's end.
+const LEFT_OUT_BYTES: usize = error::REPLY_LEFT_OUT.len() + 3;
+
 fn run(call: &mut Call, transaction: &Transaction) {
-    let begun = clock::tick();
-    call.reply.array(transaction.requests.count());
-    let most = call.reply.copied_len() + call.shared.copied_reply_bytes();
+    let mut timing = Timing::of(call);
+    let count = transaction.rows.len();
+    call.reply.array(count);
+    call.state.room.may_wait = false;
     for (index, found) in transaction.rows.iter().enumerate() {
-        let args = transaction.requests.get(index);
-        if call.reply.copied_len() <= most {
-            call.run_nested(args, *found);
-            continue;
+        let (mark, args) = (call.reply.mark(), transaction.requests.get(index));
+        timing.run(call, args, *found);
+        // Nobody can take the reply before it is whole: what finds no room beside the rest is left out.
+        let rest = (count - index - 1) * LEFT_OUT_BYTES;
+        if !call.state.room.cover(&call.shared.clients, call.reply.len() + rest) {
+            call.reply.rewind(mark);
+            call.reply.error(error::REPLY_LEFT_OUT);
         }
-        // A reply is written whole, and nobody can take it before: what is too much of it is left out.
-        let mut unseen = Reply::new(call.reply.version);
-        std::mem::swap(call.reply, &mut unseen);
-        call.run_nested(args, *found);
-        std::mem::swap(call.reply, &mut unseen);
-        call.reply.error(error::REPLY_LEFT_OUT);
+        call.reply.cut();
     }
-    // As in a pipeline, each counts with the mean.
-    let each = begun.elapsed().as_nanos() as u64 / transaction.rows.len().max(1) as u64;
-    let spread = call.shared.latency.is_tracking();
-    transaction.rows.iter().for_each(|(place, _)| call.stats.calls[*place].took(each, 1, spread));
+    call.state.room.may_wait = true;
+    let each = timing.mean_of_quick();
+    for (index, (place, row)) in transaction.rows.iter().enumerate() {
+        if !timing.is_alone(row, transaction.requests.get(index)) {
+            call.stats.calls[*place].took(each, 1, timing.spread);
+        }
+    }
+}
+
+/// How long the commands of a queue take: as in a pipeline, what may be slow is timed, and logged, by itself, and the quick
+/// ones count with their mean.
+struct Timing {
+    begun: Instant,
+    /// What those took that were timed by themselves.
+    alone: Duration,
+    quick: u32,
+    slow_nanos: u64,
+    spread: bool,
+}
+
+impl Timing {
+    fn of(call: &Call) -> Timing {
+        let slow_nanos = call.shared.slowlog.threshold_nanos().min(call.shared.latency.threshold_nanos());
+        let spread = call.shared.latency.is_tracking();
+        Timing { begun: clock::tick(), alone: Duration::ZERO, quick: 0, slow_nanos, spread }
+    }
+
+    fn is_alone(&self, row: &Command, args: Arguments) -> bool {
+        self.slow_nanos < limits::TIMED_TOGETHER_MIN_NANOS || !row.is_quick(args.len())
+    }
+
+    fn run(&mut self, call: &mut Call, args: Arguments, found: Found) {
+        if !self.is_alone(found.1, args) {
+            self.quick += 1;
+            return call.run_nested(args, found);
+        }
+        let begun = clock::tick();
+        call.run_nested(args, found);
+        let took = begun.elapsed();
+        self.alone += took;
+        let nanos = took.as_nanos() as u64;
+        call.stats.calls[found.0].took(nanos, 1, self.spread);
+        if nanos >= self.slow_nanos {
+            let slow = Slow { nanos, first: 0, count: 1 };
+            slowlog::note(call.shared, call.now, call.state, Some(found), args, &slow);
+        }
+    }
+
+    fn mean_of_quick(&self) -> u64 {
+        (self.begun.elapsed().saturating_sub(self.alone) / self.quick.max(1)).as_nanos() as u64
+    }
 }
 
 impl Call<'_, '_> {
@@ -325,7 +398,7 @@ impl Call<'_, '_> {
         let outcome = loop {
             match nested.run(found) {
                 // The shard stays locked, so the room is made in one go; and no script has it.
-                Err(Stop::Retry | Stop::Busy) => {}
+                Err(Stop::Retry | Stop::Busy | Stop::Full) => {}
                 outcome => break outcome,
             }
         };

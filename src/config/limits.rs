@@ -1,6 +1,8 @@
 //! Every bound of the server, with its reason and with what happens when it is reached. It knows no other module;
 //! what an operator may change is an option in `config.rs` whose default stands here.
 
+use std::time::Duration;
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
@@ -37,6 +39,10 @@ pub const BATCH_REQUESTS_MAX: usize = 64;
 
 /// Requests that one connection runs before the others have their turn; the rest waits in its buffer.
 pub const TURN_REQUESTS_MAX: usize = 1024;
+
+/// A turn ends after so long, whatever is left of its requests; a command that takes longer goes on in the next one. With
+/// the request that runs at that moment it keeps a core for 2 ms at most.
+pub const TURN_TIME: Duration = Duration::from_millis(1);
 
 /// Arguments that are parsed ahead together; a batch ends early rather than hold more.
 pub const BATCH_ARGUMENTS_MAX: usize = 1024;
@@ -112,8 +118,25 @@ pub const CLIENT_MEMORY_SHARE: usize = 8;
 /// nobody from sending.
 pub const CLIENT_MEMORY_FOR_REQUESTS: usize = 4;
 
-/// Connections charge that memory in steps of this size, so that the shared counter is touched rarely.
+/// Connections charge that memory in steps of this size, so that the shared counter is touched rarely; what holds less
+/// than one step is charged in small ones, so that a crowd is charged for what it has sent.
 pub const CLIENT_MEMORY_STEP_BYTES: usize = 16 * KIB;
+pub const CLIENT_MEMORY_SMALL_STEP_BYTES: usize = 256;
+
+/// What goes beyond the client memory for requests and replies that need little, when those that need much hold all of it:
+/// a part of the process's own memory.
+pub const CLIENT_MEMORY_RESERVE_BYTES: usize = 4 * MIB;
+/// A connection that holds no more of requests needs little: where even the reserve is taken, the connection that holds the
+/// most is closed for it.
+pub const LITTLE_REQUEST_BYTES: usize = 64 * KIB;
+
+/// What replies that wait may hold of each connection without being charged: 10 MiB for 10,000 of them, a part of the
+/// process's own memory. Room for more is asked for before a reply is made; where there is none the request waits in line.
+pub const FREE_REPLY_BYTES: usize = KIB;
+
+/// A read that may reply with more asks for room before. A command that has not asked, cannot be run again and replies with
+/// more is done, but its reply is left out when there is no room.
+pub const UNASKED_REPLY_BYTES: usize = 64 * KIB;
 
 /// A write of less than this makes its room in the shard by itself; a larger one lets others in between, see
 /// `Shard::make_room`.
@@ -122,6 +145,11 @@ pub const SMALL_WRITE_BYTES: usize = 16 * KIB;
 /// Messages from other connections' turns that wait for one client (MONITOR, for one): whoever takes them more slowly
 /// than they come is closed. They are charged to the client memory too.
 pub const INBOX_MAX_BYTES: usize = 4 * MIB;
+
+/// Keys that a client which caches is told to forget one message each; what comes while so many wait is packed into one
+/// message, and beyond its bound the client is told to forget everything.
+pub const INVALIDATIONS_ALONE_MAX: usize = 64;
+pub const INVALIDATIONS_MAX_BYTES: usize = 256 * KIB;
 
 /// What MONITOR shows of one argument, and about how much of one command; the rest is counted.
 pub const MONITOR_ARGUMENT_MAX_BYTES: usize = 4 * KIB;
@@ -148,8 +176,12 @@ pub const OUTPUT_LIMIT_BYTES: usize = 64 * MIB;
 /// One request and the values in it, while it arrives (option `client-query-limit`): `OOM`-error, then close.
 pub const QUERY_LIMIT_BYTES: usize = 1024 * MIB;
 
-/// A client that takes none of its waiting replies for so long is closed.
+/// A client that takes none of its waiting replies for so long is closed; where others wait for the room, much sooner.
 pub const OUTPUT_STALL_MS: u64 = 60_000;
+pub const OUTPUT_STALL_WAITED_FOR_MS: u64 = 10_000;
+
+/// Percentiles that `latency-tracking-info-percentiles` may name.
+pub const PERCENTILES_MAX: usize = 32;
 
 /// Connections at a time (option `maxclients`): `max number of clients reached`, then close.
 pub const CLIENTS_MAX: usize = 10_000;
@@ -169,6 +201,11 @@ pub const ACCEPTS_PER_TURN: usize = 64;
 /// How often a core looks after its idle connections, and how often its shard when nothing is due.
 pub const JANITOR_PERIOD_MS: u64 = 500;
 pub const SHARD_TICK_MS: u64 = 50;
+
+/// A shard's upkeep goes on for so long before the connections have their turn, and rests for so long, while there is more to
+/// do: millions of items that expire together take a part of their core until they are gone.
+pub const UPKEEP_TIME: Duration = Duration::from_micros(500);
+pub const UPKEEP_REST_MS: u64 = 1;
 
 /// How long the drain may take after SIGTERM (option `shutdown-timeout`, seconds). Docker kills after 10.
 pub const SHUTDOWN_TIMEOUT_S: u64 = 8;

@@ -11,6 +11,8 @@ pub enum Stop {
     AlreadyReplied,
     /// Room for a large value is being made piece by piece: let the others have their turn, then run it again.
     Retry,
+    /// There is no room for the reply: the connection waits in line for it, then runs it again.
+    Full,
     /// A script on another core holds what this needs: let the others have their turn, rest a moment, then run it again.
     Busy,
 }
@@ -40,7 +42,9 @@ pub const NOT_A_FLOAT: &str = "ERR value is not a valid float";
 pub const OVERFLOW: &str = "ERR increment or decrement would overflow";
 pub const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 pub const VALUE_TOO_LARGE: &str = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
-pub const REPLY_LEFT_OUT: &str = "ERR done, but the replies before this one are as large as client-output-limit allows; ask for less in one transaction";
+pub const REPLY_LEFT_OUT: &str = "ERR done, but there is no room for the reply";
+pub const NO_ROOM: &str =
+    "OOM no room for the reply: replies in waiting hold what they may (an eighth of maxmemory); nothing was done";
 pub const BUSY: &str = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
 pub const NO_AUTH: &str = "NOAUTH Authentication required.";
 pub const WRONG_PASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";

@@ -23,12 +23,10 @@ impl Kept {
         self.bytes.try_reserve(copied.map(|index| request.get(index).len()).sum())?;
         for index in 0..request.len() {
             match request.shared(index) {
-                Some(bytes) => self.args.push_aside(bytes.clone()),
-                None => {
-                    let bytes = request.get(index);
-                    self.args.push(self.bytes.len(), bytes.len());
-                    self.bytes.extend_from_slice(bytes);
+                Some(bytes) if bytes.len() >= limits::STREAMED_ARGUMENT_MIN_BYTES => {
+                    self.args.push_aside(bytes.clone())
                 }
+                _ => self.push_argument(request.get(index)),
             }
         }
         self.ends.push(self.args.len());

@@ -13,8 +13,6 @@ pub struct Output {
     /// What comes before `tail`, in order.
     parts: VecDeque<Bytes>,
     parts_bytes: usize,
-    /// What of it is large values that others hold as well.
-    shared_bytes: usize,
 }
 
 /// A place between two replies.
@@ -22,35 +20,24 @@ pub struct Output {
 pub struct Mark {
     parts: usize,
     parts_bytes: usize,
-    shared_bytes: usize,
     tail: usize,
 }
 
 impl Default for Output {
     fn default() -> Self {
-        Output {
-            tail: Vec::with_capacity(limits::REPLY_PIECE_BYTES),
-            parts: VecDeque::new(),
-            parts_bytes: 0,
-            shared_bytes: 0,
-        }
+        Output { tail: Vec::with_capacity(limits::REPLY_PIECE_BYTES), parts: VecDeque::new(), parts_bytes: 0 }
     }
 }
 
 impl Output {
     /// One that has no buffer yet: it stands where another has been taken from.
     pub fn unbuffered() -> Output {
-        Output { tail: Vec::new(), parts: VecDeque::new(), parts_bytes: 0, shared_bytes: 0 }
+        Output { tail: Vec::new(), parts: VecDeque::new(), parts_bytes: 0 }
     }
 
     /// Bytes written and not yet taken.
     pub fn len(&self) -> usize {
         self.parts_bytes + self.tail.len()
-    }
-
-    /// Of these, what was copied here.
-    pub fn copied_len(&self) -> usize {
-        self.len() - self.shared_bytes
     }
 
     pub fn is_empty(&self) -> bool {
@@ -64,7 +51,7 @@ impl Output {
 
     pub fn clear(&mut self) {
         self.parts.clear();
-        (self.parts_bytes, self.shared_bytes) = (0, 0);
+        self.parts_bytes = 0;
         self.tail.clear();
     }
 
@@ -72,17 +59,17 @@ impl Output {
     pub fn take(&mut self, into: &mut VecDeque<Bytes>) {
         self.seal();
         into.append(&mut self.parts);
-        (self.parts_bytes, self.shared_bytes) = (0, 0);
+        self.parts_bytes = 0;
     }
 
     /// Where the next reply will begin, for `rewind`.
     pub fn mark(&self) -> Mark {
-        Mark {
-            parts: self.parts.len(),
-            parts_bytes: self.parts_bytes,
-            shared_bytes: self.shared_bytes,
-            tail: self.tail.len(),
-        }
+        Mark { parts: self.parts.len(), parts_bytes: self.parts_bytes, tail: self.tail.len() }
+    }
+
+    /// Bytes written since the mark.
+    pub fn since(&self, mark: Mark) -> usize {
+        self.len() - mark.parts_bytes - mark.tail
     }
 
     /// Takes back everything since the mark. Nothing may have been taken out or cut meanwhile.
@@ -93,7 +80,7 @@ impl Output {
             self.tail.extend_from_slice(&sealed[..mark.tail]);
         }
         self.parts.truncate(mark.parts);
-        (self.parts_bytes, self.shared_bytes) = (mark.parts_bytes, mark.shared_bytes);
+        self.parts_bytes = mark.parts_bytes;
         self.tail.truncate(mark.tail);
     }
 
@@ -106,7 +93,6 @@ impl Output {
         self.seal();
         other.seal();
         self.parts_bytes += other.parts_bytes;
-        self.shared_bytes += other.shared_bytes;
         self.parts.append(&mut other.parts);
     }
 
@@ -143,7 +129,6 @@ impl Output {
     pub fn share(&mut self, bytes: Bytes) {
         self.seal();
         self.parts_bytes += bytes.len();
-        self.shared_bytes += bytes.len();
         self.parts.push_back(bytes);
     }
 

@@ -153,6 +153,19 @@ impl Reply {
         self.verbatim(b"txt", text.as_bytes());
     }
 
+    /// The same, as it was written elsewhere.
+    pub fn text_of(&mut self, text: Output) {
+        match self.version {
+            RespVersion::Resp2 => self.header(b'$', text.len() as i64),
+            RespVersion::Resp3 => {
+                self.header(b'=', text.len() as i64 + 4);
+                self.output.write(b"txt:");
+            }
+        }
+        self.output.append(text);
+        self.output.write(b"\r\n");
+    }
+
     /// Text with its format, of three letters.
     pub fn verbatim(&mut self, format: &[u8], text: &[u8]) {
         match self.version {

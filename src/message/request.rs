@@ -19,7 +19,7 @@ const ASIDE: u32 = u32::MAX;
 #[derive(Default)]
 pub struct Args {
     spans: Vec<Span>,
-    /// Streamed values and unquoted inline words: bytes that do not lie in the input as they are meant.
+    /// Streamed values, and inline words without their quotes: bytes that do not lie in the input as they are meant.
     asides: Vec<Bytes>,
 }
 
@@ -55,9 +55,9 @@ impl Args {
         kept
     }
 
-    /// Bytes allocated for arguments that were streamed.
+    /// Bytes that do not lie in the input, and the handles of them.
     pub fn aside_bytes(&self) -> usize {
-        self.asides.iter().map(Bytes::len).sum()
+        self.asides.iter().map(Bytes::len).sum::<usize>() + self.asides.capacity() * size_of::<Bytes>()
     }
 
     /// Memory held for the positions of arguments.

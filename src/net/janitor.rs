@@ -19,41 +19,47 @@ pub struct Watch {
     pub armed: Cell<bool>,
     /// Since when the peer has taken nothing of what is being sent; 0 when nothing is.
     pub sending_since: Cell<UnixMillis>,
+    /// What the last visit has found there.
+    stalled_since: Cell<UnixMillis>,
 }
 
 /// One core's connections, as its janitor sees them.
 #[derive(Default)]
-pub struct ConnectionTable(RefCell<HashMap<u64, Entry>>);
+pub struct ConnectionTable {
+    entries: RefCell<HashMap<u64, Entry>>,
+}
 
 type Entry = (Arc<Client>, Rc<Watch>);
 
 impl ConnectionTable {
     pub fn enter(&self, client: &Arc<Client>) -> Rc<Watch> {
         let watch = Rc::new(Watch::default());
-        self.0.borrow_mut().insert(client.id, (client.clone(), watch.clone()));
+        self.entries.borrow_mut().insert(client.id, (client.clone(), watch.clone()));
         watch
     }
 
     pub fn leave(&self, client: &Client) {
-        self.0.borrow_mut().remove(&client.id);
+        self.entries.borrow_mut().remove(&client.id);
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
+        self.entries.borrow().is_empty()
     }
 
     /// For every connection, whatever it is doing.
     pub fn for_each(&self, mut act: impl FnMut(&Arc<Client>, &Watch)) {
-        self.0.borrow().values().for_each(|(client, watch)| act(client, watch));
+        self.entries.borrow().values().for_each(|(client, watch)| act(client, watch));
     }
 
     /// Closes connections that are idle beyond the timeout (0 for none; those that only listen never are) or that take
-    /// none of their replies.
-    pub fn close_overdue(&self, timeout_s: u32, stats: &CoreStats, now: UnixMillis) {
+    /// none of their replies for `stall_ms`.
+    pub fn close_overdue(&self, timeout_s: u32, stall_ms: u64, stats: &CoreStats, now: UnixMillis) {
         let timeout_ms = timeout_s as u64 * 1000;
         self.for_each(|client, watch| {
             let stalled = watch.sending_since.get();
-            if stalled != 0 && now.saturating_sub(stalled) > limits::OUTPUT_STALL_MS {
+            // A core that comes late may not have seen yet what was taken: once more, and it has.
+            let was_seen = watch.stalled_since.replace(stalled) == stalled;
+            if stalled != 0 && was_seen && now.saturating_sub(stalled) > stall_ms {
                 stats.output_limit_closed.add(1);
                 tracing::info!(client = client.id, "closed: it has taken none of its replies for too long");
                 client.kill();
@@ -100,13 +106,13 @@ mod tests {
         let (stalled, watch) = connect(&clients, &connections);
         let (quiet, _) = connect(&clients, &connections);
         watch.sending_since.set(START);
-        connections.close_overdue(0, &stats, START + limits::OUTPUT_STALL_MS);
+        connections.close_overdue(0, limits::OUTPUT_STALL_MS, &stats, START + limits::OUTPUT_STALL_MS);
         assert!(!stalled.is_killed());
         // It has taken something meanwhile.
         watch.sending_since.set(START + 10);
-        connections.close_overdue(0, &stats, START + limits::OUTPUT_STALL_MS + 10);
+        connections.close_overdue(0, limits::OUTPUT_STALL_MS, &stats, START + limits::OUTPUT_STALL_MS + 10);
         assert!(!stalled.is_killed());
-        connections.close_overdue(0, &stats, START + limits::OUTPUT_STALL_MS + 11);
+        connections.close_overdue(0, limits::OUTPUT_STALL_MS, &stats, START + limits::OUTPUT_STALL_MS + 11);
         assert!(stalled.is_killed() && !quiet.is_killed());
         assert_eq!((stats.output_limit_closed.get(), stats.idle_closed.get()), (1, 0));
     }
@@ -119,10 +125,10 @@ mod tests {
         let (monitor, _) = connect(&clients, &connections);
         assert!(clients.monitors.enter(&monitor));
         busy.last_active.store(START + 1, Relaxed);
-        connections.close_overdue(0, &stats, START + 999_999);
-        connections.close_overdue(2, &stats, START + 2_000);
+        connections.close_overdue(0, limits::OUTPUT_STALL_MS, &stats, START + 999_999);
+        connections.close_overdue(2, limits::OUTPUT_STALL_MS, &stats, START + 2_000);
         assert!(!idle.is_killed());
-        connections.close_overdue(2, &stats, START + 2_001);
+        connections.close_overdue(2, limits::OUTPUT_STALL_MS, &stats, START + 2_001);
         assert!(idle.is_killed() && !busy.is_killed() && !monitor.is_killed());
         assert_eq!((stats.output_limit_closed.get(), stats.idle_closed.get()), (0, 1));
     }

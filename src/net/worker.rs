@@ -90,7 +90,11 @@ impl Worker {
     fn end_pause(&self, now: UnixMillis) {
         if self.has_paused.get() && self.links.shared.clients.pause.at(now).is_none() {
             self.has_paused.set(false);
-            self.connections.for_each(|client, _| client.wake());
+            self.connections.for_each(|client, _| {
+                if client.paused.load(Relaxed) {
+                    client.wake()
+                }
+            });
         }
     }
 
@@ -312,19 +316,34 @@ async fn take_over<T: Transport>(
 
 /// The shard's background work: in bounded steps, and between steps the connections have their turn.
 async fn tend_shard<T: Transport>(transport: Rc<T>) {
-    let links = &transport.worker().links;
+    let worker = transport.worker();
     loop {
-        let now = transport.worker().clock.set();
-        transport.worker().end_pause(now);
-        transport.worker().core.borrow_mut().tend_scripts();
-        let has_more = links.shared.keyspace.tick(links.index, now);
-        transport.worker().has_backlog.set(has_more);
-        if has_more {
-            tokio::task::yield_now().await;
-        } else {
-            tokio::time::sleep(Duration::from_millis(limits::SHARD_TICK_MS)).await;
-        }
+        let now = worker.clock.set();
+        worker.end_pause(now);
+        worker.core.borrow_mut().tend_scripts();
+        let has_more = keep_up(worker, now);
+        worker.has_backlog.set(has_more);
+        // To give way is not enough: the runtime would come back here many times before it looks at the sockets.
+        let rest = if has_more { limits::UPKEEP_REST_MS } else { limits::SHARD_TICK_MS };
+        tokio::time::sleep(Duration::from_millis(rest)).await;
     }
+}
+
+/// Some steps of a shard's upkeep. True if there is more to do right now.
+fn keep_up(worker: &Worker, now: UnixMillis) -> bool {
+    let links = &worker.links;
+    let mut begun = clock::tick();
+    let until = begun + limits::UPKEEP_TIME;
+    while begun < until {
+        let more = links.shared.keyspace.tick(links.index, now);
+        let ended = clock::tick();
+        worker.stats().longest.upkeep_nanos.raise(ended.duration_since(begun).as_nanos() as u64);
+        if !more {
+            return false;
+        }
+        begun = ended;
+    }
+    true
 }
 
 async fn tend_connections<T: Transport>(transport: Rc<T>) {
@@ -337,8 +356,10 @@ async fn tend_connections<T: Transport>(transport: Rc<T>) {
             allocator::recover();
             worker.links.shared.sample(worker.now());
         }
+        let is_waited_for = worker.links.shared.clients.memory.is_waited_for();
         worker.connections.close_overdue(
             worker.links.shared.settings.timeout_s.load(Relaxed),
+            if is_waited_for { limits::OUTPUT_STALL_WAITED_FOR_MS } else { limits::OUTPUT_STALL_MS },
             worker.stats(),
             worker.now(),
         );

@@ -62,6 +62,7 @@ macro_rules! core_stats {
         #[repr(align(128))]
         pub struct CoreStats {
             $($(#[doc = $doc])+ pub $name: Counter,)*
+            pub longest: Longest,
             /// By the command's place in the table.
             pub calls: Box<[CallStats]>,
             /// Error replies by their first word.
@@ -77,6 +78,7 @@ macro_rules! core_stats {
             pub fn new(commands: usize) -> CoreStats {
                 CoreStats {
                     $($name: Counter::default(),)*
+                    longest: Longest::default(),
                     calls: (0..commands).map(|_| CallStats::default()).collect(),
                     errors_by_code: Mutex::default(),
                 }
@@ -85,11 +87,28 @@ macro_rules! core_stats {
             /// CONFIG RESETSTAT.
             pub fn reset(&self) {
                 $(self.$name.reset();)*
+                self.longest.reset();
                 self.calls.iter().for_each(CallStats::reset);
                 self.errors_by_code.lock().clear();
             }
         }
     };
+}
+
+/// What has kept a core the longest, by cause.
+#[derive(Debug, Default)]
+pub struct Longest {
+    /// The turn of a connection, and the last command of it: its place in the table, plus one.
+    pub turn_nanos: Counter,
+    pub turn_command: Counter,
+    /// A step of a shard's upkeep, during which the shard is locked.
+    pub upkeep_nanos: Counter,
+}
+
+impl Longest {
+    fn reset(&self) {
+        [&self.turn_nanos, &self.turn_command, &self.upkeep_nanos].into_iter().for_each(Counter::reset);
+    }
 }
 
 impl CoreStats {
@@ -150,6 +169,11 @@ core_stats! {
 /// The sum of one counter over all cores.
 pub fn total(cores: &[CoreStats], counter: impl Fn(&CoreStats) -> &Counter) -> u64 {
     cores.iter().map(|core| counter(core).get()).sum()
+}
+
+/// The core with the greatest of one counter.
+pub fn greatest(cores: &[CoreStats], counter: impl Fn(&CoreStats) -> &Counter) -> &CoreStats {
+    cores.iter().max_by_key(|core| counter(core).get()).expect("there is a core")
 }
 
 /// One command's counts over all cores.

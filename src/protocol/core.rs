@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::resp::batch::Batch;
 use crate::base::clock;
 use crate::command;
+use crate::config::limits;
 use crate::observe::stats::CoreStats;
 use crate::script::runner::Runner;
 use crate::shared::Shared;
@@ -16,7 +17,8 @@ pub struct Core {
     pub index: usize,
     pub(super) batch: Batch,
     pub(super) scripts: Option<Runner>,
-    /// When the turn began, or its last batch ended.
+    /// When the turn began, and when its last batch ended.
+    pub(super) turn_begun: Instant,
     pub(super) begun: Instant,
     /// A script keeps the core busy: whatever cannot help that is refused.
     pub(super) only_urgent: bool,
@@ -30,12 +32,19 @@ impl Core {
     /// `attend` is called now and then while a script runs that keeps this core from everything else.
     pub fn attended(shared: Arc<Shared>, index: usize, attend: Box<dyn Fn()>) -> Core {
         let scripts = Some(command::scripting::runner(shared.clone(), index, attend));
-        Core { shared, index, batch: Batch::default(), scripts, begun: clock::tick(), only_urgent: false }
+        let now = clock::tick();
+        Core { shared, index, batch: Batch::default(), scripts, turn_begun: now, begun: now, only_urgent: false }
     }
 
     /// For those who come while a script keeps the core busy.
     pub fn urgent(shared: Arc<Shared>, index: usize) -> Core {
-        Core { shared, index, batch: Batch::default(), scripts: None, begun: clock::tick(), only_urgent: true }
+        let now = clock::tick();
+        Core { shared, index, batch: Batch::default(), scripts: None, turn_begun: now, begun: now, only_urgent: true }
+    }
+
+    /// The turn has taken as long as one may.
+    pub(super) fn is_turn_over(&self) -> bool {
+        self.begun.duration_since(self.turn_begun) >= limits::TURN_TIME
     }
 
     /// Now and then, between turns: lets go of scripts that are known no more.

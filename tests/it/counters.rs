@@ -110,6 +110,13 @@ fn counting_within_bounds(engine: Engine) {
     client.check("INCREX f BYFLOAT inf", "-ERR value or increment would produce Infinity\r\n");
     client.check("INCREX n LBOUND 2 UBOUND 1", "-ERR LBOUND can't be greater than UBOUND\r\n");
     client.check("INCREX n ENX", "-ERR ENX flag requires an expiration\r\n");
+    client.check("INCREX n BYINT x", "-ERR Increment is not an integer or out of range\r\n");
+    client.check("INCREX f BYFLOAT x", "-ERR Increment is not a valid float\r\n");
+    client.check("INCREX n LBOUND x", "-ERR LBOUND is not an integer or out of range\r\n");
+    client.check("INCREX f BYFLOAT 1 UBOUND x", "-ERR UBOUND is not a valid float\r\n");
+    for options in ["SATURATE SATURATE", "ENX EX 1 ENX"] {
+        client.check(&format!("INCREX n {options}"), "-ERR syntax error\r\n");
+    }
     for options in ["BYINT 1 BYFLOAT 1", "BYINT", "EX 1 PERSIST", "PERSIST ENX", "UBOUND 1 UBOUND 2", "WHAT"] {
         client.check(&format!("INCREX n {options}"), "-ERR syntax error\r\n");
     }

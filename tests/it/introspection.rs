@@ -20,6 +20,7 @@ on_both_engines!(
     info_eviction_age,
     slow_log,
     slow_log_keeps_secrets,
+    slow_log_of_a_transaction,
     command_getkeys,
     latency_events,
     latency_histogram,
@@ -312,6 +313,24 @@ fn slow_log(engine: Engine) {
 }
 
 /// A password is in no log.
+/// What is slow in a transaction is noted, and the quick commands beside it are not charged for it.
+fn slow_log_of_a_transaction(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    client.call(&["SET", "a", &"a".repeat(5_000)]);
+    client.call(&["SET", "b", &"b".repeat(5_000)]);
+    client.check("CONFIG SET slowlog-log-slower-than 5000", "+OK\r\n");
+    client.check("SLOWLOG RESET", "+OK\r\n");
+    client.check("MULTI", "+OK\r\n");
+    for command in ["SET k v", "LCS a b LEN", "SET k w"] {
+        client.check(command, "+QUEUED\r\n");
+    }
+    client.check("EXEC", "*3\r\n+OK\r\n:0\r\n+OK\r\n");
+    let entries = client.call(&["SLOWLOG", "GET"]);
+    let names: Vec<_> = entries.elements().iter().map(|entry| entry.elements()[3].elements()[0].text()).collect();
+    assert_eq!(names, ["LCS"]);
+}
+
 fn slow_log_keeps_secrets(engine: Engine) {
     let server = Server::start(engine);
     let mut client = server.client();

@@ -142,6 +142,10 @@ fn set_if_the_value_is_as_expected(engine: Engine) {
     client.check("SET d x IFDEQ B6ACB9D84A38FF74", "+OK\r\n");
     client.check("GET d", "$1\r\nx\r\n");
     client.check_error("SET d x IFDEQ 12", "ERR the digest must be exactly 16 hexadecimal characters");
+    // Where there is no value, not even a wrong digest is looked at.
+    client.check("SET none x IFDEQ 12", "$-1\r\n");
+    client.check("DELEX none IFDEQ 12", ":0\r\n");
+    client.check_error("DELEX d IFDNE 12", "ERR the digest must be exactly 16 hexadecimal characters");
     for options in ["NX IFEQ a", "IFEQ a IFNE b", "IFEQ a IFEQ a", "IFEQ"] {
         client.check(&format!("SET k v {options}"), "-ERR syntax error\r\n");
     }

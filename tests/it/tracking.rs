@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::harness::{Engine, Server, on_both_engines, wait_until};
+use crate::wire::Value;
 
 on_both_engines!(
     who_has_read_a_key_is_told_once,
@@ -15,6 +16,8 @@ on_both_engines!(
     what_has_ended_is_not_told,
     the_table_is_bounded,
     an_idle_connection_on_another_core_is_told,
+    who_is_told_of_too_much_forgets_everything,
+    what_caching_has_said_is_about_one_command,
 );
 
 fn tracking(server: &Server, options: &str) -> Client {
@@ -171,13 +174,46 @@ fn own_changes_are_told_unless_noloop(engine: Engine) {
 fn emptying_tells_everything(engine: Engine) {
     let server = Server::with(engine, &["--threads=2"]);
     let (mut default, mut broadcast) = (tracking(&server, ""), tracking(&server, "BCAST PREFIX x"));
-    for flush in ["FLUSHALL", "FLUSHDB"] {
+    for flush in ["FLUSHALL", "FLUSHDB", "SWAPDB 0 1"] {
         default.check("GET k", "_\r\n");
         default.check("SET other v", "+OK\r\n");
         server.client().check(flush, "+OK\r\n");
         default.expect(ALL);
         broadcast.expect(ALL);
     }
+}
+
+/// Tens of thousands of its keys change in one step: it stays, and knows that nothing of what it has is worth anything.
+fn who_is_told_of_too_much_forgets_everything(engine: Engine) {
+    let server = Server::with(engine, &["--threads=2"]);
+    let (mut reader, mut writer) = (tracking(&server, ""), server.client());
+    let keys: Vec<String> = (0..20_000).map(|n| format!("a-key-of-some-length:{n}")).collect();
+    let words =
+        |command: &'static str| std::iter::once(command).chain(keys.iter().map(String::as_str)).collect::<Vec<_>>();
+    let pairs: Vec<&str> = std::iter::once("MSET").chain(keys.iter().flat_map(|key| [key.as_str(), "v"])).collect();
+    assert_eq!(writer.call(&pairs), Value::Simple("OK".into()));
+    assert_eq!(reader.call(&words("MGET")).elements().len(), keys.len());
+    assert_eq!(writer.call(&words("DEL")).integer(), keys.len() as i64);
+    // Some come one by one, some together, and the rest as everything.
+    let (mut told_of, mut everything) = (0, false);
+    while !everything && told_of < keys.len() {
+        let message = reader.raw_reply();
+        everything = message == ALL.as_bytes();
+        let text = String::from_utf8(message).unwrap();
+        told_of += text.matches("a-key-of-some-length").count();
+    }
+    reader.check("PING", "+PONG\r\n");
+    assert_eq!(server.info_number("client_output_buffer_limit_disconnections"), 0);
+}
+
+fn what_caching_has_said_is_about_one_command(engine: Engine) {
+    let server = Server::start(engine);
+    let (mut reader, mut writer) = (tracking(&server, "OPTIN"), server.client());
+    reader.check("CLIENT CACHING YES", "+OK\r\n");
+    reader.check_error("NOPE", "ERR unknown command");
+    reader.check("GET k", "_\r\n");
+    writer.check("SET k v", "+OK\r\n");
+    reader.check("PING", "+PONG\r\n");
 }
 
 fn reads_in_a_transaction_are_remembered(engine: Engine) {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::command::steps::{Progress, Work};
 use crate::command::string::range::{clamp, resolve};
 use crate::command::{Call, Command, Flags, Group, Keys, is_word, parse_integer};
 use crate::config::limits;
@@ -123,26 +124,52 @@ impl Part<'_> {
         first & last
     }
 
-    fn count(&self) -> u64 {
-        let (words, rest) = self.bytes.as_chunks::<8>();
+    /// The bits that are set in a piece of it.
+    fn count(&self, piece: Range<usize>) -> u64 {
+        let (words, rest) = self.bytes[piece.clone()].as_chunks::<8>();
         let whole: u64 = words.iter().map(|word| u64::from_le_bytes(*word).count_ones() as u64).sum();
         let whole = whole + rest.iter().map(|byte| byte.count_ones() as u64).sum::<u64>();
-        let outside = |at: usize, mask: u8| (self.bytes[at] & !mask).count_ones() as u64;
+        let outside = |at: usize, mask: u8| {
+            if piece.contains(&at) { (self.bytes[at] & !mask).count_ones() as u64 } else { 0 }
+        };
         whole - outside(0, self.first_mask) - outside(self.bytes.len() - 1, self.last_mask)
     }
 
-    /// The number of the first bit that is so.
-    fn position(&self, wanted: bool) -> Option<usize> {
+    /// The number of the first bit in a piece of it that is so.
+    fn position(&self, wanted: bool, piece: Range<usize>) -> Option<usize> {
         let flip = if wanted { 0 } else { 0xff };
         let found = |at: usize| (self.bytes[at] ^ flip) & self.mask_of(at);
         let place = |at: usize| (found(at) != 0).then(|| self.base + at * 8 + found(at).leading_zeros() as usize);
         // The first byte is looked at by itself, because of its mask; of the others whole words are passed over.
         let dull = if wanted { [0; 8] } else { [0xff; 8] };
-        let (words, _) = self.bytes[1..].as_chunks::<8>();
-        let passed = 1 + 8 * words.iter().take_while(|word| **word == dull).count();
-        place(0).or_else(|| (passed..self.bytes.len()).find_map(place))
+        let (words, _) = self.bytes[piece.start + 1..piece.end].as_chunks::<8>();
+        let passed = piece.start + 1 + 8 * words.iter().take_while(|word| **word == dull).count();
+        place(piece.start).or_else(|| (passed..piece.end).find_map(place))
     }
 }
+
+/// The pieces that one step each goes through.
+fn pieces(length: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..length).step_by(STEP_BYTES).map(move |from| from..length.min(from + STEP_BYTES))
+}
+
+/// The range that a command asks for.
+struct Asked {
+    start: i64,
+    end: i64,
+    in_bits: bool,
+    /// What becomes of a range beyond a value of a length.
+    resolve: fn(i64, i64, usize) -> Range<usize>,
+}
+
+impl Asked {
+    fn part<'v>(&self, value: &'v [u8]) -> Option<Part<'v>> {
+        Part::of(value, self.in_bits, |length| (self.resolve)(self.start, self.end, length))
+    }
+}
+
+/// Some ten microseconds.
+const STEP_BYTES: usize = 1 << 16;
 
 fn bitcount(call: &mut Call) -> Result<(), Stop> {
     let (start, end, in_bits) = match call.args.len() {
@@ -151,9 +178,22 @@ fn bitcount(call: &mut Call) -> Result<(), Stop> {
         _ => return Err(error::SYNTAX.into()),
     };
     let value = call.read(call.key()).unwrap_or_default();
-    let count = Part::of(&value, in_bits, |length| resolve(start, end, length)).map_or(0, |part| part.count());
-    call.reply.integer(count as i64);
-    Ok(())
+    let asked = Asked { start, end, in_bits, resolve };
+    let mut pieces = pieces(asked.part(&value).map_or(0, |part| part.bytes.len()));
+    let mut count = 0;
+    call.work(Work::new(move |call| {
+        let piece = pieces.next().and_then(|piece| asked.part(&value).map(|part| part.count(piece)));
+        match piece {
+            Some(more) => {
+                count += more;
+                Ok(Progress::More(0))
+            }
+            None => {
+                call.reply.integer(count as i64);
+                Ok(Progress::Done)
+            }
+        }
+    }))
 }
 
 fn bitpos(call: &mut Call) -> Result<(), Stop> {
@@ -169,16 +209,25 @@ fn bitpos(call: &mut Call) -> Result<(), Stop> {
     let start = if given > 3 { call.integer(3)? } else { 0 };
     let in_bits = in_bits(call, 5)?;
     let end = if given > 4 { call.integer(4)? } else { -1 };
-    let position = match call.read(call.key()) {
+    let Some(value) = call.read(call.key()) else {
         // As if zeros without end were there.
-        None => (!wanted).then_some(0),
-        Some(value) => Part::of(&value, in_bits, |length| clamp(start, end, length)).and_then(|part| {
-            let after = (!wanted && given < 5).then_some(value.len() * 8);
-            part.position(wanted).or(after)
-        }),
+        call.reply.integer(if wanted { -1 } else { 0 });
+        return Ok(());
     };
-    call.reply.integer(position.map_or(-1, |position| position as i64));
-    Ok(())
+    let asked = Asked { start, end, in_bits, resolve: clamp };
+    let mut pieces = pieces(asked.part(&value).map_or(0, |part| part.bytes.len()));
+    let after = (asked.part(&value).is_some() && !wanted && given < 5).then_some(value.len() * 8);
+    call.work(Work::new(move |call| {
+        let position = match pieces.next() {
+            Some(piece) => match asked.part(&value).and_then(|part| part.position(wanted, piece)) {
+                None => return Ok(Progress::More(0)),
+                found => found,
+            },
+            None => after,
+        };
+        call.reply.integer(position.map_or(-1, |position| position as i64));
+        Ok(Progress::Done)
+    }))
 }
 
 #[cfg(test)]
@@ -198,10 +247,17 @@ mod tests {
                 let range = resolve(start, end, bits as usize);
                 let part = Part::of(&value, true, |_| range.clone());
                 let count = range.clone().filter(|&bit| bit_of(&value, bit)).count();
-                assert_eq!(part.as_ref().map_or(0, |part| part.count()), count as u64, "{value:?} {start} {end}");
+                let whole = |part: &Part| 0..part.bytes.len();
+                let counted = part.as_ref().map_or(0, |part| part.count(whole(part)));
+                assert_eq!(counted, count as u64, "{value:?} {start} {end}");
+                let halves = part.as_ref().map_or(0, |part| {
+                    let middle = part.bytes.len() / 2;
+                    part.count(0..middle) + part.count(middle..part.bytes.len())
+                });
+                assert_eq!(halves, count as u64);
                 for wanted in [false, true] {
                     let position = range.clone().find(|&bit| bit_of(&value, bit) == wanted);
-                    assert_eq!(part.as_ref().and_then(|part| part.position(wanted)), position);
+                    assert_eq!(part.as_ref().and_then(|part| part.position(wanted, whole(part))), position);
                 }
             }
         }

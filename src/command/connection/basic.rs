@@ -37,13 +37,14 @@ const fn row(name: &'static str, arity: i32, flags: Flags, run: crate::command::
 fn ping(call: &mut Call) -> Result<(), Stop> {
     match call.args.len() {
         1 => call.reply.simple("PONG"),
-        2 => call.reply.bulk(call.args.get(1)),
+        2 => return echo(call),
         _ => return Err(crate::command::wrong_arity("ping")),
     }
     Ok(())
 }
 
 fn echo(call: &mut Call) -> Result<(), Stop> {
+    call.room(call.arg(1).len())?;
     match call.args.shared(1) {
         Some(bytes) => call.reply.bulk_shared(bytes),
         None => call.reply.bulk(call.args.get(1)),
@@ -88,7 +89,7 @@ fn hello(call: &mut Call) -> Result<(), Stop> {
             .into());
     }
     if let Some(name) = name {
-        call.state.client.labels().name = name;
+        call.state.relabel(|labels| labels.name = name);
     }
     set_version(call, protocol);
     let mode = call.shared.mode();
@@ -169,7 +170,7 @@ fn reset(call: &mut Call) -> Result<(), Stop> {
     set_version(call, RespVersion::Resp2);
     call.shared.clients.monitors.leave(&call.state.client);
     let state = &mut *call.state;
-    state.client.labels().name.clear();
+    state.relabel(|labels| labels.name = String::new());
     state.replies = ReplyMode::All;
     state.client.no_touch.store(false, Relaxed);
     state.client.no_evict.store(false, Relaxed);

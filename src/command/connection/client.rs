@@ -9,6 +9,7 @@ use crate::command::connection::tracking;
 use crate::command::{Call, Command, Flags, Group, Table, is_word, reply_help};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
+use crate::message::output::Output;
 
 pub const COMMANDS: &[Command] = &[Command::container("client", Group::Connection, CLIENT).doc(
     "2.4.0",
@@ -49,7 +50,7 @@ const CLIENT: &[Command] = &[
     row("no-evict", 3, Flags::ADMIN, no_evict).doc(
         "7.0.0",
         "<ON | OFF>",
-        "Accepted for drop-in use: connections never push each other out.",
+        "Protects the connection from being closed because it holds the most memory when others need a little.",
     ),
     row("no-touch", 3, Flags::FAST, no_touch).doc(
         "7.2.0",
@@ -113,7 +114,8 @@ fn getname(call: &mut Call) -> Result<(), Stop> {
 }
 
 fn setname(call: &mut Call) -> Result<(), Stop> {
-    call.state.client.labels().name = label(call.arg(2), "Client names")?;
+    let name = label(call.arg(2), "Client names")?;
+    call.state.relabel(|labels| labels.name = name);
     call.reply.ok();
     Ok(())
 }
@@ -121,9 +123,11 @@ fn setname(call: &mut Call) -> Result<(), Stop> {
 fn setinfo(call: &mut Call) -> Result<(), Stop> {
     let (option, value) = (call.arg(2), call.arg(3));
     if is_word(option, "LIB-NAME") {
-        call.state.client.labels().lib_name = label(value, "lib-name")?;
+        let name = label(value, "lib-name")?;
+        call.state.relabel(|labels| labels.lib_name = name);
     } else if is_word(option, "LIB-VER") {
-        call.state.client.labels().lib_ver = label(value, "lib-ver")?;
+        let version = label(value, "lib-ver")?;
+        call.state.relabel(|labels| labels.lib_ver = version);
     } else {
         return Err(format!("ERR Unrecognized option '{}'", error::echo(option)).into());
     }
@@ -142,6 +146,9 @@ pub fn label(bytes: &[u8], what: &str) -> Result<String, Stop> {
     Ok(String::from_utf8_lossy(bytes).into_owned())
 }
 
+/// About what a line of CLIENT LIST has beside the names.
+const LINE_BYTES: usize = 384;
+
 /// One line of CLIENT LIST.
 fn describe(call: &Call, client: &Client) -> String {
     client.describe(call.now, &call.shared.unix_path(), |place| &Table::get().names()[place]) + "\n"
@@ -155,10 +162,16 @@ fn info(call: &mut Call) -> Result<(), Stop> {
 
 fn list(call: &mut Call) -> Result<(), Stop> {
     let filter = Filter::parse(call, false, "ERR Invalid client ID")?;
-    let all = call.shared.clients.all();
-    let text: String =
-        all.iter().filter(|client| filter.meets(call, client)).map(|client| describe(call, client)).collect();
-    call.reply.text(&text);
+    let mut clients = call.shared.clients.all();
+    clients.retain(|client| filter.meets(call, client));
+    let length = |client: &std::sync::Arc<Client>| LINE_BYTES + client.labels().len();
+    call.room(clients.iter().map(length).sum())?;
+    let mut text = Output::default();
+    for client in &clients {
+        text.write(describe(call, client).as_bytes());
+        text.cut();
+    }
+    call.reply.text_of(text);
     Ok(())
 }
 

@@ -26,6 +26,8 @@ pub struct Tracking {
     caching: Option<bool>,
     /// In BCAST mode; an empty one stands for every key.
     prefixes: Vec<Box<[u8]>>,
+    /// Of the prefixes, here and in every shard.
+    held_bytes: usize,
 }
 
 /// What the shards know of a connection. It outlives the connection until its keys have changed, and keeps nothing of
@@ -61,19 +63,10 @@ fn push(client: &Client, key: Option<&[u8]>) {
     if client.version() == RespVersion::Resp2 || !client.tracks() {
         return;
     }
-    let mut message = Reply::new(RespVersion::Resp3);
-    message.push("invalidate", 2);
-    match key {
-        Some(key) => {
-            message.array(1);
-            message.bulk(key);
-        }
-        None => message.null(),
-    }
-    client.push(message.into_bytes());
+    client.invalidate(key);
 }
 
-/// A database was emptied: whatever was read before is worth nothing.
+/// A database was emptied, or two were swapped: whatever was read before is worth nothing.
 pub fn tell_flushed(call: &Call) {
     for client in call.shared.clients.tracking() {
         push(&client, None);
@@ -92,12 +85,12 @@ pub fn run(call: &mut Call, row: &Command) -> Result<(), Stop> {
         let watcher: Arc<dyn Watcher> = tracking.tracker.clone();
         run_and_remember(call, row, &watcher)
     } else {
-        (row.run)(call)
+        call.start_or_go_on(row)
     };
     // What CLIENT CACHING has said holds for one command, or for all of a transaction.
     let goes_on = call.guards.is_sealed() || call.state.transaction.is_some() || is_word(call.arg(0), "client");
     if !goes_on && let Some(tracking) = &mut call.state.tracking {
-        tracking.caching = None;
+        tracking.end_caching();
     }
     outcome
 }
@@ -113,14 +106,27 @@ fn run_and_remember(call: &mut Call, row: &Command, watcher: &Arc<dyn Watcher>) 
     if !was_sealed {
         call.seal(keys.iter().map(|key| key.hash))?;
     }
-    let outcome = (row.run)(call);
-    if outcome.is_ok() {
-        keys.iter().for_each(|key| call.guards.shard(key.hash).watch(*key, watcher, call.now));
+    let outcome = call.start_or_go_on(row);
+    // It has read already when there is more to do.
+    if outcome.is_ok() || call.state.unfinished.is_some() {
+        keys.iter().for_each(|key| call.guards.shard(key.hash).track(*key, watcher, call.now));
     }
     if !was_sealed {
         call.guards.unseal();
     }
     outcome
+}
+
+impl Tracking {
+    /// The command that CLIENT CACHING was about has come.
+    pub fn end_caching(&mut self) {
+        self.caching = None;
+    }
+
+    /// Memory held.
+    pub fn held_bytes(&self) -> usize {
+        size_of::<Tracking>() + self.held_bytes
+    }
 }
 
 impl ConnectionState {
@@ -133,7 +139,7 @@ impl ConnectionState {
             // A shard that a script has finds out by itself that the watcher is gone.
             for shard in 0..guards.keyspace().shards() {
                 if let Ok(shard) = guards.lock_number(shard) {
-                    shard.unwatch_prefixes(&watcher);
+                    tracking.prefixes.iter().for_each(|prefix| shard.unwatch_prefix(prefix, &watcher));
                 }
             }
         }
@@ -180,6 +186,10 @@ impl<'c> Options<'c> {
     }
 
     fn check(&self, current: Option<&Tracking>) -> Result<(), Stop> {
+        if let Some(prefix) = self.prefixes.iter().find(|prefix| prefix.len() > limits::KEY_MAX_BYTES) {
+            let (length, most) = (prefix.len(), limits::KEY_MAX_BYTES);
+            return Err(format!("ERR the prefix has {length} bytes, the longest key may have {most}").into());
+        }
         if !self.prefixes.is_empty() && !self.broadcast {
             return Err("ERR PREFIX option requires BCAST mode to be enabled".into());
         }
@@ -235,6 +245,9 @@ pub fn client_tracking(call: &mut Call) -> Result<(), Stop> {
     Ok(())
 }
 
+/// What a prefix takes beside its text, in each place where it is kept.
+const PREFIX_BYTES: usize = 128;
+
 fn turn_on(call: &mut Call, options: Options) -> Result<(), Stop> {
     let Call { state, guards, shared, now, .. } = call;
     let mut shards = if options.broadcast { Some(lock_all(guards, shared, *now)?) } else { None };
@@ -250,6 +263,7 @@ fn turn_on(call: &mut Call, options: Options) -> Result<(), Stop> {
             opt_out: false,
             caching: None,
             prefixes: Vec::new(),
+            held_bytes: 0,
         })
     });
     tracking.tracker.no_loop.store(options.no_loop, Relaxed);
@@ -261,6 +275,7 @@ fn turn_on(call: &mut Call, options: Options) -> Result<(), Stop> {
     let watcher: Arc<dyn Watcher> = tracking.tracker.clone();
     for prefix in prefixes {
         tracking.prefixes.push(prefix.into());
+        tracking.held_bytes += (prefix.len() + PREFIX_BYTES) * (shared.cores + 1);
         shards.iter_mut().for_each(|shards| shards.each(|shard| shard.watch_prefix(prefix, &watcher)));
     }
     Ok(())

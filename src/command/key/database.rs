@@ -70,6 +70,9 @@ fn swapdb(call: &mut Call) -> Result<(), Stop> {
     let (one, other) = (number(1, "ERR invalid first DB index")?, number(2, "ERR invalid second DB index")?);
     let (one, other) = (in_range(one)?, in_range(other)?);
     call.all()?.each(|shard| shard.swap_databases(one, other));
+    if one != other {
+        tracking::tell_flushed(call);
+    }
     call.reply.ok();
     Ok(())
 }

@@ -25,6 +25,8 @@ const fn row(name: &'static str, arity: i32, flags: Flags, run: crate::command::
 const BAD_FORMAT: &str = "ERR Bad data format";
 
 fn dump(call: &mut Call) -> Result<(), Stop> {
+    let length = call.peek(call.key()).map_or(0, |entry| entry.value.as_slice().len());
+    call.room(length)?;
     let Some(value) = call.read(call.key()) else {
         call.reply.null();
         return Ok(());

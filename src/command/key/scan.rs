@@ -7,6 +7,7 @@
 //! means that nobody else is served.
 
 use crate::base::glob;
+use crate::command::steps::{Progress, Work};
 use crate::command::{Call, Command, Flags, Group, is_word};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
@@ -77,12 +78,12 @@ fn scan(call: &mut Call) -> Result<(), Stop> {
     let shards = call.shared.keyspace.shards();
     let (mut shard, mut place) = ((cursor % CURSOR_SHARDS) as usize, cursor / CURSOR_SHARDS);
     let is_wanted = |key: &[u8]| options.pattern.is_none_or(|pattern| glob::matches(pattern, key));
-    let mut walk = Walk::new(&is_wanted, options.is_string);
+    let mut walk = Walk::new(options.is_string);
     let mut seen = 0;
     // A shard that none has is the end, as is a place that no scan has returned.
     while shard < shards && seen < options.count && walk.found.len() < limits::SCAN_REPLY_BYTES {
         let most = (options.count - seen).min(limits::SCAN_STEP_KEYS);
-        let step = walk.step(call, shard, place, most)?;
+        let step = walk.step(call, &is_wanted, shard, place, most)?;
         seen += step.seen;
         place = step.next;
         shard += (place == 0) as usize;
@@ -95,28 +96,62 @@ fn scan(call: &mut Call) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The shards take turns, so that each is free most of the time.
 fn keys(call: &mut Call) -> Result<(), Stop> {
-    let pattern = pattern(call.arg(1))?;
-    let is_wanted = |key: &[u8]| pattern.is_none_or(|pattern| glob::matches(pattern, key));
-    let mut walk = Walk::new(&is_wanted, true);
-    walk.go(call)?;
-    call.reply.array(walk.count);
-    call.reply.append(walk.found.into_output());
-    Ok(())
+    let pattern = pattern(call.arg(1))?.map(<[u8]>::to_vec);
+    let shards = call.shared.keyspace.shards();
+    let mut round = Round::new(shards);
+    call.work(Work::new(move |call| round.step(call, pattern.as_deref())))
+}
+
+/// KEYS on its way. The shards take turns, so that each is free most of the time.
+struct Round {
+    walk: Walk,
+    /// Where to go on in each shard; none at its end.
+    places: Vec<Option<u64>>,
+}
+
+impl Round {
+    fn new(shards: usize) -> Round {
+        Round { walk: Walk::new(true), places: vec![Some(0); shards] }
+    }
+
+    fn step(&mut self, call: &mut Call, pattern: Option<&[u8]>) -> Result<Progress, Stop> {
+        for (shard, place) in self.places.iter_mut().enumerate() {
+            if let Some(from) = *place {
+                let is_wanted = |key: &[u8]| pattern.is_none_or(|pattern| glob::matches(pattern, key));
+                let next = self.walk.step(call, &is_wanted, shard, from, limits::SCAN_STEP_KEYS)?.next;
+                *place = (next != 0).then_some(next);
+            }
+        }
+        let (found, limit) = (self.walk.found.len(), call.shared.copied_reply_bytes());
+        if found > limit {
+            return Err(format!("ERR the keys have more than the {limit} bytes that a reply may copy; use SCAN").into());
+        }
+        if !call.has_room(found) {
+            // What was found is let go while it waits; it begins anew once there is room for about twice as much.
+            *self = Round::new(self.places.len());
+            call.room((2 * found).min(limit))?;
+            return Ok(Progress::More(0));
+        }
+        if self.places.iter().any(Option::is_some) {
+            return Ok(Progress::More(found));
+        }
+        call.reply.array(self.walk.count);
+        call.reply.append(std::mem::take(&mut self.walk.found).into_output());
+        Ok(Progress::Done)
+    }
 }
 
 /// Goes through all keys of the database, in steps, as KEYS does: how many a test lets through, and the first `most` of
 /// them.
 pub fn find_all(call: &mut Call, most: usize, is_wanted: &dyn Fn(&[u8]) -> bool) -> Result<(usize, Reply), Stop> {
-    let mut walk = Walk { most, ..Walk::new(is_wanted, true) };
-    walk.go(call)?;
+    let mut walk = Walk { most, ..Walk::new(true) };
+    walk.go(call, is_wanted)?;
     Ok((walk.count, walk.found))
 }
 
 /// A way through keys: what it is looking for, and what it has found.
-struct Walk<'p> {
-    is_wanted: &'p dyn Fn(&[u8]) -> bool,
+struct Walk {
     matches_type: bool,
     /// The keys found, as far as they are kept: the first `most`.
     found: Reply,
@@ -133,34 +168,36 @@ struct Step {
     seen: usize,
 }
 
-impl<'p> Walk<'p> {
-    fn new(is_wanted: &'p dyn Fn(&[u8]) -> bool, matches_type: bool) -> Walk<'p> {
+impl Walk {
+    fn new(matches_type: bool) -> Walk {
         let (found, most) = (Reply::default(), usize::MAX);
-        Walk { is_wanted, matches_type, found, most, count: 0, keys: Vec::new(), ends: Vec::new() }
+        Walk { matches_type, found, most, count: 0, keys: Vec::new(), ends: Vec::new() }
     }
 
     /// Through all shards in turn, a step in each.
-    fn go(&mut self, call: &mut Call) -> Result<(), Stop> {
-        let limit = call.shared.copied_reply_bytes();
+    fn go(&mut self, call: &mut Call, is_wanted: &dyn Fn(&[u8]) -> bool) -> Result<(), Stop> {
         // Where to go on in each shard; none at its end.
         let mut places = vec![Some(0); call.shared.keyspace.shards()];
         while places.iter().any(Option::is_some) {
             for (shard, place) in places.iter_mut().enumerate() {
                 if let Some(from) = *place {
-                    let next = self.step(call, shard, from, limits::SCAN_STEP_KEYS)?.next;
+                    let next = self.step(call, is_wanted, shard, from, limits::SCAN_STEP_KEYS)?.next;
                     *place = (next != 0).then_some(next);
                 }
-            }
-            if self.found.len() > limit {
-                let text = format!("ERR the keys have more than the {limit} bytes that a reply may copy; use SCAN");
-                return Err(text.into());
             }
         }
         Ok(())
     }
 
     /// Goes through about `most` keys of a shard. They are copied while it is held, and matched afterwards.
-    fn step(&mut self, call: &mut Call, shard: usize, from: u64, most: usize) -> Result<Step, Stop> {
+    fn step(
+        &mut self,
+        call: &mut Call,
+        is_wanted: &dyn Fn(&[u8]) -> bool,
+        shard: usize,
+        from: u64,
+        most: usize,
+    ) -> Result<Step, Stop> {
         let Walk { keys, ends, .. } = self;
         keys.clear();
         ends.clear();
@@ -180,11 +217,11 @@ impl<'p> Walk<'p> {
         }
         let seen = steps.max(ends.len());
         call.guards.release();
-        self.sort_out();
+        self.sort_out(is_wanted);
         Ok(Step { next, seen })
     }
 
-    fn sort_out(&mut self) {
+    fn sort_out(&mut self, is_wanted: &dyn Fn(&[u8]) -> bool) {
         if !self.matches_type {
             return;
         }
@@ -192,7 +229,7 @@ impl<'p> Walk<'p> {
         for &end in &self.ends {
             let key = &self.keys[start..end];
             start = end;
-            if (self.is_wanted)(key) {
+            if is_wanted(key) {
                 if self.count < self.most {
                     self.found.bulk(key);
                 }

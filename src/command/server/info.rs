@@ -15,11 +15,9 @@ use crate::observe::stats::{self, COUNTERS, CallStats, Counter};
 use crate::shared::Shared;
 use crate::store::guards::Totals;
 
-pub const COMMANDS: &[Command] = &[Command::new("info", -1, Group::Server, info).flags(Flags::WHOLE).doc(
-    "1.0.0",
-    "[section [section ...]]",
-    "Returns information and statistics about the server.",
-)];
+pub const COMMANDS: &[Command] = &[Command::new("info", -1, Group::Server, info)
+    .flags(Flags::WHOLE.union(Flags::TELLS))
+    .doc("1.0.0", "[section [section ...]]", "Returns information and statistics about the server.")];
 
 /// What the sections report on.
 struct View<'v> {
@@ -211,12 +209,19 @@ fn statistics(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     lines.field("expired_keys", totals.expired);
     lines.field("evicted_keys", totals.evicted);
     lines.field("eviction_age_ms", totals.eviction_age_millis);
-    lines.field("evicted_clients", 0);
+    lines.field("evicted_clients", shared.clients.evicted.load(Relaxed));
     lines.field("evicted_scripts", shared.scripts.evicted());
     lines.field("pubsub_channels", 0);
     lines.field("pubsub_patterns", 0);
     lines.field("latest_fork_usec", 0);
     lines.field("unexpected_error_replies", 0);
+    lines.field("clients_waiting_for_memory", shared.clients.memory.waiting());
+    let turn = stats::greatest(&shared.stats, |core| &core.longest.turn_nanos);
+    lines.field("longest_turn_usec", turn.longest.turn_nanos.get() / 1000);
+    let place = (turn.longest.turn_command.get() as usize).checked_sub(1);
+    lines.field("longest_turn_command", place.map_or("none", |place| &Table::get().names()[place]));
+    let upkeep = stats::greatest(&shared.stats, |core| &core.longest.upkeep_nanos);
+    lines.field("longest_upkeep_usec", upkeep.longest.upkeep_nanos.get() / 1000);
 }
 
 fn replication(lines: &mut Lines, &View { shared, .. }: &View) {

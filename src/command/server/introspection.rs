@@ -36,7 +36,7 @@ const SUBCOMMANDS: &[Command] = &[
 ];
 
 const fn row(name: &'static str, arity: i32, run: crate::command::Run) -> Command {
-    Command::new(name, arity, Group::Server, run)
+    Command::new(name, arity, Group::Server, run).flags(Flags::TELLS)
 }
 
 fn command(call: &mut Call) -> Result<(), Stop> {

@@ -257,8 +257,12 @@ fn set_log_file(_: &Shared, _: &mut AllShards, text: &str) -> Result<(), String>
 }
 
 fn set_percentiles(shared: &Shared, _: &mut AllShards, text: &str) -> Result<(), String> {
-    let numbers: Result<Vec<f64>, _> = text.split_whitespace().map(str::parse).collect();
+    let most = limits::PERCENTILES_MAX;
+    let numbers: Result<Vec<f64>, _> = text.split_whitespace().take(most + 1).map(str::parse).collect();
     let numbers = numbers.map_err(|_| "Invalid latency-tracking-info-percentiles parameters".to_owned())?;
+    if numbers.len() > most {
+        return Err(format!("latency-tracking-info-percentiles may have {most} numbers"));
+    }
     if !numbers.iter().all(|percent| (0.0..=100.0).contains(percent)) {
         return Err("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]".to_owned());
     }

@@ -13,7 +13,11 @@ pub const COMMANDS: &[Command] =
     &[Command::container("slowlog", Group::Server, SLOWLOG).doc("2.2.12", "", "A container for slow log commands.")];
 
 const SLOWLOG: &[Command] = &[
-    row("get", -2, get).doc("2.2.12", "[count]", "Returns the slow log's entries."),
+    row("get", -2, get).flags(Flags::ADMIN.union(Flags::TELLS)).doc(
+        "2.2.12",
+        "[count]",
+        "Returns the slow log's entries.",
+    ),
     row("len", 2, len).doc("2.2.12", "", "Returns the number of entries in the slow log."),
     row("reset", 2, reset).doc("2.2.12", "", "Clears all entries from the slow log."),
     row("help", 2, help).flags(Flags::empty()).doc(

@@ -2,7 +2,7 @@
 
 use crate::command::key::expiry::{self, TimeWord, Unit};
 use crate::command::string::compare::Condition;
-use crate::command::{Call, Command, Flags, Group, Keys, is_word};
+use crate::command::{Call, Command, Flags, Group, Keys, count_lookup, is_word};
 use crate::message::error::{self, Stop};
 use crate::store::shard::Expiry;
 
@@ -52,8 +52,7 @@ const fn row(name: &'static str, arity: i32, flags: Flags, run: crate::command::
 }
 
 fn get(call: &mut Call) -> Result<(), Stop> {
-    call.reply_value(call.key());
-    Ok(())
+    call.reply_value(call.key())
 }
 
 /// What SET's words ask for.
@@ -93,8 +92,8 @@ fn set(call: &mut Call) -> Result<(), Stop> {
     let key = call.key();
     let value = call.new_value(2);
     call.reserve(key, call.arg(2).len())?;
-    let old = if options.get { call.old_value(key) } else { None };
-    let allowed = options.only_if.is_none_or(|condition| condition.holds(call.peek(key)));
+    let old = if options.get { call.old_value(key)? } else { None };
+    let allowed = options.only_if.map_or(Ok(true), |condition| condition.holds(call.peek(key)))?;
     if allowed {
         call.store(key, value, expiry)?;
     }
@@ -129,7 +128,7 @@ fn setnx(call: &mut Call) -> Result<(), Stop> {
 fn getset(call: &mut Call) -> Result<(), Stop> {
     let key = call.key();
     call.reserve(key, call.arg(2).len())?;
-    let old = call.old_value(key);
+    let old = call.old_value(key)?;
     call.store(key, call.new_value(2), Expiry::Never)?;
     call.reply_old_value(old);
     Ok(())
@@ -137,7 +136,9 @@ fn getset(call: &mut Call) -> Result<(), Stop> {
 
 fn getdel(call: &mut Call) -> Result<(), Stop> {
     let key = call.key();
-    call.reply_value(key);
+    let old = call.old_value(key)?;
+    count_lookup(call.stats, old.is_some());
+    call.reply_old_value(old);
     call.guards.shard(key.hash).delete(key, call.now);
     Ok(())
 }
@@ -150,8 +151,10 @@ fn getex(call: &mut Call) -> Result<(), Stop> {
         index += time.take(call, index, &[("PERSIST", TimeWord::Never)])?;
     }
     // Nothing to give a time to: not even a wrong one is looked at.
-    let expiry = if call.peek(key).is_some() { time.expiry(call, Expiry::Keep, "getex")? } else { Expiry::Keep };
-    call.reply_value(key);
+    let length = call.peek(key).map(|entry| entry.value.as_slice().len());
+    call.room(length.unwrap_or(0))?;
+    let expiry = if length.is_some() { time.expiry(call, Expiry::Keep, "getex")? } else { Expiry::Keep };
+    call.reply_value(key)?;
     match expiry {
         Expiry::Keep => false,
         Expiry::Never => expiry::apply(call, key, None),

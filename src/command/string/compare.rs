@@ -35,8 +35,8 @@ pub enum Condition<'a> {
     Present,
     Equal(&'a [u8]),
     NotEqual(&'a [u8]),
-    DigestEqual(u64),
-    DigestNotEqual(u64),
+    DigestEqual(&'a [u8]),
+    DigestNotEqual(&'a [u8]),
 }
 
 impl<'a> Condition<'a> {
@@ -58,8 +58,8 @@ impl<'a> Condition<'a> {
         let condition = match name {
             "IFEQ" => Condition::Equal(operand),
             "IFNE" => Condition::NotEqual(operand),
-            "IFDEQ" => Condition::DigestEqual(parse_digest(operand)?),
-            _ => Condition::DigestNotEqual(parse_digest(operand)?),
+            "IFDEQ" => Condition::DigestEqual(operand),
+            _ => Condition::DigestNotEqual(operand),
         };
         Ok(Some((condition, 2)))
     }
@@ -69,17 +69,19 @@ impl<'a> Condition<'a> {
         !matches!(self, Condition::Absent | Condition::Present)
     }
 
-    /// A key that is not there has no value: it is equal to nothing.
-    pub fn holds(self, current: Option<Entry>) -> bool {
-        let value = current.map(|entry| entry.value.as_slice());
-        match self {
-            Condition::Absent => value.is_none(),
-            Condition::Present => value.is_some(),
-            Condition::Equal(wanted) => value == Some(wanted),
-            Condition::NotEqual(other) => value != Some(other),
-            Condition::DigestEqual(wanted) => value.map(xxh3_64) == Some(wanted),
-            Condition::DigestNotEqual(other) => value.map(xxh3_64) != Some(other),
-        }
+    /// A key that is not there has no value: it is equal to nothing, and not even a wrong digest is looked at.
+    pub fn holds(self, current: Option<Entry>) -> Result<bool, Stop> {
+        let Some(value) = current.map(|entry| entry.value.as_slice()) else {
+            return Ok(matches!(self, Condition::Absent | Condition::NotEqual(_) | Condition::DigestNotEqual(_)));
+        };
+        Ok(match self {
+            Condition::Absent => false,
+            Condition::Present => true,
+            Condition::Equal(wanted) => value == wanted,
+            Condition::NotEqual(other) => value != other,
+            Condition::DigestEqual(wanted) => xxh3_64(value) == parse_digest(wanted)?,
+            Condition::DigestNotEqual(other) => xxh3_64(value) != parse_digest(other)?,
+        })
     }
 }
 
@@ -98,21 +100,20 @@ fn delex(call: &mut Call) -> Result<(), Stop> {
         },
         _ => return Err(error::SYNTAX.into()),
     };
-    delete_if(call, condition);
-    Ok(())
+    delete_if(call, condition)
 }
 
 fn delifeq(call: &mut Call) -> Result<(), Stop> {
-    delete_if(call, Condition::Equal(call.arg(2)));
-    Ok(())
+    delete_if(call, Condition::Equal(call.arg(2)))
 }
 
 /// What is not there is not deleted, whatever the condition says of it.
-fn delete_if(call: &mut Call, condition: Condition) {
+fn delete_if(call: &mut Call, condition: Condition) -> Result<(), Stop> {
     let key = call.key();
-    let allowed = condition.holds(call.peek(key));
+    let allowed = condition.holds(call.peek(key))?;
     let deleted = allowed && call.guards.shard(key.hash).delete(key, call.now);
     call.reply.integer(deleted as i64);
+    Ok(())
 }
 
 fn digest(call: &mut Call) -> Result<(), Stop> {

@@ -22,6 +22,7 @@ pub const COMMANDS: &[Command] = &[Command::new("increx", -2, Group::String, inc
 trait Number: Copy + PartialOrd + Display {
     const ZERO: Self;
     fn parse(text: &[u8]) -> Result<Self, Stop>;
+
     fn least() -> Self;
     fn greatest() -> Self;
     /// The sum, or which way it leaves what the type can hold.
@@ -130,11 +131,11 @@ impl Options {
             _ if by_float || is_word(word, "BYINT") => &mut self.increment,
             _ if is_word(word, "LBOUND") => &mut self.least,
             _ if is_word(word, "UBOUND") => &mut self.greatest,
-            _ if is_word(word, "SATURATE") => {
+            _ if is_word(word, "SATURATE") && !self.saturate => {
                 self.saturate = true;
                 return Ok(1);
             }
-            _ if is_word(word, "ENX") => {
+            _ if is_word(word, "ENX") && !self.only_without_time => {
                 self.only_without_time = true;
                 return Ok(1);
             }
@@ -153,14 +154,24 @@ fn increx(call: &mut Call) -> Result<(), Stop> {
     let options = Options::parse(call)?;
     match options.increment {
         None => count(call, &options, 1),
-        Some(index) if options.by_float => count(call, &options, <LongDouble as Number>::parse(call.arg(index))?),
-        Some(index) => count(call, &options, call.integer(index)?),
+        Some(index) if options.by_float => count(call, &options, number::<LongDouble>(call, index, "Increment")?),
+        Some(index) => count(call, &options, number::<i64>(call, index, "Increment")?),
     }
 }
 
+/// A number among the words; the error names which it is.
+fn number<N: Number>(call: &Call, index: usize, what: &str) -> Result<N, Stop> {
+    N::parse(call.arg(index)).map_err(|stop| match stop {
+        Stop::Error(text) if text == error::NOT_AN_INTEGER || text == error::NOT_A_FLOAT => {
+            text.replacen("value", what, 1).into()
+        }
+        stop => stop,
+    })
+}
+
 fn count<N: Number>(call: &mut Call, options: &Options, increment: N) -> Result<(), Stop> {
-    let least = options.least.map_or(Ok(N::least()), |index| N::parse(call.arg(index)))?;
-    let greatest = options.greatest.map_or(Ok(N::greatest()), |index| N::parse(call.arg(index)))?;
+    let least = options.least.map_or(Ok(N::least()), |index| number(call, index, "LBOUND"))?;
+    let greatest = options.greatest.map_or(Ok(N::greatest()), |index| number(call, index, "UBOUND"))?;
     if least > greatest {
         return Err("ERR LBOUND can't be greater than UBOUND".into());
     }

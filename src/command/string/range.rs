@@ -32,9 +32,11 @@ const fn row(name: &'static str, arity: i32, flags: Flags, run: crate::command::
 fn getrange(call: &mut Call) -> Result<(), Stop> {
     let (start, end) = (call.integer(2)?, call.integer(3)?);
     let key = call.key();
+    let range = |length| resolve(start, end, length);
+    let length = call.peek(key).map_or(0, |entry| range(entry.value.as_slice().len()).len());
+    call.room(length)?;
     let found = call.guards.shard(key.hash).get(key, call.now);
     crate::command::count_lookup(call.stats, found.is_some());
-    let range = |length| resolve(start, end, length);
     match found.map(|entry| entry.value) {
         Some(Value::Inline(bytes)) => call.reply.bulk(&bytes[range(bytes.len())]),
         Some(Value::Shared(bytes)) => {

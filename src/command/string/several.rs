@@ -5,7 +5,7 @@ use crate::command::{Call, Command, Flags, Group, Keys, is_word, room, write_val
 use crate::config::limits;
 use crate::message::error::{self, Stop};
 use crate::shared::Shared;
-use crate::store::shard::{Expiry, Key, NewValue, SMALL_SET_BYTES};
+use crate::store::shard::{Expiry, Key, NewValue};
 
 pub const COMMANDS: &[Command] = &[
     row("mget", -2, Flags::READONLY.union(Flags::FAST), mget)
@@ -30,23 +30,21 @@ const fn row(name: &'static str, arity: i32, flags: Flags, run: crate::command::
     Command::new(name, arity, Group::String, run).flags(flags)
 }
 
+/// The values of fewer keys, as far as they are copied, are little enough to be taken back.
+const MEASURED_KEYS_MIN: usize = 64;
+/// What a value has around it in a reply.
+const HEADER_BYTES: usize = 16;
+
 fn mget(call: &mut Call) -> Result<(), Stop> {
     let keys = call.all_keys(1);
-    let shards = &mut *call.guards;
-    let limit = call.shared.copied_reply_bytes();
-    if keys.len() * SMALL_SET_BYTES > limit {
-        // A reply is written whole, and what is copied into it is new memory: it is measured before.
-        let copied_bytes =
-            |key: &Key| shards.shard(key.hash).peek(*key, call.now).map_or(0, |e| e.value.copied_bytes());
-        let copied: usize = keys.iter().map(copied_bytes).sum();
-        if copied > limit {
-            return Err(
-                format!("ERR the values have {copied} bytes and a reply may copy {limit}; ask for fewer keys").into()
-            );
-        }
+    if keys.len() > MEASURED_KEYS_MIN {
+        // The reply is written whole, and measured before, in the same step: all shards are locked.
+        let length = |key: &Key| call.peek(*key).map_or(0, |entry| entry.value.as_slice().len());
+        let bytes = keys.iter().map(length).sum::<usize>() + keys.len() * HEADER_BYTES;
+        call.room(bytes)?;
     }
     call.reply.array(keys.len());
-    shards.with_keys(
+    call.guards.with_keys(
         keys,
         |key| *key,
         |shard, key| {

@@ -46,7 +46,7 @@ impl Batch {
         self.exhausted = false;
         self.args.clear();
         if !kept.is_empty() {
-            std::mem::swap(&mut self.args, kept);
+            self.args = std::mem::take(kept);
         }
         let mut start = done;
         // One request is parsed in any case: what has come of it may already be more arguments than a batch has.
@@ -60,12 +60,13 @@ impl Batch {
                 }
                 Ok(Parsed::Incomplete) => {
                     self.exhausted = true;
-                    if start == 0 {
-                        // The common case for a request of many arguments: nothing before it, nothing to move.
-                        std::mem::swap(&mut self.args, kept);
+                    *kept = if start == 0 && self.args.len() >= limits::BATCH_ARGUMENTS_MAX {
+                        // A request of many arguments: nothing before it, nothing to move.
+                        std::mem::take(&mut self.args)
                     } else {
-                        *kept = self.args.keep(from, self.args.len(), start);
-                    }
+                        // No more than it needs: a crowd of connections may have begun a request.
+                        self.args.keep(from, self.args.len(), start)
+                    };
                     return;
                 }
                 Err(error) => {

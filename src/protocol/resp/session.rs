@@ -11,9 +11,9 @@ use super::batch::{Batch, Request};
 use super::foreign;
 use super::parser::{Bounds, Parser, ProtocolError};
 use crate::base::clock::{self, UnixMillis};
-use crate::clients::{Client, MemoryQuota, Paused};
+use crate::clients::{Client, Granted, Paused};
 use crate::command::timing::Timing;
-use crate::command::{self, Call, ConnectionState, ReplyMode};
+use crate::command::{self, Call, ConnectionState, Flags, Found, ReplyMode};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
 use crate::message::output::{Mark, Output};
@@ -42,24 +42,15 @@ pub struct Session {
     /// The arguments of the request that has come in part, or that is held.
     args: Args,
     pending: Vec<u8>,
-    /// Our part of the client memory.
-    charge: MemoryQuota,
-    /// Replies that the engine still has to send, from before this turn.
-    queued: usize,
-    /// Replies, queued and new, that the charge has room for; what one buffer holds is free.
-    reply_room: usize,
 }
 
 impl Session {
     pub fn new(client: Arc<Client>, shared: &Shared) -> Session {
         Session {
-            state: ConnectionState::new(client.clone(), !shared.settings.needs_password()),
+            state: ConnectionState::new(client, !shared.settings.needs_password()),
             parser: Parser::default(),
             args: Args::default(),
             pending: Vec::new(),
-            charge: MemoryQuota::new(client),
-            queued: 0,
-            reply_room: limits::IO_BUFFER_BYTES,
         }
     }
 }
@@ -86,17 +77,14 @@ impl front::Session for Session {
 
     fn sent(&mut self, core: &Core, queued: usize) {
         self.state.client.waiting_bytes.store(queued, Relaxed);
-        if queued > limits::IO_BUFFER_BYTES {
-            // They may be more than was charged, when there was no room for them: they wait all the same.
-            self.charge.resize_with_replies(&core.shared.clients, self.held_bytes() + queued);
-        } else {
-            // Giving back is never refused.
-            self.charge.resize(&core.shared.clients, self.held_bytes());
-        }
+        let held = self.held_bytes();
+        let waiting = queued + self.unfinished_bytes();
+        self.state.room.sent(&core.shared.clients, held, waiting);
     }
 
     fn end(&mut self, core: &Core) {
-        self.charge.resize(&core.shared.clients, 0);
+        self.state.unfinished = None;
+        self.state.room.end(&core.shared.clients);
         self.pending = Vec::new();
         let mut guards = core.shared.keyspace.guards();
         self.state.leave_transaction(&mut guards);
@@ -114,14 +102,20 @@ impl Session {
         reply: &mut Reply,
     ) -> Next {
         let now = turn.now;
-        core.begun = turn.begun;
-        self.queued = queued;
-        self.reply_room = queued.max(limits::IO_BUFFER_BYTES);
+        (core.turn_begun, core.begun) = (turn.begun, turn.begun);
+        let held = self.held_bytes();
+        if self.state.room.begin(&core.shared.clients, queued, held) && input.is_empty() {
+            return Next::Pause;
+        }
         if !input.is_empty() {
             self.state.client.last_active.store(now, Relaxed);
             core.stats().net_input_bytes.add(input.len() as u64);
         }
         let next = self.take_in(input, core, now, reply);
+        let took = core.begun.duration_since(core.turn_begun).as_nanos() as u64;
+        if core.stats().longest.turn_nanos.raise(took) {
+            core.stats().longest.turn_command.set(self.state.client.last_command.load(Relaxed).into());
+        }
         let held = self.held_bytes();
         let replies = queued + reply.len();
         self.state.client.arrived_bytes.store(self.arrived_bytes(), Relaxed);
@@ -133,25 +127,13 @@ impl Session {
         if held > core.shared.settings.query_limit_bytes.load(Relaxed) {
             return self.refuse(core, reply, "ERR the request is larger than client-query-limit");
         }
-        let charged = if replies > limits::IO_BUFFER_BYTES {
-            self.charge.resize_with_replies(&core.shared.clients, held + replies)
-        } else {
-            self.charge.resize(&core.shared.clients, held)
-        };
-        if !charged {
-            // What is charged already stays charged: it covers replies that wait.
-            let least = held.max(self.charge.bytes());
-            if !self.charge.resize(&core.shared.clients, least) {
-                return self.refuse(
-                    core,
-                    reply,
-                    "OOM requests and replies in flight hold an eighth of maxmemory; send smaller ones or raise maxmemory",
-                );
-            }
-            if replies > 0 {
-                core.stats().output_waits.add(1);
-                return Next::Drain;
-            }
+        let new = reply.len() + self.unfinished_bytes();
+        if !self.state.room.settle(&core.shared.clients, held, new) {
+            return self.refuse(
+                core,
+                reply,
+                "OOM requests and replies in flight hold an eighth of maxmemory; send smaller ones or raise maxmemory",
+            );
         }
         next
     }
@@ -160,14 +142,23 @@ impl Session {
         self.pending.len() + self.parser.stream_bytes() + self.args.aside_bytes()
     }
 
-    /// What is held of requests that are not run yet, and what is watched for them.
+    /// What is held for a reply that is being made.
+    fn unfinished_bytes(&self) -> usize {
+        self.state.unfinished.as_ref().map_or(0, |work| work.held_bytes())
+    }
+
+    /// What is held for the client: requests that are not run yet, what it watches and tracks, its names.
     fn held_bytes(&self) -> usize {
         let transaction = self.state.transaction.as_ref().map_or(0, |transaction| transaction.held_bytes());
+        let tracking = self.state.tracking.as_ref().map_or(0, |tracking| tracking.held_bytes());
         self.pending.capacity()
             + self.parser.stream_bytes()
             + self.args.aside_bytes()
+            + self.args.capacity_bytes()
             + transaction
+            + tracking
             + self.state.watching.held_bytes()
+            + self.state.labels_bytes
     }
 
     fn refuse(&mut self, core: &Core, reply: &mut Reply, text: &str) -> Next {
@@ -236,7 +227,7 @@ impl Session {
                     Next::Close
                 }
                 (Ran::All, None) if core.batch.exhausted => break Next::Receive,
-                (Ran::All, None) if turn == 0 => Next::Yield,
+                (Ran::All, None) if turn == 0 || core.is_turn_over() => Next::Yield,
                 (Ran::All, None) => continue,
             };
             // What was parsed ahead lies in the input still, and is parsed again.
@@ -273,7 +264,8 @@ impl Session {
         now: UnixMillis,
         reply: &mut Reply,
     ) -> Ran {
-        let Core { shared, index, batch, scripts, begun, only_urgent } = core;
+        let Core { shared, index, batch, scripts, turn_begun, begun, only_urgent } = core;
+        let turn_begun = *turn_begun;
         let stats = &shared.stats[*index];
         let mut guards = shared.keyspace.guards_for(self.state.client.id);
         batch.look_ahead(input, self.state.db(), &mut guards);
@@ -295,6 +287,7 @@ impl Session {
                     &slow,
                 );
             }
+            timing.ended().duration_since(turn_begun) >= limits::TURN_TIME
         };
         let mut run = Run { shared, stats, batch, guards, input, now, reply, scripts, only_urgent: *only_urgent };
         let mut at = 0;
@@ -310,8 +303,9 @@ impl Session {
                 Ok(next) => {
                     *done = batch.requests[at].end;
                     at += 1;
-                    if alone {
-                        lap(self, at);
+                    if alone && lap(self, at) && next.is_none() {
+                        // The others have waited long enough.
+                        break Ran::Ended(Next::Yield);
                     }
                     if let Some(next) = next {
                         break Ran::Ended(next);
@@ -380,10 +374,15 @@ impl Session {
                 reply.error(&text);
             }
             Err(Stop::AlreadyReplied) => {}
-            Err(wait @ (Stop::Retry | Stop::Busy)) => {
+            Err(wait @ (Stop::Retry | Stop::Busy | Stop::Full)) => {
                 // Nothing of it has been done, and nothing is said.
                 reply.rewind(before);
-                return Err(if matches!(wait, Stop::Busy) { Next::Rest } else { Next::Yield });
+                self.state.client.paused.store(matches!(wait, Stop::Full), Relaxed);
+                return Err(match wait {
+                    Stop::Busy => Next::Rest,
+                    Stop::Full => Next::Pause,
+                    _ => Next::Yield,
+                });
             }
         }
         if quiet {
@@ -393,7 +392,7 @@ impl Session {
         if self.state.closing || self.state.client.is_killed() {
             return Ok(Some(Next::Close));
         }
-        Ok(self.make_way(run))
+        if self.state.room.covers(run.reply.len()) { Ok(None) } else { self.find_room(run, before, found) }
     }
 
     /// Somebody who does not speak our protocol, or not well.
@@ -415,21 +414,41 @@ impl Session {
         }
     }
 
-    /// Ends the turn when the replies find no room.
-    fn make_way(&mut self, run: &mut Run) -> Option<Next> {
-        let replies = self.queued + run.reply.len();
-        if replies > self.reply_room {
-            // A turn may ask for far more than it has sent: each step of the replies must find its room.
-            run.reply.cut();
-            let more = (replies - self.reply_room).next_multiple_of(limits::CLIENT_MEMORY_STEP_BYTES);
-            let output_limit = run.shared.settings.output_limit_bytes.load(Relaxed);
-            if replies > output_limit || !self.charge.extend_with_replies(&run.shared.clients, more) {
-                run.stats.output_waits.add(1);
-                return Some(Next::Drain);
-            }
-            self.reply_room += more;
+    /// Finds room for the replies, of which the last stands after `before`, or ends the turn. A read is taken back and runs
+    /// again when there is room.
+    #[cold]
+    fn find_room(&mut self, run: &mut Run, before: Mark, found: Option<Found>) -> Result<Option<Next>, Next> {
+        // A turn may ask for far more than it has sent: each step of the replies must find its room.
+        run.reply.cut();
+        let (room, clients) = (&mut self.state.room, &run.shared.clients);
+        let limit = run.shared.settings.output_limit_bytes.load(Relaxed);
+        let is_too_much = room.waiting_bytes(run.reply.len()) > limit;
+        if room.cover(clients, run.reply.len()) && !is_too_much {
+            return Ok(None);
         }
-        None
+        run.stats.output_waits.add(1);
+        if is_too_much {
+            return Ok(Some(Next::Drain));
+        }
+        let is_read = found.is_some_and(|(_, row)| row.flags.intersects(Flags::READONLY.union(Flags::TELLS)));
+        if is_read {
+            let granted = room.cover_or_wait(clients, run.reply.len());
+            if granted != Granted::Now {
+                run.reply.rewind(before);
+                self.state.client.paused.store(true, Relaxed);
+                return Err(Next::Pause);
+            }
+            return Ok(None);
+        }
+        if run.reply.since(before) > limits::UNASKED_REPLY_BYTES {
+            run.reply.rewind(before);
+            run.reply.error(error::REPLY_LEFT_OUT);
+        }
+        if room.cover_or_wait(clients, run.reply.len()) == Granted::Now {
+            return Ok(None);
+        }
+        self.state.client.paused.store(true, Relaxed);
+        Ok(Some(Next::Pause))
     }
 }
 

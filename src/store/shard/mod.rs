@@ -28,6 +28,7 @@ mod index;
 mod item;
 mod large;
 mod prefetch;
+mod prefixes;
 mod reclaim;
 mod recency;
 mod scan;

@@ -188,7 +188,9 @@ impl Shard {
         }
         let too_many_idle = self.heap.idle_pages() > self.idle_pages_kept();
         let too_many_holes = self.heap.hole_bytes() * TOLERATED_HOLES > self.heap.resident_bytes();
-        self.exhume_step()
+        self.watches
+            .free_step()
+            .or_else(|| self.exhume_step())
             .or_else(|| self.empty_step())
             .or_else(|| if too_many_idle { self.release_step() } else { None })
             .or_else(|| if too_many_holes { self.evacuate_step() } else { None })
@@ -198,6 +200,7 @@ impl Shard {
     fn shrink_step(&mut self, now: UnixMillis) -> Option<usize> {
         let freed = self.garbage.take().map(|_| ROOM_WORK);
         freed
+            .or_else(|| self.watches.free_step())
             .or_else(|| self.exhume_step())
             .or_else(|| self.empty_step())
             .or_else(|| self.release_step())

@@ -29,14 +29,6 @@ pub enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// What a reply must copy of it.
-    pub fn copied_bytes(&self) -> usize {
-        match self {
-            Value::Inline(bytes) => bytes.len(),
-            Value::Shared(_) => 0,
-        }
-    }
-
     pub fn as_slice(&self) -> &'a [u8] {
         match self {
             Value::Inline(bytes) => bytes,

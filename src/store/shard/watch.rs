@@ -4,6 +4,7 @@
 //! Whoever watches a key is told of its next change and forgotten; whoever watches a prefix is told of every one. A key
 //! changes when its value or its time of expiry is set, and when it goes: deleted, expired, evicted, moved.
 
+use super::prefixes::Prefixes;
 use super::{Key, Loc, Shard, UnixMillis};
 use ahash::RandomState;
 use lru::LruCache;
@@ -11,9 +12,11 @@ use std::sync::Arc;
 
 /// What an entry takes beside its key: the table's slot and links, the watcher's handle, the allocations' rounding.
 const ENTRY_BYTES: usize = 192;
-/// The table may take this share of the shard; beyond, the keys watched for the longest are told of as if they had
+/// Each table may take this share of the shard; beyond, the keys watched for the longest are told of as if they had
 /// changed, which is always safe.
 const SHARE: u64 = 16;
+/// Entries of a table that nobody needs any more which one step frees: some ten microseconds.
+const FREED_PER_STEP: usize = 64;
 
 pub trait Watcher: Send + Sync {
     /// The key may have changed, by the hand of `actor` (0 for the shard itself).
@@ -33,28 +36,28 @@ struct Watch {
     watcher: Arc<dyn Watcher>,
 }
 
-pub struct Watches {
+/// Who watches which keys.
+struct Table {
     /// By database and tag; each change is looked up here, and compared by the key.
     keys: LruCache<(u8, u32), Vec<Watch>, RandomState>,
-    prefixes: Vec<Watch>,
     bytes: u64,
+}
+
+pub struct Watches {
+    /// By transactions: told of each key by itself.
+    watched: Table,
+    /// By clients that cache: of emptied and swapped databases they are told at once, and the table is forgotten.
+    tracked: Table,
+    prefixes: Prefixes,
+    /// Tables that are forgotten and wait to be freed.
+    forgotten: Vec<Table>,
     /// On whose behalf the shard is changed.
     actor: u64,
 }
 
-impl Watches {
-    pub fn new() -> Watches {
-        Watches { keys: LruCache::unbounded_with_hasher(RandomState::new()), prefixes: Vec::new(), bytes: 0, actor: 0 }
-    }
-
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.prefixes.is_empty()
-    }
-
-    /// Memory held.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+impl Table {
+    fn new() -> Table {
+        Table { keys: LruCache::unbounded_with_hasher(RandomState::new()), bytes: 0 }
     }
 
     fn add(&mut self, key: Key, watcher: &Arc<dyn Watcher>) {
@@ -67,31 +70,6 @@ impl Watches {
         self.bytes += entry_bytes(key.bytes);
     }
 
-    fn remove(&mut self, key: Key, watcher: &Arc<dyn Watcher>) {
-        self.take(key.db, key.tag(), |watch| *watch.key == *key.bytes && Arc::ptr_eq(&watch.watcher, watcher));
-    }
-
-    fn tell(&mut self, database: u8, tag: u32, key: &[u8]) {
-        let actor = self.actor;
-        for watch in self.take(database, tag, |watch| *watch.key == *key) {
-            watch.watcher.changed(key, actor);
-        }
-        let mut has_gone = false;
-        for prefix in self.prefixes.iter().filter(|prefix| key.starts_with(&prefix.key)) {
-            has_gone |= prefix.watcher.is_gone();
-            prefix.watcher.changed(key, actor);
-        }
-        if has_gone {
-            self.forget_prefixes(|watcher| watcher.is_gone());
-        }
-    }
-
-    fn forget_prefixes(&mut self, which: impl Fn(&Arc<dyn Watcher>) -> bool) {
-        let gone = self.prefixes.extract_if(.., |watch| which(&watch.watcher));
-        let freed: u64 = gone.map(|watch| entry_bytes(&watch.key)).sum();
-        self.bytes -= freed;
-    }
-
     fn take(&mut self, database: u8, tag: u32, which: impl Fn(&Watch) -> bool) -> Vec<Watch> {
         let Some(watches) = self.keys.peek_mut(&(database, tag)) else { return Vec::new() };
         let taken: Vec<Watch> = watches.extract_if(.., |watch| which(watch)).collect();
@@ -102,16 +80,80 @@ impl Watches {
         taken
     }
 
+    fn tell(&mut self, database: u8, tag: u32, key: &[u8], actor: u64) {
+        for watch in self.take(database, tag, |watch| *watch.key == *key) {
+            watch.watcher.changed(key, actor);
+        }
+    }
+
     /// Tells those who have watched for the longest, until the table takes no more than `limit_bytes`.
     fn shrink(&mut self, limit_bytes: u64) {
         while self.bytes > limit_bytes
-            && let Some((_, watches)) = self.keys.pop_lru()
+            && let Some(watches) = self.pop()
         {
-            for watch in watches {
-                self.bytes -= entry_bytes(&watch.key);
-                watch.watcher.changed(&watch.key, 0);
+            watches.iter().for_each(|watch| watch.watcher.changed(&watch.key, 0));
+        }
+    }
+
+    /// Takes out the entry that was watched for the longest.
+    fn pop(&mut self) -> Option<Vec<Watch>> {
+        let (_, watches) = self.keys.pop_lru()?;
+        self.bytes -= watches.iter().map(|watch| entry_bytes(&watch.key)).sum::<u64>();
+        Some(watches)
+    }
+}
+
+impl Watches {
+    pub fn new() -> Watches {
+        Watches {
+            watched: Table::new(),
+            tracked: Table::new(),
+            prefixes: Prefixes::default(),
+            forgotten: Vec::new(),
+            actor: 0,
+        }
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.watched.keys.is_empty() && self.tracked.keys.is_empty() && self.prefixes.is_empty()
+    }
+
+    /// Memory held. The text of prefixes is charged to their clients.
+    pub fn bytes(&self) -> u64 {
+        let forgotten: u64 = self.forgotten.iter().map(|table| table.bytes).sum();
+        self.watched.bytes + self.tracked.bytes + forgotten + (self.prefixes.len() * ENTRY_BYTES) as u64
+    }
+
+    fn tell(&mut self, database: u8, tag: u32, key: &[u8]) {
+        let actor = self.actor;
+        self.watched.tell(database, tag, key, actor);
+        self.tracked.tell(database, tag, key, actor);
+        let mut gone = Vec::new();
+        for (prefix, watchers) in self.prefixes.of(key) {
+            watchers.iter().for_each(|watcher| watcher.changed(key, actor));
+            if watchers.iter().any(|watcher| watcher.is_gone()) {
+                gone.push(prefix.len());
             }
         }
+        gone.into_iter().for_each(|length| self.prefixes.remove(&key[..length], |watcher| watcher.is_gone()));
+    }
+
+    /// Whoever has cached something is told at once that all of it is worth nothing.
+    fn forget_tracked(&mut self) {
+        if !self.tracked.keys.is_empty() {
+            self.forgotten.push(std::mem::replace(&mut self.tracked, Table::new()));
+        }
+    }
+
+    /// Frees a part of what is forgotten; how much, or nothing when there is none.
+    pub fn free_step(&mut self) -> Option<usize> {
+        let table = self.forgotten.last_mut()?;
+        let freed = (0..FREED_PER_STEP).map_while(|_| table.pop()).count();
+        if table.keys.is_empty() {
+            self.forgotten.pop();
+        }
+        Some(freed.max(1))
     }
 }
 
@@ -123,12 +165,21 @@ impl Shard {
     /// Has the watcher told of the next change of the key. An item past its time is gone already.
     pub fn watch(&mut self, key: Key, watcher: &Arc<dyn Watcher>, now: UnixMillis) {
         let _ = self.find_live(key, now);
-        self.watches.add(key, watcher);
-        self.watches.shrink(self.limit_bytes / SHARE);
+        self.watches.watched.add(key, watcher);
+        self.watches.watched.shrink(self.limit_bytes / SHARE);
     }
 
     pub fn unwatch(&mut self, key: Key, watcher: &Arc<dyn Watcher>) {
-        self.watches.remove(key, watcher);
+        let is_own = |watch: &Watch| *watch.key == *key.bytes && Arc::ptr_eq(&watch.watcher, watcher);
+        self.watches.watched.take(key.db, key.tag(), is_own);
+    }
+
+    /// The same for who has cached the value. When a database is emptied or swapped, what is tracked is forgotten without a
+    /// word: the caller tells every such watcher at once.
+    pub fn track(&mut self, key: Key, watcher: &Arc<dyn Watcher>, now: UnixMillis) {
+        let _ = self.find_live(key, now);
+        self.watches.tracked.add(key, watcher);
+        self.watches.tracked.shrink(self.limit_bytes / SHARE);
     }
 
     /// Removes the item if its time has come, and tells those who watch it.
@@ -138,12 +189,11 @@ impl Shard {
 
     /// Has the watcher told of every change of keys with this prefix, in any database.
     pub fn watch_prefix(&mut self, prefix: &[u8], watcher: &Arc<dyn Watcher>) {
-        self.watches.prefixes.push(Watch { key: prefix.into(), watcher: watcher.clone() });
-        self.watches.bytes += entry_bytes(prefix);
+        self.watches.prefixes.add(prefix, watcher);
     }
 
-    pub fn unwatch_prefixes(&mut self, watcher: &Arc<dyn Watcher>) {
-        self.watches.forget_prefixes(|known| Arc::ptr_eq(known, watcher));
+    pub fn unwatch_prefix(&mut self, prefix: &[u8], watcher: &Arc<dyn Watcher>) {
+        self.watches.prefixes.remove(prefix, |known| Arc::ptr_eq(known, watcher));
     }
 
     /// On whose behalf what follows is done.
@@ -171,9 +221,10 @@ impl Shard {
 
     /// The database is about to be emptied.
     pub(super) fn note_emptying(&mut self, database: u8) {
+        self.watches.forget_tracked();
         for (key, tag) in self.watched_keys(database) {
             if self.has_tagged(database, tag, &key) {
-                let watches = self.watches.take(database, tag, |watch| watch.key == key);
+                let watches = self.watches.watched.take(database, tag, |watch| watch.key == key);
                 watches.iter().for_each(|watch| watch.watcher.emptied());
             }
         }
@@ -181,17 +232,19 @@ impl Shard {
 
     /// Two databases have been swapped: a key that is there, or was, has changed in both.
     pub(super) fn note_swap(&mut self, one: u8, other: u8) {
+        self.watches.forget_tracked();
+        let actor = self.watches.actor;
         for database in [one, other] {
             for (key, tag) in self.watched_keys(database) {
                 if self.has_tagged(one, tag, &key) || self.has_tagged(other, tag, &key) {
-                    self.watches.tell(database, tag, &key);
+                    self.watches.watched.tell(database, tag, &key, actor);
                 }
             }
         }
     }
 
     fn watched_keys(&self, database: u8) -> Vec<(Box<[u8]>, u32)> {
-        let of_database = self.watches.keys.iter().filter(|((own, _), _)| *own == database);
+        let of_database = self.watches.watched.keys.iter().filter(|((own, _), _)| *own == database);
         of_database.flat_map(|((_, tag), watches)| watches.iter().map(|watch| (watch.key.clone(), *tag))).collect()
     }
 
@@ -257,7 +310,7 @@ mod tests {
             assert_eq!(taken(&notes), ["1 by 42"], "change {number}");
             shard.put(1, 10, Expiry::Never).unwrap();
             assert_eq!(taken(&notes), [""; 0]);
-            assert_eq!(shard.watches.bytes, 0);
+            assert_eq!(shard.watches.bytes(), 0);
         }
     }
 
@@ -296,6 +349,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_tracked_is_told_of_changes_and_forgotten_with_the_database() {
+        let (mut shard, notes, watcher) = watched();
+        let bytes: Vec<_> = (0..1_000u64).map(u64::to_le_bytes).collect();
+        bytes.iter().for_each(|bytes| shard.track(key(bytes), &watcher, NOW));
+        shard.put(1, 2, Expiry::Never).unwrap();
+        assert_eq!(taken(&notes), ["1 by 42"]);
+        let before = shard.watches.bytes();
+        shard.clear_database(5);
+        shard.put(2, 2, Expiry::Never).unwrap();
+        assert_eq!(taken(&notes), [""; 0]);
+        assert_eq!(shard.watches.bytes(), before, "it is freed step by step");
+        while shard.tick(NOW).more {}
+        assert_eq!(shard.watches.bytes(), 0);
+    }
+
+    #[test]
     fn a_prefix_is_watched_until_it_is_left() {
         let (mut shard, notes, watcher) = watched();
         shard.watch_prefix(&[7], &watcher);
@@ -303,9 +372,9 @@ mod tests {
             shard.put(number, 1, Expiry::Never).unwrap();
         }
         assert_eq!(taken(&notes), ["7 by 42", "7 by 42"]);
-        shard.unwatch_prefixes(&watcher);
+        shard.unwatch_prefix(&[7], &watcher);
         shard.put(7, 1, Expiry::Never).unwrap();
-        assert_eq!((taken(&notes).len(), shard.watches.is_empty(), shard.watches.bytes), (0, true, 0));
+        assert_eq!((taken(&notes).len(), shard.watches.is_empty(), shard.watches.bytes()), (0, true, 0));
     }
 
     #[test]

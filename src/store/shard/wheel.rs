@@ -16,17 +16,24 @@ const BUCKETS: usize = 1 << DIGIT_BITS;
 /// 2^36 grains: 278 years ahead.
 const LEVELS: usize = 6;
 const HORIZON: u64 = (1 << (DIGIT_BITS * LEVELS as u32)) - 1;
+/// Items beyond it lie in the last bucket but one of the topmost level; the very last would be that of now.
+const FARTHEST: u64 = HORIZON - (1 << (DIGIT_BITS * (LEVELS as u32 - 1)));
 /// The first item of a bucket has, instead of its predecessor, this plus the bucket's number: unlinking needs no search.
-const BUCKET_MARK: u32 = u32::MAX - (LEVELS * BUCKETS) as u32 - 1;
+const BUCKET_MARK: u32 = u32::MAX - (2 * LEVELS * BUCKETS) as u32 - 1;
+/// A clock that is so far behind the wheel was set back.
+const SET_BACK_GRAINS: u64 = 8;
 
 const _: () = assert!(MAX_LOC < BUCKET_MARK);
 
 pub struct Wheel {
     /// The grain being worked on: everything before it has been collected.
     current: u64,
-    heads: [[Loc; BUCKETS]; LEVELS],
+    /// Two sets of levels. One is in use; the other holds what lies where an earlier clock has put it, and moves over.
+    heads: [[Loc; BUCKETS]; 2 * LEVELS],
     /// One bit per bucket that holds items.
-    occupied: [u64; LEVELS],
+    occupied: [u64; 2 * LEVELS],
+    /// The first level of the set in use.
+    base: usize,
     len: usize,
 }
 
@@ -42,7 +49,7 @@ pub enum Step {
 
 impl Wheel {
     pub fn new() -> Wheel {
-        Wheel { current: 0, heads: [[Loc::NONE; BUCKETS]; LEVELS], occupied: [0; LEVELS], len: 0 }
+        Wheel { current: 0, heads: [[Loc::NONE; BUCKETS]; 2 * LEVELS], occupied: [0; 2 * LEVELS], base: 0, len: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -50,8 +57,8 @@ impl Wheel {
     }
 
     pub fn link(&mut self, heap: &mut Heap, loc: Loc, now: UnixMillis) {
-        if self.len == 0 {
-            self.current = self.current.max(now / GRAIN_MILLIS);
+        if self.len == 0 && now > 0 {
+            self.current = now / GRAIN_MILLIS;
         }
         let at = heap.expires_at(loc).expect("an item with a time of expiry");
         let (level, bucket) = self.place(at);
@@ -88,13 +95,23 @@ impl Wheel {
     pub fn step(&mut self, heap: &mut Heap, now: UnixMillis) -> Step {
         let now = now / GRAIN_MILLIS;
         if self.len == 0 {
-            self.current = self.current.max(now);
+            self.current = now;
             return Step::Rest;
+        }
+        if let Some(head) = self.left_behind() {
+            self.unlink(heap, head);
+            self.link(heap, head, 0);
+            return Step::Moved;
+        }
+        if now + SET_BACK_GRAINS < self.current {
+            self.base = LEVELS - self.base;
+            self.current = now;
+            return Step::Moved;
         }
         // Buckets of upper levels whose stretch has begun go down first, the topmost before the others.
         for level in (1..LEVELS).rev() {
             let shift = DIGIT_BITS * level as u32;
-            let head = self.heads[level][(self.current >> shift) as usize % BUCKETS];
+            let head = self.heads[self.base + level][(self.current >> shift) as usize % BUCKETS];
             if !head.is_none() {
                 self.unlink(heap, head);
                 self.link(heap, head, 0);
@@ -104,7 +121,7 @@ impl Wheel {
         if self.current > now {
             return Step::Rest;
         }
-        let due = self.heads[0][self.current as usize % BUCKETS];
+        let due = self.heads[self.base][self.current as usize % BUCKETS];
         if !due.is_none() {
             return Step::Due(due);
         }
@@ -117,10 +134,18 @@ impl Wheel {
 
     /// An item of those that expire soonest; within a bucket of an upper level the order is left open.
     pub fn soonest(&self) -> Option<Loc> {
-        let level = self.occupied.iter().position(|&occupied| occupied != 0)?;
+        let own = &self.occupied[self.base..self.base + LEVELS];
+        let Some(level) = own.iter().position(|&occupied| occupied != 0) else { return self.left_behind() };
         let from = (self.current >> (DIGIT_BITS * level as u32)) as u32 % BUCKETS as u32;
-        let bucket = (self.occupied[level].rotate_right(from).trailing_zeros() + from) as usize % BUCKETS;
-        Some(self.heads[level][bucket])
+        let bucket = (own[level].rotate_right(from).trailing_zeros() + from) as usize % BUCKETS;
+        Some(self.heads[self.base + level][bucket])
+    }
+
+    /// An item that lies where an earlier clock has put it.
+    fn left_behind(&self) -> Option<Loc> {
+        let other = LEVELS - self.base;
+        let level = (other..other + LEVELS).find(|level| self.occupied[*level] != 0)?;
+        Some(self.heads[level][self.occupied[level].trailing_zeros() as usize])
     }
 
     /// The next grain at which a bucket has to be looked at.
@@ -129,7 +154,7 @@ impl Wheel {
             let shift = DIGIT_BITS * level as u32;
             let digit = (self.current >> shift) % BUCKETS as u64;
             // Two shifts, because one by 64 is not defined.
-            let ahead = self.occupied[level] >> digit >> 1;
+            let ahead = self.occupied[self.base + level] >> digit >> 1;
             if ahead != 0 {
                 return ((self.current >> shift) + 1 + ahead.trailing_zeros() as u64) << shift;
             }
@@ -139,10 +164,10 @@ impl Wheel {
 
     fn place(&self, at: UnixMillis) -> (usize, usize) {
         // Rounded up: when the wheel reaches the grain, the item's time has come.
-        let due = at.div_ceil(GRAIN_MILLIS).clamp(self.current, self.current.saturating_add(HORIZON));
+        let due = at.div_ceil(GRAIN_MILLIS).clamp(self.current, self.current.saturating_add(FARTHEST));
         let differing = (due ^ self.current) & HORIZON;
         let level = (u64::BITS - differing.leading_zeros()).saturating_sub(1) / DIGIT_BITS;
-        (level as usize, (due >> (DIGIT_BITS * level)) as usize % BUCKETS)
+        (self.base + level as usize, (due >> (DIGIT_BITS * level)) as usize % BUCKETS)
     }
 
     fn set_successor(&mut self, heap: &mut Heap, prev: u32, next: Loc) {
@@ -160,8 +185,8 @@ impl Wheel {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{NOW, Random};
-    use super::super::{Expiry, Policy, Shard};
+    use super::super::testing::{NOW, Random, key};
+    use super::super::{Expiry, NewValue, Policy, Shard};
     use super::GRAIN_MILLIS;
 
     #[test]
@@ -198,5 +223,39 @@ mod tests {
             while shard.tick(now).more {}
         }
         assert!(shard.has(1) && !shard.has(2));
+    }
+
+    #[test]
+    fn items_beyond_the_horizon_stay() {
+        let mut shard = Shard::new(1 << 30, Policy::AllKeysLru);
+        for (number, at) in [(1, u64::MAX), (2, i64::MAX as u64), (3, NOW + (1 << 50))] {
+            shard.put(number, 1, Expiry::At(at)).unwrap();
+        }
+        for later in 0..2_000 {
+            while shard.tick(NOW + 100 + later * 77).more {}
+        }
+        assert!((1..=3).all(|number| shard.has(number)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_keep_items_from_going() {
+        const HOUR: u64 = 3_600_000;
+        let mut shard = Shard::new(1 << 30, Policy::AllKeysLru);
+        shard.put(1, 1, Expiry::At(NOW + HOUR)).unwrap();
+        for number in 10..500 {
+            shard.put(number, 1, Expiry::At(NOW + number * 100)).unwrap();
+        }
+        while shard.tick(NOW).more {}
+        let earlier = NOW - HOUR;
+        while shard.tick(earlier).more {}
+        let name = 2u64.to_le_bytes();
+        let value = NewValue::Copied(b"v");
+        shard.set(key(&name), value, Expiry::At(earlier + 500), earlier).unwrap();
+        while shard.tick(earlier + 1_000).more {}
+        assert!(!shard.has(2) && shard.has(1) && shard.has(10));
+        while shard.tick(NOW + 1_200).more {}
+        assert!(!shard.has(10) && shard.has(20) && shard.has(1));
+        while shard.tick(NOW + HOUR + 200).more {}
+        assert!(shard.is_empty());
     }
 }
