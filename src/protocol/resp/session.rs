@@ -54,7 +54,7 @@ impl Session {
     pub fn new(client: Arc<Client>, shared: &Shared) -> Session {
         Session {
             state: ConnectionState::new(client.clone(), !shared.settings.needs_password()),
-            parser: Parser::default(),
+            parser: Parser::new(shared.keyspace.extents(client.core)),
             args: Args::default(),
             pending: Vec::new(),
             charge: MemoryQuota::new(client),
