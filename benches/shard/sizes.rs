@@ -1,7 +1,6 @@
 //! The limit under values whose sizes shift, and what a set costs then.
 
 use crate::support::*;
-use bytes::Bytes;
 use kv_cache::config::Policy;
 use kv_cache::store::shard::{Expiry, NewValue, Room, SMALL_SET_BYTES, Shard};
 
@@ -35,12 +34,11 @@ fn phase(what: &str, shard: &mut Shard, step: &mut u64, before: u64, len_of: imp
         let bytes = key_bytes(number);
         timed(&mut sets, || {
             while len > SMALL_SET_BYTES && shard.make_room(len, START) == Room::Retry {}
-            shard.set(key(&bytes, number), NewValue::Shared(Bytes::from(value)), Expiry::Never, START)
+            shard.set(key(&bytes, number), NewValue::Copied(&value), Expiry::Never, START)
         })
         .expect("the policy evicts");
         if step.is_multiple_of(100) {
             shard.tick(START);
-            while shard.take_garbage().is_some() {}
         }
         set_bytes += len as u64 + KEY_BYTES as u64;
         most_used = most_used.max(shard.used_bytes());

@@ -2,4 +2,6 @@
 
 pub mod allocator;
 pub mod clock;
+pub mod extents;
 pub mod glob;
+pub mod reserved;

@@ -196,11 +196,11 @@ impl<'c> Call<'c, '_> {
         parse_integer(self.args.get(index)).ok_or(error::NOT_AN_INTEGER.into())
     }
 
-    /// An argument on its way into the keyspace: by handle if it has an allocation of its own.
+    /// An argument on its way into the keyspace: by handle if it was streamed to its place.
     pub fn new_value(&self, index: usize) -> NewValue<'c> {
-        match self.args.shared(index) {
-            Some(bytes) if bytes.len() >= limits::STREAMED_ARGUMENT_MIN_BYTES => NewValue::Shared(bytes.clone()),
-            _ => NewValue::Copied(self.args.get(index)),
+        match self.args.value(index) {
+            Some(value) => NewValue::Shared(value.clone()),
+            None => NewValue::Copied(self.args.get(index)),
         }
     }
 
@@ -280,11 +280,7 @@ impl<'c> Call<'c, '_> {
 
     /// Replaces a value by one that was put together here; its time of expiry stays.
     pub fn store_built(&mut self, key: Key, value: Vec<u8>) -> Result<(), Stop> {
-        if value.len() < limits::STREAMED_ARGUMENT_MIN_BYTES {
-            self.store(key, NewValue::Copied(&value), Expiry::Keep)
-        } else {
-            self.store(key, NewValue::Shared(value.into()), Expiry::Keep)
-        }
+        self.store(key, NewValue::Copied(&value), Expiry::Keep)
     }
 
     /// Writes a value whose room `reserve` has made.
@@ -340,7 +336,8 @@ fn set_error(error: SetError) -> Stop {
 fn write_value(reply: &mut Reply, value: Value) {
     match value {
         Value::Inline(bytes) => reply.bulk(bytes),
-        Value::Shared(bytes) => reply.bulk_shared(bytes),
+        Value::Shared(blob) if blob.len() < limits::SHARED_REPLY_MIN_BYTES => reply.bulk(blob),
+        Value::Shared(blob) => reply.bulk_shared(&blob.clone().into()),
     }
 }
 

@@ -81,12 +81,9 @@ pub const ARGUMENTS_MAX: usize = 65_536;
 pub const UNAUTHENTICATED_ARGUMENTS_MAX: usize = 10;
 pub const UNAUTHENTICATED_ARGUMENT_BYTES: usize = 16 * KIB;
 
-/// An argument from this size on is collected in an allocation of its own and becomes the value without a copy.
-pub const STREAMED_ARGUMENT_MIN_BYTES: usize = 32 * KIB;
-
-/// A streamed argument's allocation doubles as bytes arrive up to here. A client that has sent this much gets the
-/// promised rest as address space (untouched pages cost nothing), which spares the copies of further doubling.
-pub const STREAM_DOUBLING_MAX_BYTES: usize = MIB;
+/// An argument from this size on is received into memory of its own and becomes the value without another copy. As much
+/// as a receive takes: what is larger comes in pieces in any case.
+pub const STREAMED_ARGUMENT_MIN_BYTES: usize = IO_BUFFER_BYTES;
 
 /// A value, whatever the options say: Redis's own limit, `string exceeds maximum allowed size`.
 pub const VALUE_MAX_BYTES: usize = 512 * MIB;
@@ -302,9 +299,8 @@ pub const THREADS_MAX: usize = 256;
 const _: () = assert!(BATCH_REQUESTS_MAX * 256 <= IO_BUFFER_BYTES);
 // An argument that fits into the receive buffer is never streamed.
 const _: () = assert!(STREAMED_ARGUMENT_MIN_BYTES >= IO_BUFFER_BYTES);
-const _: () = assert!(STREAMED_ARGUMENT_MIN_BYTES <= STREAM_DOUBLING_MAX_BYTES);
-// Before authentication nothing is streamed.
-const _: () = assert!(UNAUTHENTICATED_ARGUMENT_BYTES < STREAMED_ARGUMENT_MIN_BYTES);
+// Before authentication nothing is streamed but what just fits.
+const _: () = assert!(UNAUTHENTICATED_ARGUMENT_BYTES <= STREAMED_ARGUMENT_MIN_BYTES);
 // Offsets into a request are 32 bits wide.
 const _: () = assert!(QUERY_LIMIT_BYTES < u32::MAX as usize);
 

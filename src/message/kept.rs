@@ -19,10 +19,10 @@ impl Kept {
     /// Copies a request; of streamed arguments it keeps the handles. An error, and no change, when the process may have no
     /// more memory.
     pub fn push(&mut self, request: Arguments) -> Result<(), TryReserveError> {
-        let copied = (0..request.len()).filter(|&index| request.shared(index).is_none());
+        let copied = (0..request.len()).filter(|&index| request.aside(index).is_none());
         self.bytes.try_reserve(copied.map(|index| request.get(index).len()).sum())?;
         for index in 0..request.len() {
-            match request.shared(index) {
+            match request.aside(index) {
                 Some(bytes) if bytes.len() >= limits::STREAMED_ARGUMENT_MIN_BYTES => {
                     self.args.push_aside(bytes.clone())
                 }
@@ -36,7 +36,7 @@ impl Kept {
     /// Copies one argument of a request that is put together here; `end` follows its last one.
     pub fn push_argument(&mut self, argument: &[u8]) {
         if argument.len() >= limits::STREAMED_ARGUMENT_MIN_BYTES {
-            return self.args.push_aside(Bytes::copy_from_slice(argument));
+            return self.args.push_word(Bytes::copy_from_slice(argument));
         }
         self.args.push(self.bytes.len(), argument.len());
         self.bytes.extend_from_slice(argument);

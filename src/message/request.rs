@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use crate::base::extents::Blob;
 use crate::config::limits;
 
 /// Where an argument lies: in the input, or aside in an allocation of its own.
@@ -15,12 +16,32 @@ struct Span {
 
 const ASIDE: u32 = u32::MAX;
 
+/// An argument whose bytes do not lie in the input as they are meant.
+#[derive(Clone)]
+pub(super) enum Aside {
+    /// An inline word without its quotes, or what was put together here.
+    Word(Bytes),
+    /// A streamed value, in its place.
+    Value(Blob),
+}
+
+impl std::ops::Deref for Aside {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Aside::Word(bytes) => bytes,
+            Aside::Value(blob) => blob,
+        }
+    }
+}
+
 /// The arguments of one or more requests, in order. Kept between calls so that parsing allocates nothing.
 #[derive(Default)]
 pub struct Args {
     spans: Vec<Span>,
     /// Streamed values, and inline words without their quotes: bytes that do not lie in the input as they are meant.
-    asides: Vec<Bytes>,
+    asides: Vec<Aside>,
 }
 
 impl Args {
@@ -57,7 +78,7 @@ impl Args {
 
     /// Bytes that do not lie in the input, and the handles of them.
     pub fn aside_bytes(&self) -> usize {
-        self.asides.iter().map(Bytes::len).sum::<usize>() + self.asides.capacity() * size_of::<Bytes>()
+        self.asides.iter().map(|aside| aside.len()).sum::<usize>() + self.asides.capacity() * size_of::<Aside>()
     }
 
     /// Memory held for the positions of arguments.
@@ -74,7 +95,15 @@ impl Args {
         self.spans.push(Span { start: start as u32, len: len as u32 });
     }
 
-    pub fn push_aside(&mut self, bytes: Bytes) {
+    pub fn push_word(&mut self, bytes: Bytes) {
+        self.push_aside(Aside::Word(bytes));
+    }
+
+    pub fn push_value(&mut self, value: Blob) {
+        self.push_aside(Aside::Value(value));
+    }
+
+    pub(super) fn push_aside(&mut self, bytes: Aside) {
         self.spans.push(Span { start: self.asides.len() as u32, len: ASIDE });
         self.asides.push(bytes);
     }
@@ -85,7 +114,7 @@ impl Args {
 pub struct Arguments<'a> {
     input: &'a [u8],
     spans: &'a [Span],
-    asides: &'a [Bytes],
+    asides: &'a [Aside],
 }
 
 impl<'a> Arguments<'a> {
@@ -112,8 +141,15 @@ impl<'a> Arguments<'a> {
         Arguments { spans: &self.spans[count..], ..self }
     }
 
-    /// The handle of an argument that has an allocation of its own.
-    pub fn shared(&self, index: usize) -> Option<&'a Bytes> {
+    /// The handle of an argument that was streamed to its place.
+    pub fn value(&self, index: usize) -> Option<&'a Blob> {
+        match self.aside(index)? {
+            Aside::Value(blob) => Some(blob),
+            Aside::Word(_) => None,
+        }
+    }
+
+    pub(super) fn aside(&self, index: usize) -> Option<&'a Aside> {
         let Span { start, len } = self.spans[index];
         (len == ASIDE).then(|| &self.asides[start as usize])
     }

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::guards::{Busy, ShardGuards};
 use super::shard::Shard;
 use crate::base::clock::{self, UnixMillis};
+use crate::base::extents::Extents;
 use crate::config::{Policy, limits};
 
 /// One shard per core, each on cache lines of its own.
@@ -23,6 +24,8 @@ pub(super) type Guard<'k> = MutexGuard<'k, Shard>;
 
 pub struct Keyspace {
     shards: Box<[Slot]>,
+    /// Each shard's, for the values that arrive on its core.
+    extents: Box<[Extents]>,
     /// Seeded per process: nobody outside can choose keys that collide.
     hasher: ahash::RandomState,
 }
@@ -31,8 +34,11 @@ impl Keyspace {
     /// `data_bytes`: what all shards together may hold.
     pub fn new(shards: usize, data_bytes: usize, policy: Policy) -> Keyspace {
         let share = (data_bytes / shards) as u64;
+        let extents = Extents::for_cores(shards);
+        let shard = |extents: &Extents| Slot::new(Shard::with_extents(share, policy, extents.clone()));
         Keyspace {
-            shards: (0..shards).map(|_| Slot::new(Shard::new(share, policy))).collect(),
+            shards: extents.iter().map(shard).collect(),
+            extents: extents.into(),
             hasher: ahash::RandomState::new(),
         }
     }
@@ -44,6 +50,11 @@ impl Keyspace {
     /// Which shard a hash belongs to, by its lower half: the shard's index uses the upper one.
     pub fn shard_of(&self, hash: u64) -> usize {
         ((hash as u32 as u64 * self.shards.len() as u64) >> 32) as usize
+    }
+
+    /// Where values lie that arrive on a core, whatever their shard.
+    pub fn extents(&self, core: usize) -> Extents {
+        self.extents[core % self.extents.len()].clone()
     }
 
     /// How many shards there are.
@@ -64,12 +75,7 @@ impl Keyspace {
     /// One bounded step of a shard's background work. True if there is more to do right now.
     pub fn tick(&self, shard: usize, now: UnixMillis) -> bool {
         let Ok(mut guard) = self.lock(shard, 0) else { return false };
-        // Freed once the shard is released: it can take the kernel milliseconds.
-        let garbage = guard.take_garbage();
-        let more = guard.tick(now).more;
-        drop(guard);
-        drop(garbage);
-        more
+        guard.tick(now).more
     }
 
     /// What the shards hold of memory, asked one after the other: nobody waits for more than one, or for a script.

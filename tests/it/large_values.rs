@@ -31,7 +31,7 @@ fn every_size_around_every_threshold(engine: Engine) {
         limits::SHARED_REPLY_MIN_BYTES,
         limits::STREAMED_ARGUMENT_MIN_BYTES,
         65_536,
-        limits::STREAM_DOUBLING_MAX_BYTES,
+        1 << 20,
         3 << 20,
     ];
     for (seed, threshold) in thresholds.into_iter().enumerate() {

@@ -2,7 +2,6 @@
 //! and evict the same keys in the same order. Shared by the seeded test and the fuzz target; it knows neither.
 
 use ahash::RandomState;
-use bytes::Bytes;
 use kv_cache::config::Policy;
 use kv_cache::store::shard::{DATABASES, Expiry, Key, NewValue, Room, SMALL_SET_BYTES, Shard};
 use lru::LruCache;
@@ -170,8 +169,11 @@ impl Pair {
             Expiry::At(at) => Some(at),
             Expiry::Keep => self.model.peek(&key).and_then(|item| item.expires_at),
         };
-        let new_value =
-            if len.is_multiple_of(2) { NewValue::Copied(&value) } else { NewValue::Shared(Bytes::from(value.clone())) };
+        let new_value = if len.is_multiple_of(2) {
+            NewValue::Copied(&value)
+        } else {
+            NewValue::Shared(self.shard.extents().copy(&value).unwrap())
+        };
         let name = self.hasher.key(&key);
         let result = if matches!(expiry, Expiry::Keep) && len <= SMALL_SET_BYTES {
             let expected = self.model.peek(&key).map(|item| item.value.as_slice());

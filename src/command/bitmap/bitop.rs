@@ -76,9 +76,7 @@ fn bitop(call: &mut Call) -> Result<(), Stop> {
     if longest == 0 {
         shard.delete(target, now);
     } else {
-        shard
-            .set(target, NewValue::Shared(result.finish().into()), Expiry::Never, now)
-            .map_err(crate::command::set_error)?;
+        shard.set(target, NewValue::Copied(&result.finish()), Expiry::Never, now).map_err(crate::command::set_error)?;
     }
     call.reply.integer(longest as i64);
     Ok(())

@@ -45,8 +45,8 @@ fn ping(call: &mut Call) -> Result<(), Stop> {
 
 fn echo(call: &mut Call) -> Result<(), Stop> {
     call.room(call.arg(1).len())?;
-    match call.args.shared(1) {
-        Some(bytes) => call.reply.bulk_shared(bytes),
+    match call.args.value(1) {
+        Some(value) => call.reply.bulk_shared(&value.clone().into()),
         None => call.reply.bulk(call.args.get(1)),
     }
     Ok(())

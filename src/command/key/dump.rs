@@ -92,7 +92,7 @@ fn restore(call: &mut Call) -> Result<(), Stop> {
     let encoded = Encoded::read(content).ok_or(BAD_FORMAT)?;
     call.reserve(key, encoded.len())?;
     let value = encoded.decode().ok_or(BAD_FORMAT)?;
-    call.store(key, NewValue::Shared(value.into()), expiry)?;
+    call.store(key, NewValue::Copied(&value), expiry)?;
     call.reply.ok();
     Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::command::{Call, Command, Flags, Group, Keys, is_word, room};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
-use crate::store::shard::{Expiry, Key, NewValue};
+use crate::store::shard::{Expiry, Key, NewValue, Value};
 
 pub const COMMANDS: &[Command] = &[
     row("rename", 3, Flags::WRITE, rename).doc("1.0.0", "key newkey", "Renames a key and overwrites the destination."),
@@ -90,8 +90,15 @@ fn put(call: &mut Call, from: Key, to: Key, how: Put) -> Result<Outcome, Stop> {
     // Found as if it were used: making room must not take it.
     let Some(entry) = shards.shard(from.hash).get(from, now) else { return Ok(Outcome::NotThere) };
     let expiry = entry.expires_at.map_or(Expiry::Never, Expiry::At);
-    // The allocation of a large value is passed on.
-    let value = NewValue::Shared(entry.value.to_bytes());
+    // A large value is passed on as it is.
+    let copied;
+    let value = match entry.value {
+        Value::Inline(bytes) => {
+            copied = bytes.to_vec();
+            NewValue::Copied(&copied)
+        }
+        Value::Shared(blob) => NewValue::Shared(blob.clone()),
+    };
     let is_same = from.bytes == to.bytes && from.db == to.db;
     if is_same || !how.replaces && shards.shard(to.hash).peek(to, now).is_some() {
         return Ok(Outcome::Taken);

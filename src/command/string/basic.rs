@@ -173,6 +173,10 @@ fn append(call: &mut Call) -> Result<(), Stop> {
     let key = call.key();
     let added = call.arg(2);
     let old = call.peek(key).map_or(0, |entry| entry.value.as_slice().len());
+    if let Some(length) = call.edit(key, old + added.len(), |value| value[old..].copy_from_slice(added))? {
+        call.reply.integer(length as i64);
+        return Ok(());
+    }
     call.reserve(key, old + added.len())?;
     let mut value = crate::command::memory_for(old + added.len())?;
     if let Some(entry) = call.peek(key) {

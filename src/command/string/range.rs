@@ -1,10 +1,11 @@
 //! Commands that read and write a part of a value.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::command::{Call, Command, Flags, Group, Keys};
 use crate::config::limits;
-use crate::message::error::Stop;
+use crate::message::error::{self, Stop};
 use crate::store::shard::{Key, Value};
 
 pub const COMMANDS: &[Command] = &[
@@ -39,10 +40,14 @@ fn getrange(call: &mut Call) -> Result<(), Stop> {
     crate::command::count_lookup(call.stats, found.is_some());
     match found.map(|entry| entry.value) {
         Some(Value::Inline(bytes)) => call.reply.bulk(&bytes[range(bytes.len())]),
-        Some(Value::Shared(bytes)) => {
-            let part = bytes.slice(range(bytes.len()));
-            let is_large = part.len() >= bytes.len() / limits::SHARED_PART;
-            if is_large { call.reply.bulk_shared(&part) } else { call.reply.bulk(&part) }
+        Some(Value::Shared(blob)) => {
+            let part = range(blob.len());
+            let is_large = part.len() >= (blob.len() / limits::SHARED_PART).max(limits::SHARED_REPLY_MIN_BYTES);
+            if is_large {
+                call.reply.bulk_shared(&bytes::Bytes::from(blob.clone()).slice(part));
+            } else {
+                call.reply.bulk(&blob[part]);
+            }
         }
         None => call.reply.bulk(b""),
     }
@@ -82,7 +87,10 @@ fn setrange(call: &mut Call) -> Result<(), Stop> {
 impl Call<'_, '_> {
     /// Changes a value in place of which at least `least` bytes must be there: it is created or filled up with zeros.
     /// Its time of expiry stays. The value's new length.
-    pub fn rewrite(&mut self, key: Key, least: usize, change: impl FnOnce(&mut [u8])) -> Result<usize, Stop> {
+    pub fn rewrite(&mut self, key: Key, least: usize, mut change: impl FnMut(&mut [u8])) -> Result<usize, Stop> {
+        if let Some(length) = self.edit(key, least, &mut change)? {
+            return Ok(length);
+        }
         let old = self.peek(key).map_or(0, |entry| entry.value.as_slice().len());
         self.reserve(key, old.max(least))?;
         let mut value = crate::command::memory_for(old.max(least))?;
@@ -94,5 +102,17 @@ impl Call<'_, '_> {
         change(&mut value);
         self.store_built(key, value)?;
         Ok(length)
+    }
+
+    /// The same where the value lies; none if that cannot be done.
+    pub fn edit(&mut self, key: Key, least: usize, change: impl FnMut(&mut [u8])) -> Result<Option<usize>, Stop> {
+        let Some(old) = self.guards.shard(key.hash).editable(key, self.now) else { return Ok(None) };
+        if least > old {
+            if least > self.shared.settings.largest_value_bytes.load(Relaxed) {
+                return Err(error::VALUE_TOO_LARGE.into());
+            }
+            self.reserve(key, least - old)?;
+        }
+        Ok(self.guards.shard(key.hash).edit(key, least, self.now, change))
     }
 }

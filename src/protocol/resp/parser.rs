@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use super::foreign::is_tls;
+use crate::base::extents::{Extents, Filling, Refused};
 use crate::config::limits;
 use crate::message::request::Args;
 
@@ -74,17 +75,24 @@ enum State {
 pub struct Parser {
     state: State,
     pos: usize,
-    /// The streamed argument that is arriving.
-    stream: Vec<u8>,
+    /// Where streamed arguments go, ...
+    extents: Extents,
+    /// ... and the one that is arriving.
+    stream: Option<Filling>,
 }
 
 impl Default for Parser {
     fn default() -> Self {
-        Parser { state: State::Start, pos: 0, stream: Vec::new() }
+        Parser::new(Extents::default())
     }
 }
 
 impl Parser {
+    /// Streamed arguments go to these extents.
+    pub fn new(extents: Extents) -> Parser {
+        Parser { state: State::Start, pos: 0, extents, stream: None }
+    }
+
     /// How much of the input has been turned into arguments.
     pub fn pos(&self) -> usize {
         self.pos
@@ -109,24 +117,21 @@ impl Parser {
 
     /// True while a streamed argument's bytes arrive: they go to `stream`, not into the input.
     pub fn is_streaming(&self) -> bool {
-        matches!(self.state, State::Stream { len, .. } if self.stream.len() < len)
+        matches!(self.state, State::Stream { len, .. } if self.stream_bytes() < len)
     }
 
-    /// Bytes allocated for the argument that is arriving, as far as they have been touched.
+    /// What has come of the argument that is arriving.
     pub fn stream_bytes(&self) -> usize {
-        self.stream.len()
+        self.stream.as_ref().map_or(0, Filling::len)
     }
 
     /// Takes what belongs to the streamed argument and returns how much that was. `Err` when memory is refused.
-    pub fn stream(&mut self, input: &[u8]) -> Result<usize, std::collections::TryReserveError> {
+    pub fn stream(&mut self, input: &[u8]) -> Result<usize, Refused> {
         let State::Stream { len, .. } = self.state else { return Ok(0) };
-        let taken = input.len().min(len - self.stream.len());
-        if self.stream.len() + taken > self.stream.capacity() {
-            let grown = (self.stream.capacity() * 2).max(self.stream.len() + taken);
-            let target = if grown > limits::STREAM_DOUBLING_MAX_BYTES { len } else { grown.min(len) };
-            self.stream.try_reserve_exact(target - self.stream.len())?;
+        let taken = input.len().min(len - self.stream_bytes());
+        if taken > 0 {
+            self.stream.get_or_insert_with(|| self.extents.fill()).push(&input[..taken], len)?;
         }
-        self.stream.extend_from_slice(&input[..taken]);
         Ok(taken)
     }
 
@@ -181,11 +186,11 @@ impl Parser {
                     }
                 }
                 State::Stream { missing, len } => {
-                    if self.stream.len() < len || input.len() < self.pos + 2 {
+                    if self.stream_bytes() < len || input.len() < self.pos + 2 {
                         return Ok(Parsed::Incomplete);
                     }
-                    let value = std::mem::take(&mut self.stream);
-                    args.push_aside(Bytes::from(value));
+                    let value = self.stream.take().expect("it has come");
+                    args.push_value(value.finish());
                     if self.end_argument(input, self.pos, missing)? {
                         return Ok(Parsed::Request);
                     }
@@ -308,7 +313,7 @@ fn split_words(line: &[u8], offset: usize, args: &mut Args) -> Result<(), Protoc
             args.push(offset + start, at - start);
         } else {
             let (word, end) = quoted_word(line, start)?;
-            args.push_aside(Bytes::from(word));
+            args.push_word(Bytes::from(word));
             at = end;
         }
     }

@@ -47,8 +47,8 @@ pub struct Session {
 impl Session {
     pub fn new(client: Arc<Client>, shared: &Shared) -> Session {
         Session {
+            parser: Parser::new(shared.keyspace.extents(client.core)),
             state: ConnectionState::new(client, !shared.settings.needs_password()),
-            parser: Parser::default(),
             args: Args::default(),
             pending: Vec::new(),
         }

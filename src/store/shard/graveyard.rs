@@ -1,6 +1,5 @@
-//! Large values of a shard that has been cleared, until they are freed in small steps. It must not know live items.
+//! Large items of a shard that has been cleared, until they are freed in small steps. It must not know live items.
 
-use super::garbage::Garbage;
 use super::large::LargeItems;
 
 #[derive(Default)]
@@ -23,19 +22,15 @@ impl Graveyard {
         self.bytes
     }
 
-    /// Frees one value. False when there was nothing left to do.
-    pub fn step(&mut self, garbage: &mut Garbage) -> bool {
+    /// Frees one item. False when there was nothing left to do.
+    pub fn step(&mut self) -> bool {
         let Some(items) = self.buried.last_mut() else { return false };
         let before = items.bytes();
-        match items.pop() {
-            Some(large) => {
-                self.bytes -= before - items.bytes();
-                garbage.add(large.value);
-            }
-            None => {
-                self.bytes -= before;
-                self.buried.pop();
-            }
+        if items.pop().is_some() {
+            self.bytes -= before - items.bytes();
+        } else {
+            self.bytes -= before;
+            self.buried.pop();
         }
         true
     }

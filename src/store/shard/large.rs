@@ -1,37 +1,36 @@
-//! Items that are too large for a cell: key and value in allocations of their own, under a number that the cell keeps.
-//! It must not know when they come and go.
+//! Items that are too large for a cell: the key in an allocation of its own, the value in an extent, under a number that the
+//! cell keeps. It must not know when they come and go.
 
 use super::NewValue;
-use bytes::Bytes;
+use crate::base::extents::{Blob, Extents};
 
 /// Records to a chunk: growing never copies more than a list of chunks.
 const CHUNK_RECORDS: usize = 256;
-/// What an allocator adds to a large request at most: a header, and the rounding up to whole kernel pages.
-const PAGE_ROUNDING_BYTES: u64 = 4096;
-/// A handle that is shared has a small allocation of its own.
-const HANDLE_BYTES: u64 = 64;
-
 pub struct Large {
     pub key: Box<[u8]>,
-    pub value: Bytes,
+    /// Linked: its memory is charged to the shard.
+    pub value: Blob,
 }
 
 impl Large {
     /// None when the process may have no more memory.
-    pub fn new(key: &[u8], value: NewValue) -> Option<Large> {
+    pub fn new(key: &[u8], value: NewValue, extents: &Extents) -> Option<Large> {
         let value = match value {
-            NewValue::Shared(bytes) => bytes,
-            NewValue::Copied(bytes) => copied(bytes)?.into(),
+            NewValue::Shared(blob) => blob,
+            NewValue::Copied(bytes) => extents.copy(bytes).ok()?,
         };
-        Some(Large { key: copied(key)?.into(), value })
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(key.len()).ok()?;
+        copy.extend_from_slice(key);
+        value.link();
+        Some(Large { key: copy.into(), value })
     }
 }
 
-fn copied(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(bytes.len()).ok()?;
-    copy.extend_from_slice(bytes);
-    Some(copy)
+impl Drop for Large {
+    fn drop(&mut self) {
+        self.value.unlink();
+    }
 }
 
 #[derive(Default)]
@@ -46,7 +45,7 @@ pub struct LargeItems {
 impl LargeItems {
     /// What a large item of these lengths holds of memory.
     pub fn cost(key_len: usize, value_len: usize) -> u64 {
-        (key_len as u64).next_multiple_of(16) + (value_len as u64).next_multiple_of(PAGE_ROUNDING_BYTES) + HANDLE_BYTES
+        (key_len as u64).next_multiple_of(16) + Extents::cost(value_len)
     }
 
     pub fn bytes(&self) -> u64 {
@@ -57,6 +56,17 @@ impl LargeItems {
     pub fn get(&self, id: u32) -> &Large {
         let record = &self.chunks[id as usize / CHUNK_RECORDS][id as usize % CHUNK_RECORDS];
         record.as_ref().expect("a large item is there as long as its cell")
+    }
+
+    /// A value to be changed where it lies, with at least `least` bytes; none while somebody reads it, or when there is no
+    /// memory for what is added.
+    pub fn edit(&mut self, id: u32, least: usize) -> Option<&mut [u8]> {
+        let record = self.chunks[id as usize / CHUNK_RECORDS][id as usize % CHUNK_RECORDS].as_mut();
+        let large = record.expect("a large item is there as long as its cell");
+        let before = Self::cost(large.key.len(), large.value.len());
+        let value = large.value.edit(least)?;
+        self.payload_bytes += Self::cost(large.key.len(), value.len()) - before;
+        Some(value)
     }
 
     pub fn insert(&mut self, large: Large) -> u32 {

@@ -5,13 +5,13 @@
 //!
 //! - this file: the commands on one key;
 //! - `reclaim`: room for what comes, by eviction, by moving cells together, by giving memory back, in bounded steps;
-//! - `scan`: the commands on any key;
+//! - `scan`: the commands on any key;  `edit`: changes of large values where they lie;
 //! - `databases`, `index`: from a key's hash to its cell;  `recency`: the order of use;  `wheel`: the order of expiry;
 //! - `item`: what lies in a cell;  `heap`, `classes`: where cells lie;  `large`: what is too large for one;
 //! - `space`: the memory of cells and indexes;
 //! - `watch`: who is told when a key changes;
 //! - `types`: what goes in and comes out;
-//! - `graveyard`, `garbage`: large values that have been cleared or removed and are not freed yet.
+//! - `graveyard`: large values that have been cleared and are not freed yet.
 //!
 //! An item is one cell. Both orders are lists threaded through the cells, so an item costs its cell and an entry of
 //! the index, and whoever moves a cell mends the index and the neighbours (`Shard::move_item`).
@@ -21,7 +21,7 @@
 
 mod classes;
 mod databases;
-mod garbage;
+mod edit;
 mod graveyard;
 mod heap;
 mod index;
@@ -39,10 +39,8 @@ mod types;
 mod watch;
 mod wheel;
 
-use bytes::Bytes;
 use classes::{MAX_CELL_BYTES, class_of};
 use databases::Databases;
-use garbage::Garbage;
 use graveyard::Graveyard;
 use heap::{Heap, Loc};
 use index::Place;
@@ -54,13 +52,14 @@ use watch::Watches;
 use wheel::Wheel;
 
 pub use crate::base::clock::UnixMillis;
+use crate::base::extents::Extents;
 use crate::config::Policy;
 pub use databases::DATABASES;
 pub use types::*;
 pub use watch::Watcher;
 
 /// `set` makes the room for items of at most this much itself; for larger ones call `make_room` first. Also the
-/// largest item whose value is copied into the shard; of a larger one the `Bytes` handle is kept.
+/// largest item whose value is copied into the shard; of a larger one the handle is kept.
 pub const SMALL_SET_BYTES: usize = MAX_CELL_BYTES;
 
 /// The cache lines of an item that are fetched ahead: links, key, and a value of about a hundred bytes.
@@ -69,11 +68,11 @@ const ITEM_LINES: usize = 3;
 pub struct Shard {
     heap: Heap,
     large: LargeItems,
+    extents: Extents,
     databases: Databases,
     recency: Recency,
     wheel: Wheel,
     graveyard: Graveyard,
-    garbage: Garbage,
     watches: Watches,
     policy: Policy,
     limit_bytes: u64,
@@ -89,14 +88,19 @@ pub struct Shard {
 impl Shard {
     /// `limit_bytes`: what items, tables and their allocator overhead may hold together.
     pub fn new(limit_bytes: u64, policy: Policy) -> Shard {
+        Shard::with_extents(limit_bytes, policy, Extents::default())
+    }
+
+    /// The same beside others: what `extents` of all of them hold, each bears its part of.
+    pub fn with_extents(limit_bytes: u64, policy: Policy, extents: Extents) -> Shard {
         Shard {
             heap: Heap::new(),
             large: LargeItems::default(),
+            extents,
             databases: Databases::new(),
             recency: Recency::new(),
             wheel: Wheel::new(),
             graveyard: Graveyard::default(),
-            garbage: Garbage::default(),
             watches: Watches::new(),
             policy,
             limit_bytes,
@@ -176,7 +180,7 @@ impl Shard {
         }
         self.admit(class, outside, now)?;
         let large = match shape.is_large() {
-            true => Some(Large::new(key.bytes, value.clone()).ok_or(SetError::OutOfMemory)?),
+            true => Some(Large::new(key.bytes, value.clone(), &self.extents).ok_or(SetError::OutOfMemory)?),
             false => None,
         };
         if old.is_some()
@@ -324,11 +328,9 @@ impl Shard {
         Ok(true)
     }
 
-    /// A value of a MiB or more that has been removed. Freeing it takes the kernel up to some milliseconds: take these
-    /// after whatever may have removed values (`set`, `make_room`, `delete`, `tick`, ...), and drop them once the shard
-    /// is released. What nobody takes, a later `tick` or the need for room frees.
-    pub fn take_garbage(&mut self) -> Option<Bytes> {
-        self.garbage.take()
+    /// Where its large values lie, and whatever arrives on its core.
+    pub fn extents(&self) -> Extents {
+        self.extents.clone()
     }
 
     /// What the shard holds of memory, as the limit counts it.
@@ -338,7 +340,7 @@ impl Shard {
             + self.watches.bytes()
             + self.large.bytes()
             + self.graveyard.bytes()
-            + self.garbage.bytes()
+            + self.extents.overhead_bytes()
     }
 
     pub fn reset_counts(&mut self) {
@@ -484,9 +486,7 @@ impl Shard {
         }
         let body_bytes = if shape.is_large() {
             let large = self.large.remove(self.heap.large_id(loc));
-            let payload_bytes = large.key.len() + large.value.len();
-            self.garbage.add(large.value);
-            payload_bytes
+            large.key.len() + large.value.len()
         } else {
             shape.body_len()
         };
@@ -588,7 +588,8 @@ mod tests {
         assert!(shard.is_empty() && !shard.has(99_999) && shard.stats().dataset_bytes == 0);
         assert!(shard.used_bytes() > before / 2, "memory is held until it is given back");
         while shard.tick(NOW).more {}
-        assert!(shard.used_bytes() < 2 * MIB, "{}", shard.used_bytes());
+        // But for what is kept for those that come.
+        assert!(shard.used_bytes() < 2 * MIB + 256 * MIB / 64, "{}", shard.used_bytes());
         shard.put(1, 1, Expiry::Never).unwrap();
         assert!(shard.has(1));
     }

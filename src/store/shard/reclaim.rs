@@ -27,6 +27,10 @@ const RESERVATION_MILLIS: u64 = 1000;
 /// Pages kept for the next class that asks, instead of given back at once: a quarter of all, but 1 MiB at least, and 3 MiB
 /// at most.
 const IDLE_PAGES_KEPT: RangeInclusive<usize> = 16..=48;
+/// What large values leave is kept for those that come, up to this part of the limit: whoever evicts for a value makes
+/// place for the next one, and neither asks the kernel. 256 KiB at least, and 32 MiB at most.
+const IDLE_EXTENTS_SHARE: u64 = 64;
+const IDLE_EXTENTS_KEPT: RangeInclusive<u64> = 256 * 1024..=32 * 1024 * 1024;
 /// Cells are moved together in the background when more than one byte in this many is in holes.
 const TOLERATED_HOLES: u64 = 8;
 /// An eviction's weight in the mean of the eviction age is one over this.
@@ -60,10 +64,6 @@ impl Shard {
                 return Room::Refused(SetError::OutOfMemory);
             };
             work += done;
-            // To be freed by the caller, once the shard is released.
-            if !self.garbage.is_empty() {
-                break;
-            }
         }
         self.reservation = Some(Reservation { bytes: needed, until: now + RESERVATION_MILLIS });
         Room::Retry
@@ -74,7 +74,6 @@ impl Shard {
         if self.reservation.as_ref().is_some_and(|reservation| reservation.until <= now) {
             self.reservation = None;
         }
-        drop(self.garbage.take());
         let mut work = 0;
         while work < TICK_WORK {
             match self.expire_step(now).or_else(|| self.background_step(now)) {
@@ -193,25 +192,28 @@ impl Shard {
             .or_else(|| self.exhume_step())
             .or_else(|| self.empty_step())
             .or_else(|| if too_many_idle { self.release_step() } else { None })
+            .or_else(|| if self.has_too_many_idle_extents() { self.release_extents_step() } else { None })
             .or_else(|| if too_many_holes { self.evacuate_step() } else { None })
     }
 
     /// A step towards less memory in use.
     fn shrink_step(&mut self, now: UnixMillis) -> Option<usize> {
-        let freed = self.garbage.take().map(|_| ROOM_WORK);
-        freed
-            .or_else(|| self.watches.free_step())
+        self.watches
+            .free_step()
             .or_else(|| self.exhume_step())
             .or_else(|| self.empty_step())
             .or_else(|| self.release_step())
+            .or_else(|| if self.has_too_many_idle_extents() { self.release_extents_step() } else { None })
             .or_else(|| self.evacuate_step())
             .or_else(|| self.evict_step(now))
             .or_else(|| self.expire_step(now))
+            .or_else(|| self.release_extents_step())
     }
 
     /// Gives back some of what has been cleared.
     fn exhume_step(&mut self) -> Option<usize> {
-        (self.graveyard.step(&mut self.garbage) || self.databases.wipe_step()).then_some(PAGE_WORK)
+        let freed = self.graveyard.step().then_some(1);
+        freed.or_else(|| self.databases.wipe_step().then_some(PAGE_WORK))
     }
 
     /// Removes some items of emptied databases.
@@ -223,6 +225,15 @@ impl Shard {
 
     fn release_step(&mut self) -> Option<usize> {
         self.heap.release_idle_pages().then_some(PAGE_WORK)
+    }
+
+    fn has_too_many_idle_extents(&self) -> bool {
+        let kept = (self.limit_bytes / IDLE_EXTENTS_SHARE).clamp(*IDLE_EXTENTS_KEPT.start(), *IDLE_EXTENTS_KEPT.end());
+        self.extents.idle_bytes() > kept
+    }
+
+    fn release_extents_step(&mut self) -> Option<usize> {
+        self.extents.release_step().then_some(2 * PAGE_WORK)
     }
 
     /// Moves one item, so that its page becomes free in the end; none when no class has a page's worth of holes.
@@ -276,7 +287,6 @@ mod tests {
     use super::super::testing::{NOW, Random, key};
     use super::super::{Expiry, NewValue};
     use super::*;
-    use bytes::Bytes;
 
     const MIB: u64 = 1024 * 1024;
     const SOON: Expiry = Expiry::At(NOW + 1000);
@@ -356,7 +366,7 @@ mod tests {
     fn what_can_never_fit_is_too_large() {
         let mut shard = Shard::new(8 * MIB, Policy::AllKeysLru);
         assert_eq!(shard.make_room(9 * MIB as usize, NOW), Room::Refused(SetError::TooLarge));
-        let large = NewValue::Shared(Bytes::from(vec![0; 9 * MIB as usize]));
+        let large = NewValue::Shared(shard.extents().copy(&vec![0; 9 * MIB as usize]).unwrap());
         assert_eq!(shard.set(key(&[0; 8]), large, Expiry::Never, NOW), Err(SetError::TooLarge));
         assert!(shard.is_empty());
     }
@@ -373,7 +383,7 @@ mod tests {
                 shard.put(number, 100 + number as usize % 1000, Expiry::Never).unwrap();
             }
         }
-        let large = NewValue::Shared(Bytes::from(vec![0; 5 * MIB as usize]));
+        let large = NewValue::Shared(shard.extents().copy(&vec![0; 5 * MIB as usize]).unwrap());
         shard.set(key(&[0; 8]), large, Expiry::Never, NOW).unwrap();
         assert!(calls > 10 && shard.used_bytes() <= 8 * MIB);
     }
@@ -432,9 +442,7 @@ mod tests {
             let mut set_bytes = 0;
             while set_bytes < 40 * MIB {
                 let (number, len) = (random.below(1_000_000), len_of(&mut random) as usize);
-                while shard.make_room(len, NOW) == Room::Retry {
-                    while shard.take_garbage().is_some() {}
-                }
+                while shard.make_room(len, NOW) == Room::Retry {}
                 shard.put(number, len, Expiry::Never).unwrap();
                 set_bytes += len as u64;
                 assert!(shard.used_bytes() <= 32 * MIB + PAGE_BYTES as u64);

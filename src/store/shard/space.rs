@@ -11,21 +11,16 @@
 
 use std::ops::{Deref, DerefMut, Range};
 
-/// What a huge page covers.
-pub const BLOCK_BYTES: usize = 2 * 1024 * 1024;
+pub use crate::base::reserved::{BLOCK_BYTES, LINE_BYTES, Line};
+use crate::base::reserved::{OPEN_BYTES, Reserved};
+
 /// Arrays up to here (8 MiB) are as small as what is in them: there, 2 MiB at once would be much.
 pub const FIRST_HUGE_BLOCK: usize = 4;
-/// What is opened for use at a time: few calls, and little that a kernel which refuses to overcommit must set aside.
-const OPEN_BYTES: usize = if cfg!(miri) { 8 } else { 64 } * 1024 * 1024;
 /// What of a block of small pages is given back in one step: it costs about 4 us. A huge page costs no more.
 const SMALL_STEP_BYTES: usize = 64 * 1024;
 
-/// A cache line, for arrays of such.
-pub type Line = [u32; LINE_BYTES / 4];
-pub const LINE_BYTES: usize = 64;
-
 pub struct Space {
-    memory: kernel::Reserved,
+    memory: Reserved,
     open_bytes: usize,
     /// One for each block that has been opened.
     is_huge: Vec<bool>,
@@ -34,17 +29,17 @@ pub struct Space {
 impl Space {
     /// No space at all.
     pub const fn empty() -> Space {
-        Space { memory: kernel::Reserved::EMPTY, open_bytes: 0, is_huge: Vec::new() }
+        Space { memory: Reserved::EMPTY, open_bytes: 0, is_huge: Vec::new() }
     }
 
     /// Reserves `bytes`, or nothing when the process may not have as many addresses.
     pub fn reserve(bytes: usize) -> Space {
-        let memory = kernel::Reserved::new(bytes);
+        let memory = Reserved::new(bytes);
         memory.map_or(Space::empty(), |memory| Space { memory, ..Space::empty() })
     }
 
     pub fn is_reserved(&self) -> bool {
-        self.memory.len() > 0
+        !self.memory.is_empty()
     }
 
     /// Lets the first `bytes` be used; they read as zeroes. False when the space ends before, or the kernel refuses.
@@ -135,157 +130,6 @@ impl DerefMut for Space {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `lines_mut`.
         unsafe { std::slice::from_raw_parts_mut(self.memory.start(), self.open_bytes) }
-    }
-}
-
-/// What the kernel is asked for.
-#[cfg(not(miri))]
-mod kernel {
-    use super::BLOCK_BYTES;
-    use libc::{c_int, c_void};
-    use std::ops::Range;
-    use std::ptr::{self, NonNull};
-
-    /// A private mapping, of which a part starts at a huge page's boundary and is ours to use.
-    pub struct Reserved {
-        mapping: NonNull<u8>,
-        start: NonNull<u8>,
-        len: usize,
-    }
-
-    // SAFETY: the mapping belongs to this value alone.
-    #[allow(unsafe_code)]
-    unsafe impl Send for Reserved {}
-    // SAFETY: through a shared reference nothing but an address is to be had.
-    #[allow(unsafe_code)]
-    unsafe impl Sync for Reserved {}
-
-    impl Reserved {
-        pub const EMPTY: Reserved = Reserved { mapping: ALIGNED, start: ALIGNED, len: 0 };
-
-        #[allow(unsafe_code)]
-        pub fn new(len: usize) -> Option<Reserved> {
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-            // SAFETY: a new mapping at an address of the kernel's choice disturbs no other.
-            let mapping = unsafe { libc::mmap(ptr::null_mut(), len + BLOCK_BYTES, libc::PROT_NONE, flags, -1, 0) };
-            if mapping == libc::MAP_FAILED {
-                return None;
-            }
-            let mapping = NonNull::new(mapping.cast::<u8>())?;
-            let offset = mapping.align_offset(BLOCK_BYTES);
-            // SAFETY: less than the block by which the mapping is longer.
-            let reserved = Reserved { mapping, start: unsafe { mapping.add(offset) }, len };
-            // A kernel without huge pages refuses, and need not be told.
-            reserved.advise_huge(0..len, false);
-            Some(reserved)
-        }
-
-        pub fn start(&self) -> *mut u8 {
-            self.start.as_ptr()
-        }
-
-        pub fn len(&self) -> usize {
-            self.len
-        }
-
-        #[allow(unsafe_code)]
-        pub fn open(&mut self, range: Range<usize>) -> bool {
-            let access = libc::PROT_READ | libc::PROT_WRITE;
-            // SAFETY: the range is ours; what was closed to everybody is opened.
-            unsafe { libc::mprotect(self.at(&range), range.len(), access) == 0 }
-        }
-
-        /// Allows or forbids huge pages.
-        pub fn advise_huge(&self, range: Range<usize>, allow: bool) -> bool {
-            self.advise(range, if allow { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE })
-        }
-
-        pub fn discard(&mut self, range: Range<usize>) -> bool {
-            self.advise(range, libc::MADV_DONTNEED)
-        }
-
-        #[allow(unsafe_code)]
-        fn advise(&self, range: Range<usize>, advice: c_int) -> bool {
-            // SAFETY: the range is ours. Of the three kinds of advice only DONTNEED changes bytes, to zeroes; then
-            // `self` is borrowed mutably, so nobody holds a reference to them.
-            unsafe { libc::madvise(self.at(&range), range.len(), advice) == 0 }
-        }
-
-        #[allow(unsafe_code)]
-        fn at(&self, range: &Range<usize>) -> *mut c_void {
-            assert!(range.start <= range.end && range.end <= self.len);
-            // SAFETY: within the mapping, as just asserted.
-            unsafe { self.start.add(range.start) }.as_ptr().cast()
-        }
-    }
-
-    impl Drop for Reserved {
-        #[allow(unsafe_code)]
-        fn drop(&mut self) {
-            if self.len > 0 {
-                // SAFETY: the mapping as it was made; nothing borrows from a value that is dropped.
-                unsafe { libc::munmap(self.mapping.as_ptr().cast(), self.len + BLOCK_BYTES) };
-            }
-        }
-    }
-
-    /// Where a space of no bytes is: no address that is used, but as good as any for a slice of nothing.
-    const ALIGNED: NonNull<u8> = NonNull::<super::Line>::dangling().cast();
-}
-
-/// Miri knows neither reserved addresses nor advice: plain memory, and little of it.
-#[cfg(miri)]
-mod kernel {
-    use super::{Line, OPEN_BYTES};
-    use std::ops::Range;
-    use std::ptr::NonNull;
-
-    pub struct Reserved {
-        lines: Vec<Line>,
-        start: NonNull<u8>,
-    }
-
-    // SAFETY: the memory belongs to this value alone.
-    #[allow(unsafe_code)]
-    unsafe impl Send for Reserved {}
-    // SAFETY: through a shared reference nothing but an address is to be had.
-    #[allow(unsafe_code)]
-    unsafe impl Sync for Reserved {}
-
-    impl Reserved {
-        pub const EMPTY: Reserved = Reserved { lines: Vec::new(), start: NonNull::<Line>::dangling().cast() };
-
-        pub fn new(_: usize) -> Option<Reserved> {
-            let mut lines: Vec<Line> = vec![[0; 16]; OPEN_BYTES / 64];
-            let start = NonNull::new(lines.as_mut_ptr())?.cast();
-            Some(Reserved { lines, start })
-        }
-
-        pub fn start(&self) -> *mut u8 {
-            self.start.as_ptr()
-        }
-
-        pub fn len(&self) -> usize {
-            self.lines.len() * 64
-        }
-
-        pub fn open(&mut self, _: Range<usize>) -> bool {
-            true
-        }
-
-        pub fn advise_huge(&self, _: Range<usize>, _: bool) -> bool {
-            true
-        }
-
-        pub fn discard(&mut self, range: Range<usize>) -> bool {
-            assert!(range.end <= self.len());
-            #[allow(unsafe_code)]
-            // SAFETY: within the memory, as just asserted, and borrowed mutably.
-            unsafe {
-                self.start.add(range.start).write_bytes(0, range.len())
-            };
-            true
-        }
     }
 }
 

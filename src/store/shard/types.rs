@@ -1,6 +1,7 @@
 //! What goes into a shard and comes out of it: keys, values, times, answers, counts. It must not know how they are kept.
 
 use super::UnixMillis;
+use crate::base::extents::Blob;
 use bytes::Bytes;
 
 /// A key with its hash, computed once by the keyspace with the process's seed (64 well-mixed bits).
@@ -25,7 +26,7 @@ pub enum Value<'a> {
     /// A small value, inside the item: copy it while the shard is borrowed.
     Inline(&'a [u8]),
     /// A large value: clone the handle and send it after the shard is released.
-    Shared(&'a Bytes),
+    Shared(&'a Blob),
 }
 
 impl<'a> Value<'a> {
@@ -40,7 +41,7 @@ impl<'a> Value<'a> {
     pub fn to_bytes(&self) -> Bytes {
         match self {
             Value::Inline(bytes) => Bytes::copy_from_slice(bytes),
-            Value::Shared(bytes) => (*bytes).clone(),
+            Value::Shared(blob) => (*blob).clone().into(),
         }
     }
 }
@@ -50,9 +51,8 @@ impl<'a> Value<'a> {
 pub enum NewValue<'a> {
     /// Bytes to be copied.
     Copied(&'a [u8]),
-    /// A handle that is kept if the item is large. It should be the only content of its allocation: memory is counted
-    /// by its length.
-    Shared(Bytes),
+    /// A handle that is kept if the item is large.
+    Shared(Blob),
 }
 
 impl NewValue<'_> {
