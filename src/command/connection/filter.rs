@@ -99,8 +99,9 @@ impl Filter {
     pub fn meets(&self, call: &Call, client: &Client) -> bool {
         let age = call.now.saturating_sub(client.created) / 1000;
         let idle = call.now.saturating_sub(client.last_active.load(std::sync::atomic::Ordering::Relaxed)) / 1000;
+        let is_spared = self.spares_caller && client.id == call.state.client.id;
         !client.is_killed()
-            && !(self.spares_caller && client.id == call.state.client.id)
+            && !is_spared
             && self.max_age_s.is_none_or(|least| age >= least)
             && self.min_idle_s.is_none_or(|least| idle >= least)
             && self.terms.iter().all(|term| {
