@@ -289,10 +289,9 @@ impl Serving {
                 entry.is_flooding = bytes.len() == limits::IO_BUFFER_BYTES;
                 self.worker.stats().registered_receives.add(1);
                 entry.connection.received(bytes, &mut Direct(&entry.client));
-                // A reset that came together with these bytes, and the end of input of a Unix socket that did, are told by
-                // no other completion: the kernel takes both for one event. Sending tells of a reset.
-                let may_be_over = !entry.connection.has_sent() || entry.client.peer == Peer::Unix;
-                if may_be_over && direct::has_hung_up(&entry.client) {
+                // A reset that came together with these bytes is told by no other completion: the kernel takes both for one
+                // event. Sending tells of it.
+                if !entry.connection.has_sent() && direct::has_hung_up(&entry.client) {
                     self.cancel(key);
                 }
             }
@@ -440,7 +439,9 @@ impl Serving {
         let receives = matches!(step, Step::Wait { receives: true, .. });
         match entry.waiting {
             Waiting::No if receives => {
-                let polls = entry.is_flooding || self.buffers.is_none();
+                // Of a Unix socket a receive that goes on does not tell the end of input that comes together with bytes.
+                let is_unix = entry.client.peer == Peer::Unix;
+                let polls = entry.is_flooding || is_unix || self.buffers.is_none();
                 entry.waiting = if polls { Waiting::Polled } else { Waiting::Multishot };
                 match entry.waiting {
                     Waiting::Multishot => self.ring.receive(key, entry.client.as_raw_fd()),
