@@ -166,7 +166,7 @@ impl ClientMemory {
                 if !self.charge(*bytes, self.limit_for_reply(*bytes, is_little)) {
                     break;
                 }
-                client.granted_bytes.store(*bytes, SeqCst);
+                client.granted_bytes.fetch_add(*bytes, SeqCst);
             }
             client.in_line.store(false, SeqCst);
             served.extend(line.pop_front().map(|waiting| waiting.client));
@@ -275,13 +275,20 @@ impl MemoryQuota {
         self.charged + more <= limits::IO_BUFFER_BYTES && !has_backlog
     }
 
+    /// It waits for room for a reply.
+    pub fn is_in_line(&self) -> bool {
+        self.client.in_line.load(SeqCst)
+    }
+
     /// Takes what was granted while the connection waited; true while it waits still.
     pub fn is_waiting(&mut self, clients: &Clients) -> bool {
         if self.client.in_line.load(SeqCst) {
             clients.memory.serve_line();
         }
+        // In this order: who is out of the line has been granted something before.
+        let waits = self.is_in_line();
         self.take_granted();
-        self.client.in_line.load(SeqCst)
+        waits
     }
 
     /// Gives everything back, and the place in line.
@@ -294,6 +301,7 @@ impl MemoryQuota {
     fn take_granted(&mut self) {
         if self.client.granted_bytes.load(SeqCst) > 0 {
             self.charged += self.client.granted_bytes.swap(0, SeqCst);
+            self.client.held_bytes.store(self.charged, SeqCst);
         }
     }
 
@@ -384,5 +392,28 @@ mod tests {
         assert!(!quotas[2].is_waiting(&clients));
         quotas[2].end(&clients);
         assert_eq!(clients.memory.used_bytes(), 0);
+    }
+
+    #[test]
+    fn nothing_that_is_granted_between_threads_is_lost() {
+        let clients = Clients::new(1, 100, 32 * STEP);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let (clients, mut quota) = (&clients, MemoryQuota::new(enter(&clients)));
+                scope.spawn(move || {
+                    for turn in 0..2_000 {
+                        // As a session does: it asks, waits until it is out of the line, asks again, and gives back.
+                        while quota.extend_or_wait(clients, (8 + turn % 8) * STEP, false) == Granted::Later {
+                            while quota.is_waiting(clients) {
+                                std::thread::yield_now();
+                            }
+                        }
+                        quota.resize(clients, 0);
+                    }
+                    quota.end(clients);
+                });
+            }
+        });
+        assert_eq!((clients.memory.used_bytes(), clients.memory.waiting()), (0, 0));
     }
 }

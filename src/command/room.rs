@@ -31,7 +31,7 @@ impl ReplyRoom {
         let waits = self.quota.is_waiting(clients);
         self.queued = queued;
         // What others have pushed waits already, whether there was room for it or not.
-        self.room = self.quota.bytes().saturating_sub(held).max(limits::FREE_REPLY_BYTES).max(queued);
+        self.room = (self.quota.bytes().saturating_sub(held) + limits::FREE_REPLY_BYTES).max(queued);
         waits
     }
 
@@ -79,9 +79,11 @@ impl ReplyRoom {
     pub fn settle(&mut self, clients: &Clients, held: usize, new: usize) -> bool {
         let needed = held + charged_for(self.queued + new);
         let charged = self.quota.bytes();
-        let is_enough = charged >= needed && charged - needed < limits::CLIENT_MEMORY_STEP_BYTES;
+        // Who waits in line keeps what was granted for the request that runs again.
+        let is_little_more = charged.saturating_sub(needed) < limits::CLIENT_MEMORY_STEP_BYTES && needed > 0;
+        let is_enough = charged >= needed && (is_little_more || self.quota.is_in_line());
         // What is charged covers replies that wait, if there was no room for all of them.
-        is_enough && needed > 0
+        is_enough
             || self.quota.resize(clients, needed)
             || self.quota.resize(clients, held.max(charged))
             || self.quota.resize_in_place_of_another(clients, held)
@@ -105,7 +107,7 @@ impl ReplyRoom {
 
 /// A little is free.
 fn charged_for(replies: usize) -> usize {
-    if replies > limits::FREE_REPLY_BYTES { replies } else { 0 }
+    replies.saturating_sub(limits::FREE_REPLY_BYTES)
 }
 
 impl Call<'_, '_> {

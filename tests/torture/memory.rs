@@ -76,7 +76,7 @@ fn a_transaction_that_makes_and_takes_large_values(engine: Engine) {
     client.call(&[b"SET".as_slice(), b"s", &patterned(4 * MIB, 1)]);
     for _ in 0..rounds() {
         let mut input = request(&["MULTI"]);
-        for _ in 0..150 {
+        for _ in 0..60 {
             input.extend(request(&["BITOP", "NOT", "d", "s"]));
             input.extend(request(&["GETDEL", "d"]));
         }
