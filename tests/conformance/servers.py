@@ -116,5 +116,5 @@ def free_port():
 
 
 def start(engine, *options):
-    """`engine` is uring, epoll, or redis-server for the real one."""
+    """`engine` is multishot, uring, epoll, or redis-server for the real one."""
     return RealRedis(engine) if engine == "redis-server" else Server(engine, *options)

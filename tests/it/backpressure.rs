@@ -6,9 +6,9 @@ use std::io::{Read, Write};
 use kv_cache::config::limits;
 
 use crate::client::{bulk, patterned, request};
-use crate::harness::{Engine, Server, on_both_engines, peak_resident_bytes};
+use crate::harness::{Engine, Server, on_every_driver, peak_resident_bytes};
 
-on_both_engines!(
+on_every_driver!(
     a_client_that_never_reads,
     many_clients_that_never_read,
     a_slow_reader_gets_every_byte,

@@ -1,9 +1,9 @@
 //! Connections are spread over the cores evenly, whichever core accepted them.
 
 use crate::client::Client;
-use crate::harness::{Engine, Server, on_both_engines, wait_until};
+use crate::harness::{Engine, Server, on_every_driver, wait_until};
 
-on_both_engines!(
+on_every_driver!(
     sixty_four_connections_on_four_cores,
     after_one_core_has_lost_its_connections,
     more_connections_than_registered_buffers,

@@ -1,10 +1,10 @@
 //! Bits of values: SETBIT, BITCOUNT, BITPOS, BITOP, BITFIELD and their kin.
 
 use crate::client::request;
-use crate::harness::{Engine, Server, on_both_engines};
+use crate::harness::{Engine, Server, on_every_driver};
 use crate::wire::Value;
 
-on_both_engines!(single_bits, counting_and_finding, operations_on_several_values, integers_of_any_width);
+on_every_driver!(single_bits, counting_and_finding, operations_on_several_values, integers_of_any_width);
 
 fn single_bits(engine: Engine) {
     let server = Server::start(engine);

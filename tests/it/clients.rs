@@ -1,10 +1,10 @@
 //! CLIENT as operators use it: lists, ends, pauses, and which replies a connection wants.
 
 use crate::client::{Client, request};
-use crate::harness::{Engine, Server, on_both_engines, temporary, wait_until};
+use crate::harness::{Engine, Server, on_every_driver, temporary, wait_until};
 use crate::wire::Value;
 
-on_both_engines!(
+on_every_driver!(
     list_fields,
     the_list_tells_what_waits,
     kill_by_address,

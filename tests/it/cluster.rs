@@ -1,10 +1,10 @@
 //! CLUSTER: disabled by default; with `--cluster-mode emulated` one node that has all slots, as clients of clusters expect.
 
 use crate::client::Client;
-use crate::harness::{Engine, Server, on_both_engines};
+use crate::harness::{Engine, Server, on_every_driver};
 use crate::wire::Value;
 
-on_both_engines!(one_node_has_all_slots, without_the_option_there_is_none);
+on_every_driver!(one_node_has_all_slots, without_the_option_there_is_none);
 
 fn without_the_option_there_is_none(engine: Engine) {
     let server = Server::start(engine);

@@ -1,9 +1,9 @@
 //! Commands about the connection itself: handshake, authentication, names, end.
 
-use crate::harness::{Engine, Server, on_both_engines, wait_until};
+use crate::harness::{Engine, Server, on_every_driver, wait_until};
 use crate::wire::Value;
 
-on_both_engines!(
+on_every_driver!(
     liveliness,
     hello,
     a_password_is_asked_for,

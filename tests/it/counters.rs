@@ -1,8 +1,8 @@
 //! INCR and its kin.
 
-use crate::harness::{Engine, Server, on_both_engines};
+use crate::harness::{Engine, Server, on_every_driver};
 
-on_both_engines!(
+on_every_driver!(
     counting,
     limits_of_64_bits,
     only_integers_count,

@@ -4,10 +4,10 @@ use kv_cache::command::{Command, Table};
 use kv_cache::config::limits::STREAMED_ARGUMENT_MIN_BYTES;
 
 use crate::client::{Client, bulk, patterned, request};
-use crate::harness::{Engine, Server, on_both_engines, wait_until};
+use crate::harness::{Engine, Server, on_every_driver, wait_until};
 use crate::wire::{self, Value};
 
-on_both_engines!(
+on_every_driver!(
     resp2_cut_at_every_byte,
     resp3_cut_at_every_byte,
     inline_cut_at_every_byte,

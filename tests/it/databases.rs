@@ -1,8 +1,8 @@
 //! Sixteen databases: isolated, swapped, emptied, and their items moved.
 
-use crate::harness::{Engine, Server, on_both_engines};
+use crate::harness::{Engine, Server, on_every_driver};
 
-on_both_engines!(
+on_every_driver!(
     each_database_has_its_own_keys,
     a_connection_selects_for_itself,
     swapping_is_seen_by_everybody_at_once,

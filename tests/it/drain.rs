@@ -5,9 +5,9 @@ use std::net::TcpStream;
 use nix::sys::signal::Signal;
 
 use crate::client::{Client, bulk, patterned, request};
-use crate::harness::{Engine, Server, on_both_engines, temporary, wait_until};
+use crate::harness::{Engine, Server, on_every_driver, temporary, wait_until};
 
-on_both_engines!(
+on_every_driver!(
     replies_in_flight_arrive,
     a_busy_pipeline_ends_between_two_replies,
     idle_connections_hold_nothing_up,

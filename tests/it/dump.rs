@@ -1,9 +1,9 @@
 //! DUMP and RESTORE: what one server has written, another one reads.
 
-use crate::harness::{Engine, Server, on_both_engines};
+use crate::harness::{Engine, Server, on_every_driver};
 use crate::wire::Value;
 
-on_both_engines!(values_come_back, what_other_servers_write_is_read, what_restore_refuses);
+on_every_driver!(values_come_back, what_other_servers_write_is_read, what_restore_refuses);
 
 fn values_come_back(engine: Engine) {
     let server = Server::start(engine);

@@ -42,7 +42,7 @@ impl Engine {
 }
 
 /// Turns functions of an `Engine` into tests on each of them: `multishot::name`, `uring::name` and `epoll::name`.
-macro_rules! on_both_engines {
+macro_rules! on_every_driver {
     ($($(#[$attribute:meta])* $name:ident),* $(,)?) => {
         mod multishot {
             $($(#[$attribute])* #[test] fn $name() { super::$name($crate::harness::Engine::Multishot) })*
@@ -55,7 +55,7 @@ macro_rules! on_both_engines {
         }
     };
 }
-pub(crate) use on_both_engines;
+pub(crate) use on_every_driver;
 
 /// What the server is started with, unless a test says otherwise: two cores, and a cap that any host grants.
 pub const FLAGS: [&str; 3] = ["--port=0", "--threads=2", "--maxmemory=512mb"];

@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use crate::client::{patterned, request};
-use crate::harness::{self, Engine, Server, on_both_engines, run_to_end, skip};
+use crate::harness::{self, Engine, Server, on_every_driver, run_to_end, skip};
 
-on_both_engines!(a_core_that_panics_ends_the_process);
+on_every_driver!(a_core_that_panics_ends_the_process);
 
 /// The event loop's own wait fails as it never should: a core panics.
 fn a_core_that_panics_ends_the_process(engine: Engine) {

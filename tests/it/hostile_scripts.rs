@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::client::{Client, request};
-use crate::harness::{Engine, Server, on_both_engines, peak_resident_bytes, wait_until};
+use crate::harness::{Engine, Server, on_every_driver, peak_resident_bytes, wait_until};
 use crate::long_scripts::{elsewhere, is_busy};
 use crate::wire::Value;
 
@@ -13,7 +13,7 @@ mod collection;
 
 use collection::{ENDLESS, Hostile, MEMORY, ROOM, STACK, scripts};
 
-on_both_engines!(nothing_ends_the_process, room_is_given_back, nothing_keeps_a_core, floods_of_scripts);
+on_every_driver!(nothing_ends_the_process, room_is_given_back, nothing_keeps_a_core, floods_of_scripts);
 
 const MEMORY_CAP: &str = "--maxmemory=256mb";
 const RESIDENT_MAX_BYTES: usize = (256 + 32) << 20;

@@ -4,9 +4,9 @@ use std::sync::Mutex;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::harness::{Engine, Server, on_both_engines, skip, wait_until};
+use crate::harness::{Engine, Server, on_every_driver, skip, wait_until};
 
-on_both_engines!(ten_thousand);
+on_every_driver!(ten_thousand);
 
 const CONNECTIONS: usize = 10_000;
 const BYTES_EACH: usize = 4096;

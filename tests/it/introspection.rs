@@ -3,10 +3,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::client::request;
-use crate::harness::{Engine, Server, on_both_engines, wait_until};
+use crate::harness::{Engine, Server, on_every_driver, wait_until};
 use crate::wire::Value;
 
-on_both_engines!(
+on_every_driver!(
     command_info,
     command_docs,
     command_list,

@@ -1,9 +1,9 @@
 //! Commands about keys whatever their values are, and about all of them at once.
 
-use crate::harness::{Engine, Server, on_both_engines};
+use crate::harness::{Engine, Server, on_every_driver};
 use crate::wire::Value;
 
-on_both_engines!(
+on_every_driver!(
     presence,
     another_name,
     a_copy,

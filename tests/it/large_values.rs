@@ -3,10 +3,10 @@
 use kv_cache::config::limits;
 
 use crate::client::{bulk, patterned, request};
-use crate::harness::{Engine, Server, on_both_engines};
+use crate::harness::{Engine, Server, on_every_driver};
 use crate::wire::Value;
 
-on_both_engines!(
+on_every_driver!(
     every_size_around_every_threshold,
     sixty_four_megabytes_beside_small_ones,
     every_command_takes_large_values,

@@ -5,10 +5,10 @@ use std::process::Command;
 use kv_cache::config::limits;
 
 use crate::client::{patterned, request};
-use crate::harness::{self, Engine, Server, on_both_engines, wait_until};
+use crate::harness::{self, Engine, Server, on_every_driver, wait_until};
 use crate::wire::Value;
 
-on_both_engines!(
+on_every_driver!(
     arguments,
     inline_length,
     query_limit,

@@ -8,10 +8,10 @@ use todc_utils::linearizability::history::{Action, History};
 use todc_utils::specifications::Specification;
 
 use crate::client::Client;
-use crate::harness::{Engine, Random, Server, on_both_engines};
+use crate::harness::{Engine, Random, Server, on_every_driver};
 use crate::wire::Value;
 
-on_both_engines!(histories_of_concurrent_operations);
+on_every_driver!(histories_of_concurrent_operations);
 
 const CONNECTIONS: usize = 8;
 const ROUNDS: usize = 400;

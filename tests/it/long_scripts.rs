@@ -1,11 +1,11 @@
 //! Scripts that run for long, or for good: they keep nobody else, and can be ended.
 
 use crate::client::{Client, request};
-use crate::harness::{Engine, Server, on_both_engines, wait_until};
+use crate::harness::{Engine, Server, on_every_driver, wait_until};
 use crate::scripting::{eval, expect_error, words};
 use crate::wire::Value;
 
-on_both_engines!(
+on_every_driver!(
     a_long_script_leaves_others_alone,
     what_waits_for_a_script_runs_as_it_was,
     who_leaves_does_not_wait_for_a_script,

@@ -4,10 +4,10 @@
 use std::net::TcpStream;
 
 use crate::client::{Client, bulk, patterned, request};
-use crate::harness::{DEADLINE, Engine, Random, Server, on_both_engines, wait_until};
+use crate::harness::{DEADLINE, Engine, Random, Server, on_every_driver, wait_until};
 use crate::wire::Value;
 
-on_both_engines!(
+on_every_driver!(
     memory_promised_and_never_sent,
     odd_lengths,
     parser_states_after_nothing,

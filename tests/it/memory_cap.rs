@@ -3,10 +3,10 @@
 use kv_cache::config::limits::PROCESS_MEMORY_BYTES;
 
 use crate::client::{Client, patterned, request};
-use crate::harness::{Engine, Server, on_both_engines, peak_resident_bytes, wait_until};
+use crate::harness::{Engine, Server, on_every_driver, peak_resident_bytes, wait_until};
 use crate::wire::Value;
 
-on_both_engines!(
+on_every_driver!(
     the_cap_holds_when_sizes_shift,
     the_peak_is_bounded_too,
     what_is_used_stays,

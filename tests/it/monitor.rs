@@ -1,10 +1,10 @@
 //! MONITOR: what it shows and what it never shows, and messages that come to a connection while it does other things.
 
 use crate::client::{Client, patterned, request};
-use crate::harness::{Engine, Server, on_both_engines, temporary, wait_until};
+use crate::harness::{Engine, Server, on_every_driver, temporary, wait_until};
 use kv_cache::config::limits;
 
-on_both_engines!(
+on_every_driver!(
     it_shows_what_runs,
     it_shows_what_scripts_call,
     it_hides_passwords_and_administration,

@@ -7,9 +7,9 @@ use nix::sys::ptrace;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use crate::harness::{Engine, Server, Temporary, command, on_both_engines, run_to_end, temporary, wait_until};
+use crate::harness::{Engine, Server, Temporary, command, on_every_driver, run_to_end, temporary, wait_until};
 
-on_both_engines!(the_service_manager_hears_of_everything, a_core_that_is_stuck_starves_the_watchdog);
+on_every_driver!(the_service_manager_hears_of_everything, a_core_that_is_stuck_starves_the_watchdog);
 
 /// One of the program's other tasks.
 fn task(words: &[&str]) -> (Option<i32>, String, String) {

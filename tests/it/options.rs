@@ -3,9 +3,9 @@
 use std::net::{TcpListener, TcpStream};
 
 use crate::client::Client;
-use crate::harness::{self, Engine, Server, command, on_both_engines, run_to_end, temporary};
+use crate::harness::{self, Engine, Server, command, on_every_driver, run_to_end, temporary};
 
-on_both_engines!(
+on_every_driver!(
     a_port_in_use_is_refused,
     listens_where_it_is_told,
     nobody_who_comes_while_it_starts_is_reset,

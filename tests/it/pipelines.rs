@@ -1,10 +1,10 @@
 //! Many requests sent without waiting for replies: all are answered, in order, and nobody else is held up by them.
 
 use crate::client::{bulk, patterned, request};
-use crate::harness::{Engine, Server, on_both_engines, wait_until};
+use crate::harness::{Engine, Server, on_every_driver, wait_until};
 use crate::wire::Value;
 
-on_both_engines!(
+on_every_driver!(
     replies_come_in_order,
     large_and_small_replies_interleave,
     a_million_requests_hold_up_nobody,

@@ -5,10 +5,10 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::client::{Client, patterned, request};
-use crate::harness::{Engine, Server, on_both_engines, wait_until};
+use crate::harness::{Engine, Server, on_every_driver, wait_until};
 use crate::wire::{self, Value};
 
-on_both_engines!(
+on_every_driver!(
     flushing_without_end_uses_up_no_addresses,
     flushing_databases_without_end_uses_up_no_addresses,
     what_the_kernel_refuses_is_an_error_and_the_server_goes_on,

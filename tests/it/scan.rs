@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::client::Client;
-use crate::harness::{Engine, Server, on_both_engines};
+use crate::harness::{Engine, Server, on_every_driver};
 
-on_both_engines!(
+on_every_driver!(
     a_scan_finds_each_key_once,
     a_scan_finds_what_stays_while_others_come_and_go,
     filters,

@@ -3,10 +3,10 @@
 use std::thread;
 
 use crate::client::{Client, request};
-use crate::harness::{Engine, Server, on_both_engines};
+use crate::harness::{Engine, Server, on_every_driver};
 use crate::wire::Value;
 
-on_both_engines!(
+on_every_driver!(
     scripts_are_run_loaded_and_forgotten,
     errors_name_the_script_and_the_line,
     errors_are_counted_once,

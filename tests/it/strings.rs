@@ -1,10 +1,10 @@
 //! SET, GET and the other commands that read and write values as a whole.
 
 use crate::client::request;
-use crate::harness::{Engine, Server, on_both_engines};
+use crate::harness::{Engine, Server, on_every_driver};
 use crate::wire::Value;
 
-on_both_engines!(
+on_every_driver!(
     set_and_get,
     set_options,
     set_get_returns_the_old_value,

@@ -1,10 +1,10 @@
 //! Client-side caching: who has read a key is told when it changes.
 
 use crate::client::Client;
-use crate::harness::{Engine, Server, on_both_engines, wait_until};
+use crate::harness::{Engine, Server, on_every_driver, wait_until};
 use crate::wire::Value;
 
-on_both_engines!(
+on_every_driver!(
     who_has_read_a_key_is_told_once,
     every_way_to_change_a_key_is_told,
     options_are_checked_and_shown,

@@ -3,10 +3,10 @@
 use std::thread;
 
 use crate::client::{bulk, patterned, request};
-use crate::harness::{Engine, Server, on_both_engines};
+use crate::harness::{Engine, Server, on_every_driver};
 use crate::wire::Value;
 
-on_both_engines!(
+on_every_driver!(
     a_transaction_is_queued_and_run,
     what_is_refused_in_the_queue_discards_all,
     what_fails_while_it_runs_leaves_the_rest,

@@ -5,10 +5,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use crate::client::{Client, patterned};
-use crate::harness::{Engine, Server, command, on_both_engines, run_to_end, temporary};
+use crate::harness::{Engine, Server, command, on_every_driver, run_to_end, temporary};
 use crate::wire::Value;
 
-on_both_engines!(
+on_every_driver!(
     serves_like_the_port,
     permissions,
     a_stale_one_is_replaced,

@@ -2,11 +2,11 @@
 //! under the cap and its own 32 MiB, and who asks for little is served.
 
 use crate::client::{Client, patterned, request};
-use crate::harness::{Engine, on_both_engines, wait_until};
+use crate::harness::{Engine, on_every_driver, wait_until};
 use crate::siege::{Siege, rounds};
 use crate::wire::Value;
 
-on_both_engines!(
+on_every_driver!(
     a_transaction_that_makes_and_takes_large_values,
     prefixes_of_megabytes,
     lists_of_clients_with_long_names,

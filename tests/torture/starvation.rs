@@ -1,11 +1,11 @@
 //! Starvation: clients that keep a core or a shard busy. Neighbours on every core are served all the while.
 
 use crate::client::{patterned, request};
-use crate::harness::{Engine, on_both_engines};
+use crate::harness::{Engine, on_every_driver};
 use crate::siege::{Siege, rounds};
 use crate::wire::Value;
 
-on_both_engines!(
+on_every_driver!(
     subsequences_of_large_values,
     bits_of_large_values,
     thousands_of_prefixes,

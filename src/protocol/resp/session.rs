@@ -1,5 +1,5 @@
 //! One connection's conversation, sans-IO: the engine pushes bytes in and takes replies out. No socket, no clock, no
-//! `async`: tests, benchmarks and both engines drive the same code.
+//! `async`: tests, benchmarks and every driver drive the same code.
 //!
 //! Invariant: `pending` holds exactly the bytes that were received and not yet turned into finished requests, except
 //! those of a streamed argument, which the parser keeps.
