@@ -5,6 +5,7 @@
 //!
 //! - this file: the commands on one key;
 //! - `reclaim`: room for what comes, by eviction, by moving cells together, by giving memory back, in bounded steps;
+//! - `account`: what is held, counted;
 //! - `scan`: the commands on any key;  `edit`: changes of large values where they lie;
 //! - `databases`, `index`: from a key's hash to its cell;  `recency`: the order of use;  `wheel`: the order of expiry;
 //! - `item`: what lies in a cell;  `heap`, `classes`: where cells lie;  `large`: what is too large for one;
@@ -19,6 +20,7 @@
 // Two exceptions: `space` (memory as the kernel gives it) and `prefetch` (one instruction).
 #![deny(unsafe_code)]
 
+mod account;
 mod classes;
 mod databases;
 mod edit;
@@ -234,46 +236,6 @@ impl Shard {
         true
     }
 
-    /// Items held in all databases, those past their time or of an emptied database but not yet collected included.
-    pub fn len(&self) -> usize {
-        self.databases.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Items that carry a time of expiry.
-    pub fn expiring(&self) -> usize {
-        self.wheel.len()
-    }
-
-    /// Items of one database, and how many of them carry a time of expiry; those past it but not yet collected included.
-    pub fn len_of(&self, database: u8) -> (usize, usize) {
-        let table = self.databases.table(database);
-        (self.databases.index(table).len(), self.databases.expiring(table))
-    }
-
-    /// The sum of the times at which items of one database expire.
-    pub fn expiry_sum_of(&self, database: u8) -> u128 {
-        self.databases.expiry_sum(self.databases.table(database))
-    }
-
-    /// What an item holds of memory: its cell, its share of the tables, its own allocations. None if it is not there.
-    pub fn memory_usage(&self, key: Key, now: UnixMillis) -> Option<u64> {
-        let loc = self.peek_live(key, now)?;
-        let own = match self.heap.shape(loc).is_large() {
-            true => LargeItems::cost(key.bytes.len(), self.entry(loc).value.as_slice().len()),
-            false => 0,
-        };
-        Some(self.heap.cell_bytes(loc) + own + self.databases.bytes() / self.len() as u64)
-    }
-
-    /// Milliseconds since the item was last used, to a tenth of a second. None if it is not there.
-    pub fn idle_millis(&self, key: Key, now: UnixMillis) -> Option<u64> {
-        Some(self.heap.idle_millis(self.peek_live(key, now)?, now))
-    }
-
     /// Empties at once; `tick` gives the memory back piece by piece.
     pub fn clear(&mut self) {
         (0..DATABASES as u8).for_each(|database| self.note_emptying(database));
@@ -331,32 +293,6 @@ impl Shard {
     /// Where its large values lie, and whatever arrives on its core.
     pub fn extents(&self) -> Extents {
         self.extents.clone()
-    }
-
-    /// What the shard holds of memory, as the limit counts it.
-    pub fn used_bytes(&self) -> u64 {
-        self.heap.resident_bytes()
-            + self.databases.bytes()
-            + self.watches.bytes()
-            + self.large.bytes()
-            + self.graveyard.bytes()
-            + self.extents.overhead_bytes()
-    }
-
-    pub fn reset_counts(&mut self) {
-        (self.evicted, self.expired) = (0, 0);
-    }
-
-    pub fn stats(&self) -> ShardStats {
-        ShardStats {
-            evicted: self.evicted,
-            expired: self.expired,
-            eviction_age_millis: self.eviction_age_millis,
-            items: self.len() as u64,
-            expiring: self.expiring() as u64,
-            used_bytes: self.used_bytes(),
-            dataset_bytes: self.dataset_bytes,
-        }
     }
 
     /// Starts fetching the memory that look-ups of these hashes will touch, a stage at a time for all of them: their
@@ -558,73 +494,4 @@ fn shape_of(key_len: usize, value_len: usize, expires: bool) -> Shape {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::testing::{NOW, Random, key};
-    use super::*;
-
-    const MIB: u64 = 1024 * 1024;
-
-    #[test]
-    fn an_item_at_the_edge_of_a_cell_can_be_given_a_time_and_lose_it_again() {
-        let mut shard = Shard::new(64 * MIB, Policy::AllKeysLru);
-        for len in SMALL_SET_BYTES - 80..SMALL_SET_BYTES + 20 {
-            shard.put(1, len, Expiry::Never).unwrap();
-            for at in [Some(NOW + 5), None] {
-                assert!(shard.set_expiry(key(&1u64.to_le_bytes()), at, NOW));
-                let entry = shard.peek(key(&1u64.to_le_bytes()), NOW).unwrap();
-                assert_eq!((entry.value.as_slice().len(), entry.expires_at), (len, at));
-            }
-        }
-    }
-
-    #[test]
-    fn clear_empties_at_once_and_ticks_give_the_memory_back() {
-        let mut shard = Shard::new(256 * MIB, Policy::AllKeysLru);
-        for number in 0..100_000 {
-            shard.put(number, 100 + (number as usize % 100) * 500, Expiry::Never).ok();
-        }
-        let before = shard.used_bytes();
-        shard.clear();
-        assert!(shard.is_empty() && !shard.has(99_999) && shard.stats().dataset_bytes == 0);
-        assert!(shard.used_bytes() > before / 2, "memory is held until it is given back");
-        while shard.tick(NOW).more {}
-        // But for what is kept for those that come.
-        assert!(shard.used_bytes() < 2 * MIB + 256 * MIB / 64, "{}", shard.used_bytes());
-        shard.put(1, 1, Expiry::Never).unwrap();
-        assert!(shard.has(1));
-    }
-
-    #[test]
-    fn a_shard_that_was_cleared_can_be_filled_before_its_memory_is_back() {
-        let mut shard = Shard::new(16 * MIB, Policy::NoEviction);
-        for _ in 0..5 {
-            for number in 0..10_000 {
-                shard.put(number, 1000, Expiry::Never).unwrap();
-            }
-            shard.clear();
-        }
-    }
-
-    #[test]
-    fn memory_usage_adds_up_to_what_the_shard_holds() {
-        let mut shard = Shard::new(1024 * MIB, Policy::AllKeysLru);
-        let mut random = Random(7);
-        for number in 0..200_000 {
-            shard.put(number, random.below(2000) as usize, Expiry::Never).unwrap();
-        }
-        let usage = |number: u64| shard.memory_usage(key(&number.to_le_bytes()), NOW).unwrap();
-        let sum: u64 = (0..200_000).map(usage).sum();
-        let used = shard.used_bytes();
-        assert!(used.abs_diff(sum) * 50 < used, "{sum} of {used}");
-    }
-
-    #[test]
-    fn idle_time_counts_from_the_last_use() {
-        let mut shard = Shard::new(16 * MIB, Policy::AllKeysLru);
-        shard.put(1, 1, Expiry::Never).unwrap();
-        let bytes = 1u64.to_le_bytes();
-        assert_eq!(shard.idle_millis(key(&bytes), NOW + 5000), Some(5000));
-        shard.get(key(&bytes), NOW + 4000);
-        assert_eq!(shard.idle_millis(key(&bytes), NOW + 5000), Some(1000));
-    }
-}
+mod tests;
