@@ -276,7 +276,11 @@ fn list_by_filter(engine: Engine) {
         let request = format!("CLIENT LIST {words}");
         let text = admin.call(&request.split(' ').collect::<Vec<_>>()).text();
         let id_of = |line: &str| line.split([' ', '=']).nth(1).unwrap().to_owned();
-        text.lines().map(id_of).map(|id| ids.iter().position(|known| *known == id).unwrap()).collect::<Vec<_>>()
+        let position = |id: String| ids.iter().position(|known| *known == id).unwrap();
+        // In the order of their ids, which cores give out in the order in which they come to it.
+        let mut listed: Vec<_> = text.lines().map(id_of).map(position).collect();
+        listed.sort_unstable();
+        listed
     };
     for (words, expect) in [
         ("NAME one", vec![1]),

@@ -24,7 +24,7 @@ const ENDING: &str = "a second signal ends at once";
 
 /// All requests are with the server when the signal comes, and none of the replies has been taken.
 fn replies_in_flight_arrive(engine: Engine) {
-    const REQUESTS: usize = 2000;
+    const REQUESTS: usize = 500;
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut server = Server::start(engine);
         let value = patterned(20_000, 1);
