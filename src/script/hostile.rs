@@ -59,7 +59,7 @@ impl Core {
         assert!(!reply.is_empty());
         let held = self.bench.interpreter.used_bytes();
         assert!(held < MEMORY_BYTES + (1 << 20), "{held} bytes held after: {source}");
-        if self.bench.interpreter.is_worn() {
+        if self.bench.interpreter.is_poisoned() {
             *self = Core::new(self.looks);
         }
         self.left.set(self.looks);

@@ -74,7 +74,7 @@ pub struct Interpreter {
     /// Held after the last collection.
     settled_bytes: usize,
     /// It ran out of memory or was stopped in the middle of something.
-    worn: bool,
+    poisoned: bool,
 }
 
 /// What the calls of a script are put together in.
@@ -97,7 +97,7 @@ impl Interpreter {
             names: Rc::new(Names::new(&lua)?),
             settled_bytes: lua.used_memory(),
             scratch: RefCell::default(),
-            worn: false,
+            poisoned: false,
             memory_limit_bytes: 0,
             lua,
             redis,
@@ -124,8 +124,8 @@ impl Interpreter {
     }
 
     /// It must be replaced before the next script.
-    pub fn is_worn(&self) -> bool {
-        self.worn
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned
     }
 
     /// Runs a script and writes its reply, errors included. `sha` is its name in them.
@@ -149,10 +149,10 @@ impl Interpreter {
             Err(failure) => failure,
         };
         if let Some(reason) = ended {
-            self.worn = true;
+            self.poisoned = true;
             failure = Failure { text: reason.into_owned(), is_counted: false, ..failure };
         } else if failure.text.ends_with(fault::NOT_ENOUGH_MEMORY) {
-            self.worn = true;
+            self.poisoned = true;
             let text = format!("OOM the script needs more than the {} bytes it may hold", self.memory_limit_bytes);
             failure = Failure { text, is_counted: false, ..failure };
         } else {
@@ -276,7 +276,7 @@ impl Interpreter {
     /// Frees what scripts have left, before it becomes much.
     fn collect(&mut self) {
         if self.lua.used_memory() > 2 * self.settled_bytes + limits::SCRIPT_GARBAGE_BYTES {
-            self.worn |= self.lua.gc_collect().is_err();
+            self.poisoned |= self.lua.gc_collect().is_err();
             self.settled_bytes = self.lua.used_memory();
         }
     }

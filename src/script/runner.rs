@@ -55,7 +55,7 @@ impl Runner {
         let generation = library.generation();
         let is_full = |interpreter: &Interpreter| interpreter.settled_bytes() > self.memory_limit_bytes / 2;
         if generation != self.generation
-            || self.interpreter.as_ref().is_some_and(|interpreter| interpreter.is_worn() || is_full(interpreter))
+            || self.interpreter.as_ref().is_some_and(|interpreter| interpreter.is_poisoned() || is_full(interpreter))
         {
             self.start_anew();
             self.generation = generation;

@@ -324,7 +324,7 @@ fn memory_is_bounded_and_the_server_survives() {
         let mut bench = Bench::new();
         let reply = bench.reply(source);
         assert!(reply.starts_with("-OOM the script needs more than the 16777216 bytes"), "{source}: {reply}");
-        assert!(bench.interpreter.is_worn());
+        assert!(bench.interpreter.is_poisoned());
     }
     // Written out, these would never end.
     let twice = "local t = {} for i = 1, 60 do t = {t, t} end ";
@@ -456,7 +456,7 @@ fn a_stopped_script_ends_whatever_it_catches() {
         let mut bench = Bench::with(16 << 20, stop());
         let reply = bench.reply(source);
         assert!(reply.starts_with("-ERR Error running script: stopped script: sha"), "{source}: {reply}");
-        assert!(bench.interpreter.is_worn());
+        assert!(bench.interpreter.is_poisoned());
     }
 }
 

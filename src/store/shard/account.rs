@@ -50,7 +50,7 @@ impl Shard {
             + self.databases.bytes()
             + self.watches.bytes()
             + self.large.bytes()
-            + self.graveyard.bytes()
+            + self.deferred_free.bytes()
             + self.extents.overhead_bytes()
     }
 

@@ -12,7 +12,7 @@
 //! - `space`: the memory of cells and indexes;
 //! - `watch`: who is told when a key changes;
 //! - `types`: what goes in and comes out;
-//! - `graveyard`: large values that have been cleared and are not freed yet.
+//! - `deferred_free`: large values that have been cleared and are not freed yet.
 //!
 //! An item is one cell. Both orders are lists threaded through the cells, so an item costs its cell and an entry of
 //! the index, and whoever moves a cell mends the index and the neighbours (`Shard::move_item`).
@@ -24,7 +24,7 @@ mod account;
 mod classes;
 mod databases;
 mod edit;
-mod graveyard;
+mod deferred_free;
 mod heap;
 mod index;
 mod item;
@@ -43,7 +43,7 @@ mod wheel;
 
 use classes::{MAX_CELL_BYTES, class_of};
 use databases::Databases;
-use graveyard::Graveyard;
+use deferred_free::DeferredFree;
 use heap::{Heap, Loc};
 use index::Place;
 use item::Shape;
@@ -74,7 +74,7 @@ pub struct Shard {
     databases: Databases,
     recency: Recency,
     wheel: Wheel,
-    graveyard: Graveyard,
+    deferred_free: DeferredFree,
     watches: Watches,
     policy: Policy,
     limit_bytes: u64,
@@ -102,7 +102,7 @@ impl Shard {
             databases: Databases::new(),
             recency: Recency::new(),
             wheel: Wheel::new(),
-            graveyard: Graveyard::default(),
+            deferred_free: DeferredFree::default(),
             watches: Watches::new(),
             policy,
             limit_bytes,
@@ -241,7 +241,7 @@ impl Shard {
         (0..DATABASES as u8).for_each(|database| self.note_emptying(database));
         self.heap.clear();
         self.databases.clear();
-        self.graveyard.bury(std::mem::take(&mut self.large));
+        self.deferred_free.add(std::mem::take(&mut self.large));
         self.recency = Recency::new();
         self.wheel = Wheel::new();
         self.dataset_bytes = 0;

@@ -89,7 +89,7 @@ impl Shard {
     pub fn is_ready_to_clear(&mut self, database: u8) -> bool {
         let mut work = 0;
         while work < ROOM_WORK && !self.databases.can_empty(database) {
-            let Some(done) = self.exhume_step().or_else(|| self.empty_step()) else { break };
+            let Some(done) = self.free_deferred_step().or_else(|| self.empty_step()) else { break };
             work += done;
         }
         self.databases.can_empty(database)
@@ -189,7 +189,7 @@ impl Shard {
         let too_many_holes = self.heap.hole_bytes() * TOLERATED_HOLES > self.heap.resident_bytes();
         self.watches
             .free_step()
-            .or_else(|| self.exhume_step())
+            .or_else(|| self.free_deferred_step())
             .or_else(|| self.empty_step())
             .or_else(|| if too_many_idle { self.release_step() } else { None })
             .or_else(|| if self.has_too_many_idle_extents() { self.release_extents_step() } else { None })
@@ -200,7 +200,7 @@ impl Shard {
     fn shrink_step(&mut self, now: UnixMillis) -> Option<usize> {
         self.watches
             .free_step()
-            .or_else(|| self.exhume_step())
+            .or_else(|| self.free_deferred_step())
             .or_else(|| self.empty_step())
             .or_else(|| self.release_step())
             .or_else(|| if self.has_too_many_idle_extents() { self.release_extents_step() } else { None })
@@ -211,8 +211,8 @@ impl Shard {
     }
 
     /// Gives back some of what has been cleared.
-    fn exhume_step(&mut self) -> Option<usize> {
-        let freed = self.graveyard.step().then_some(1);
+    fn free_deferred_step(&mut self) -> Option<usize> {
+        let freed = self.deferred_free.step().then_some(1);
         freed.or_else(|| self.databases.wipe_step().then_some(PAGE_WORK))
     }
 

@@ -3,17 +3,17 @@
 use super::large::LargeItems;
 
 #[derive(Default)]
-pub struct Graveyard {
-    buried: Vec<LargeItems>,
+pub struct DeferredFree {
+    waiting: Vec<LargeItems>,
     /// Held by all of them.
     bytes: u64,
 }
 
-impl Graveyard {
-    pub fn bury(&mut self, items: LargeItems) {
+impl DeferredFree {
+    pub fn add(&mut self, items: LargeItems) {
         let bytes = items.bytes();
         if bytes > 0 {
-            self.buried.push(items);
+            self.waiting.push(items);
             self.bytes += bytes;
         }
     }
@@ -24,13 +24,13 @@ impl Graveyard {
 
     /// Frees one item. False when there was nothing left to do.
     pub fn step(&mut self) -> bool {
-        let Some(items) = self.buried.last_mut() else { return false };
+        let Some(items) = self.waiting.last_mut() else { return false };
         let before = items.bytes();
         if items.pop().is_some() {
             self.bytes -= before - items.bytes();
         } else {
             self.bytes -= before;
-            self.buried.pop();
+            self.waiting.pop();
         }
         true
     }
