@@ -67,6 +67,17 @@ impl ClientMemory {
         self.is_waited_for.load(SeqCst)
     }
 
+    /// How long a client may take none of its replies: less where others wait for the room, least where they want little.
+    pub fn patience_ms(&self) -> u64 {
+        if !self.is_waited_for() {
+            limits::OUTPUT_STALL_MS
+        } else if self.line.lock().little.is_empty() {
+            limits::OUTPUT_STALL_WAITED_FOR_MS
+        } else {
+            limits::OUTPUT_STALL_IN_NEED_MS
+        }
+    }
+
     /// More than half is taken.
     pub fn is_tight(&self) -> bool {
         self.used_bytes() > self.limit_bytes() / 2
@@ -100,11 +111,11 @@ impl ClientMemory {
         self.used.fetch_add(bytes as usize, SeqCst);
     }
 
-    /// Up to where the memory may be used when a reply asks for `bytes`. Who wants little has half of a reserve that nobody
-    /// else can take. The largest may take all that is there, or one would wait until nobody else holds anything.
+    /// Up to where the memory may be used when a reply asks for `bytes`. Who wants little may go a little further. The
+    /// largest may take all that is there, or one would wait until nobody else holds anything.
     fn limit_for_reply(&self, bytes: usize, is_little: bool) -> usize {
         if is_little {
-            self.limit_bytes() + self.reserve_bytes() / 2
+            self.output_limit_bytes() + (self.limit_bytes() - self.output_limit_bytes()) / 2
         } else if bytes > self.output_limit_bytes() / 2 {
             self.limit_bytes()
         } else {

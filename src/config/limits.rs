@@ -120,8 +120,8 @@ pub const CLIENT_MEMORY_FOR_REQUESTS: usize = 4;
 pub const CLIENT_MEMORY_STEP_BYTES: usize = 16 * KIB;
 pub const CLIENT_MEMORY_SMALL_STEP_BYTES: usize = 256;
 
-/// What goes beyond the client memory for requests and replies that need little, when those that need much hold all of it:
-/// a part of the process's own memory.
+/// What goes beyond the client memory for requests that need little, when others hold all of it: a part of the process's own
+/// memory.
 pub const CLIENT_MEMORY_RESERVE_BYTES: usize = 4 * MIB;
 /// A connection that holds no more of requests needs little: where even the reserve is taken, the connection that holds the
 /// most is closed for it.
@@ -173,9 +173,11 @@ pub const OUTPUT_LIMIT_BYTES: usize = 64 * MIB;
 /// One request and the values in it, while it arrives (option `client-query-limit`): `OOM`-error, then close.
 pub const QUERY_LIMIT_BYTES: usize = 1024 * MIB;
 
-/// A client that takes none of its waiting replies for so long is closed; where others wait for the room, much sooner.
+/// A client that takes none of its waiting replies for so long is closed: sooner where others wait for the
+/// room, and soonest where they want little.
 pub const OUTPUT_STALL_MS: u64 = 60_000;
 pub const OUTPUT_STALL_WAITED_FOR_MS: u64 = 10_000;
+pub const OUTPUT_STALL_IN_NEED_MS: u64 = 1_000;
 
 /// Percentiles that `latency-tracking-info-percentiles` may name.
 pub const PERCENTILES_MAX: usize = 32;

@@ -356,10 +356,9 @@ async fn tend_connections<T: Transport>(transport: Rc<T>) {
             allocator::recover();
             worker.links.shared.sample(worker.now());
         }
-        let is_waited_for = worker.links.shared.clients.memory.is_waited_for();
         worker.connections.close_overdue(
             worker.links.shared.settings.timeout_s.load(Relaxed),
-            if is_waited_for { limits::OUTPUT_STALL_WAITED_FOR_MS } else { limits::OUTPUT_STALL_MS },
+            worker.links.shared.clients.memory.patience_ms(),
             worker.stats(),
             worker.now(),
         );
