@@ -93,7 +93,9 @@ impl ReplyRoom {
     pub fn sent(&mut self, clients: &Clients, held: usize, queued: usize) {
         let needed = held + charged_for(queued);
         let charged = self.quota.bytes();
-        if charged < needed || charged - needed >= limits::CLIENT_MEMORY_STEP_BYTES || needed == 0 {
+        let is_little_more = charged >= needed && charged - needed < limits::CLIENT_MEMORY_STEP_BYTES && needed > 0;
+        // Nobody keeps what is over while others wait, least of all who waits itself.
+        if !is_little_more || clients.memory.is_waited_for() {
             // What others have pushed may be more than there is room for: it waits all the same.
             self.quota.resize_with_replies(clients, needed);
         }
