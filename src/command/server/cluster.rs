@@ -39,6 +39,7 @@ const CLUSTER: &[Command] = &[
     row("keyslot", 3, keyslot).doc("3.0.0", "key", "Returns the hash slot for a key."),
     row("countkeysinslot", 3, countkeysinslot).doc("3.0.0", "slot", "Returns the number of keys in a hash slot."),
     row("getkeysinslot", 4, getkeysinslot).doc("3.0.0", "slot count", "Returns the key names in a hash slot."),
+    row("reset", -2, reset).doc("3.0.0", "[HARD | SOFT]", "Refused: the slots are this node's for good."),
     row("help", 2, help).doc("5.0.0", "", "Returns helpful text about the different subcommands."),
 ];
 
@@ -193,6 +194,11 @@ fn getkeysinslot(call: &mut Call) -> Result<(), Stop> {
     call.reply.array(count.min(most));
     call.reply.append(keys.into_output());
     Ok(())
+}
+
+fn reset(call: &mut Call) -> Result<(), Stop> {
+    must_be_emulated(call)?;
+    Err("ERR this node keeps all slots: --cluster-mode emulated is one node, which nothing can join or leave".into())
 }
 
 fn help(call: &mut Call) -> Result<(), Stop> {
