@@ -65,6 +65,11 @@ def echo_odd_bytes(our, their):
     return len(plain) < len(our[1]) and their[1].startswith(plain)
 
 
+def other_grammar(our, their):
+    """What is no form of the command for one of the two."""
+    return their[0] == "-" and ("-", b"ERR syntax error") in (our, their)
+
+
 A_MOMENT = "a moment passes between asking one server and the other"
 TOO_LARGE = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
@@ -77,6 +82,7 @@ KNOWN = [
     Known("EXPIRETIME", A_MOMENT, apart(2)),
     Known("PEXPIRETIME", A_MOMENT, apart(2000)),
     Known("OBJECT IDLETIME", "Redis shares the objects of small integers, and how long they are idle", alike),
+    Known("CLIENT LIST", "several filters, as Valkey 9 takes them; Redis 7 takes one", other_grammar),
     Known("KEYS", "the order is nobody's promise", as_sets),
     Known("RANDOMKEY", "any key will do", alike),
     Known("SCAN", "within a transaction it tells one page, and cursors are each server's own", alike),
