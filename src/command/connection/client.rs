@@ -164,8 +164,7 @@ fn list(call: &mut Call) -> Result<(), Stop> {
     let filter = Filter::parse(call, false, "ERR Invalid client ID")?;
     let mut clients = call.shared.clients.all();
     clients.retain(|client| filter.meets(call, client));
-    let length = |client: &std::sync::Arc<Client>| LINE_BYTES + client.labels().len();
-    call.room(clients.iter().map(length).sum())?;
+    call.room(clients.iter().map(|client| LINE_BYTES + client.labels().len()).sum())?;
     let mut text = Output::default();
     for client in &clients {
         text.write(describe(call, client).as_bytes());

@@ -116,17 +116,9 @@ impl Round {
     }
 
     fn step(&mut self, call: &mut Call, pattern: Option<&[u8]>) -> Result<Progress, Stop> {
-        for (shard, place) in self.places.iter_mut().enumerate() {
-            if let Some(from) = *place {
-                let is_wanted = |key: &[u8]| pattern.is_none_or(|pattern| glob::matches(pattern, key));
-                let next = self.walk.step(call, &is_wanted, shard, from, limits::SCAN_STEP_KEYS)?.next;
-                *place = (next != 0).then_some(next);
-            }
-        }
+        let is_wanted = |key: &[u8]| pattern.is_none_or(|pattern| glob::matches(pattern, key));
+        self.walk.pass(call, &is_wanted, &mut self.places)?;
         let (found, limit) = (self.walk.found.len(), call.shared.copied_reply_bytes());
-        if found > limit {
-            return Err(format!("ERR the keys have more than the {limit} bytes that a reply may copy; use SCAN").into());
-        }
         if !call.has_room(found) {
             // What was found is let go while it waits; it begins anew once there is room for about twice as much.
             *self = Round::new(self.places.len());
@@ -146,7 +138,10 @@ impl Round {
 /// them.
 pub fn find_all(call: &mut Call, most: usize, is_wanted: &dyn Fn(&[u8]) -> bool) -> Result<(usize, Reply), Stop> {
     let mut walk = Walk { most, ..Walk::new(true) };
-    walk.go(call, is_wanted)?;
+    let mut places = vec![Some(0); call.shared.keyspace.shards()];
+    while places.iter().any(Option::is_some) {
+        walk.pass(call, is_wanted, &mut places)?;
+    }
     Ok((walk.count, walk.found))
 }
 
@@ -174,17 +169,22 @@ impl Walk {
         Walk { matches_type, found, most, count: 0, keys: Vec::new(), ends: Vec::new() }
     }
 
-    /// Through all shards in turn, a step in each.
-    fn go(&mut self, call: &mut Call, is_wanted: &dyn Fn(&[u8]) -> bool) -> Result<(), Stop> {
-        // Where to go on in each shard; none at its end.
-        let mut places = vec![Some(0); call.shared.keyspace.shards()];
-        while places.iter().any(Option::is_some) {
-            for (shard, place) in places.iter_mut().enumerate() {
-                if let Some(from) = *place {
-                    let next = self.step(call, is_wanted, shard, from, limits::SCAN_STEP_KEYS)?.next;
-                    *place = (next != 0).then_some(next);
-                }
+    /// A step in each shard that is not at its end: none in `places`. An error when more is found than a reply may copy.
+    fn pass(
+        &mut self,
+        call: &mut Call,
+        is_wanted: &dyn Fn(&[u8]) -> bool,
+        places: &mut [Option<u64>],
+    ) -> Result<(), Stop> {
+        for (shard, place) in places.iter_mut().enumerate() {
+            if let Some(from) = *place {
+                let next = self.step(call, is_wanted, shard, from, limits::SCAN_STEP_KEYS)?.next;
+                *place = (next != 0).then_some(next);
             }
+        }
+        let limit = call.shared.copied_reply_bytes();
+        if self.found.len() > limit {
+            return Err(format!("ERR the keys have more than the {limit} bytes that a reply may copy; use SCAN").into());
         }
         Ok(())
     }
