@@ -244,10 +244,12 @@ impl MemoryQuota {
         self.adjust(&clients.memory, needed, clients.memory.limit_for_requests(needed))
     }
 
-    /// The same for who needs little when all is taken: whoever holds by far the most is closed for it.
+    /// The same for who needs little when all is taken: whoever holds the most is closed for it, unless this one waits for
+    /// room itself.
     pub fn resize_in_place_of_another(&mut self, clients: &Clients, needed: usize) -> bool {
         needed <= limits::LITTLE_REQUEST_BYTES
-            && clients.close_largest(4 * limits::LITTLE_REQUEST_BYTES)
+            && !self.is_in_line()
+            && clients.make_room(needed)
             && self.adjust(&clients.memory, needed, usize::MAX)
     }
 

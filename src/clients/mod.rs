@@ -21,6 +21,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::base::clock::UnixMillis;
+use crate::config::limits;
 use crate::message::reply::RespVersion;
 use inbox::Inbox;
 pub use memory::{ClientMemory, Granted, MemoryQuota};
@@ -378,21 +379,35 @@ impl Clients {
         all
     }
 
-    /// Closes the connection that holds the most memory if that is at least so much. CLIENT NO-EVICT protects from it.
-    fn close_largest(&self, least: usize) -> bool {
+    /// Closes whoever holds the most memory for one that needs `needed` bytes, a little: of those who hold far more, and
+    /// those who wait for room or leave their replies waiting. False, and nobody is closed, when that is not enough.
+    /// CLIENT NO-EVICT protects from it.
+    fn make_room(&self, needed: usize) -> bool {
         let held = |client: &Arc<Client>| client.held_bytes.load(Relaxed);
-        let all = (0..self.cores.len()).flat_map(|core| {
-            let candidates = |client: &&Arc<Client>| !client.is_killed() && !client.no_evict.load(Relaxed);
-            self.on_core(core).values().filter(candidates).max_by_key(|client| held(client)).cloned()
+        let is_blocked = |client: &Client| client.in_line.load(Relaxed) || client.waiting_bytes.load(Relaxed) > 0;
+        let mut due: Vec<_> = (0..self.cores.len()).flat_map(|core| self.of_core(core)).collect();
+        due.retain(|client| {
+            let may_go = !client.is_killed() && !client.no_evict.load(Relaxed);
+            may_go && (held(client) >= 4 * limits::LITTLE_REQUEST_BYTES || is_blocked(client) && held(client) > 0)
         });
-        let Some(largest) = all.max_by_key(held).filter(|client| held(client) >= least) else { return false };
-        tracing::info!(
-            client = largest.id,
-            bytes = held(&largest),
-            "closed: it holds the most, and others need a little"
-        );
-        self.evicted.fetch_add(1, Relaxed);
-        largest.kill();
+        // Who takes its replies, or is sending still, goes after others that hold an eighth of it.
+        let weight = |client: &Arc<Client>| held(client) * if is_blocked(client) { 8 } else { 1 };
+        due.sort_by_cached_key(|client| std::cmp::Reverse(weight(client)));
+        let mut found = 0;
+        let enough = due.iter().position(|client| {
+            found += held(client);
+            found >= needed
+        });
+        let Some(last) = enough else { return false };
+        for client in &due[..=last] {
+            tracing::info!(
+                client = client.id,
+                bytes = held(client),
+                "closed: it holds the most, and others need a little"
+            );
+            self.evicted.fetch_add(1, Relaxed);
+            client.kill();
+        }
         true
     }
 
@@ -411,7 +426,6 @@ impl Clients {
 mod tests {
     use super::testing::{enter, socket};
     use super::*;
-    use crate::config::limits;
 
     #[test]
     fn connections_are_spread_evenly_whoever_accepts_them() {

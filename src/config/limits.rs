@@ -123,8 +123,8 @@ pub const CLIENT_MEMORY_SMALL_STEP_BYTES: usize = 256;
 /// What goes beyond the client memory for requests that need little, when others hold all of it: a part of the process's own
 /// memory.
 pub const CLIENT_MEMORY_RESERVE_BYTES: usize = 4 * MIB;
-/// A connection that holds no more of requests needs little: where even the reserve is taken, the connection that holds the
-/// most is closed for it.
+/// A connection that holds no more of requests needs little: where even the reserve is taken, those that hold the most are
+/// closed for it.
 pub const LITTLE_REQUEST_BYTES: usize = 64 * KIB;
 
 /// What replies that wait may hold of each connection without being charged: 10 MiB for 10,000 of them, a part of the

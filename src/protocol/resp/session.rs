@@ -111,24 +111,26 @@ impl Session {
             self.state.client.last_active.store(now, Relaxed);
             core.stats().net_input_bytes.add(input.len() as u64);
         }
-        let next = self.take_in(input, core, now, reply);
-        let took = core.begun.duration_since(core.turn_begun).as_nanos() as u64;
+        let mut next = self.take_in(input, core, now, reply);
+        // What there is no room to keep runs now, rather than be refused.
+        while next == Next::Yield && !self.settle_room(core, reply) {
+            core.turn_begun = core.begun;
+            next = self.take_in(b"", core, now, reply);
+        }
+        let took = core.begun.duration_since(turn.begun).as_nanos() as u64;
         if core.stats().longest.turn_nanos.raise(took) {
             core.stats().longest.turn_command.set(self.state.client.last_command.load(Relaxed).into());
         }
-        let held = self.held_bytes();
-        let replies = queued + reply.len();
         self.state.client.arrived_bytes.store(self.arrived_bytes(), Relaxed);
-        self.state.client.waiting_bytes.store(replies, Relaxed);
+        self.state.client.waiting_bytes.store(queued + reply.len(), Relaxed);
         if next == Next::Close {
             self.end(core);
             return Next::Close;
         }
-        if held > core.shared.settings.query_limit_bytes.load(Relaxed) {
+        if self.held_bytes() > core.shared.settings.query_limit_bytes.load(Relaxed) {
             return self.refuse(core, reply, "ERR the request is larger than client-query-limit");
         }
-        let new = reply.len() + self.unfinished_bytes();
-        if !self.state.room.settle(&core.shared.clients, held, new) {
+        if !self.settle_room(core, reply) {
             return self.refuse(
                 core,
                 reply,
@@ -136,6 +138,12 @@ impl Session {
             );
         }
         next
+    }
+
+    /// Charges what the connection holds after a turn; false when there is no room for its requests.
+    fn settle_room(&mut self, core: &Core, reply: &Reply) -> bool {
+        let (held, new) = (self.held_bytes(), reply.len() + self.unfinished_bytes());
+        self.state.room.settle(&core.shared.clients, held, new)
     }
 
     fn arrived_bytes(&self) -> usize {
