@@ -9,6 +9,7 @@
 //! | bits of values | `bits` |
 //! | DUMP and RESTORE | `dump` |
 //! | EVAL, SCRIPT | `scripting` |
+//! | locks, counters and rate limits as libraries script them | `scripting_recipes` |
 //! | what a long script does to others | `long_scripts` |
 //! | scripts that mean harm: the collection in `tests/hostile/` | `hostile_scripts` |
 //! | SCAN, KEYS, RANDOMKEY | `scan` |
@@ -72,6 +73,7 @@ mod options;
 mod pipelines;
 mod refusals;
 mod scripting;
+mod scripting_recipes;
 mod long_scripts;
 mod scan;
 mod strings;
