@@ -112,8 +112,10 @@ impl Session {
             core.stats().net_input_bytes.add(input.len() as u64);
         }
         let mut next = self.take_in(input, core, now, reply);
-        // What there is no room to keep runs now, rather than be refused.
-        while next == Next::Yield && !self.settle_room(core, reply) {
+        // What there is no room to keep runs now, rather than be refused, as long as that gets on.
+        let mut held = usize::MAX;
+        while next == Next::Yield && self.pending.len() < held && !self.settle_room(core, reply) {
+            held = self.pending.len();
             core.turn_begun = core.begun;
             next = self.take_in(b"", core, now, reply);
         }
