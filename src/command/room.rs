@@ -89,6 +89,11 @@ impl ReplyRoom {
             || self.quota.resize_in_place_of_another(clients, held)
     }
 
+    /// Requests in arrival are about to come to `held` bytes: false, and no change, when there is no room for them.
+    pub fn hold(&mut self, clients: &Clients, held: usize) -> bool {
+        self.quota.bytes() >= held || self.quota.resize(clients, held)
+    }
+
     /// Replies have left: `queued` bytes still wait, and `held` bytes of requests.
     pub fn sent(&mut self, clients: &Clients, held: usize, queued: usize) {
         let needed = held + charged_for(queued);

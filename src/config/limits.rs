@@ -85,6 +85,16 @@ pub const UNAUTHENTICATED_ARGUMENT_BYTES: usize = 16 * KIB;
 /// as a receive takes: what is larger comes in pieces in any case.
 pub const STREAMED_ARGUMENT_MIN_BYTES: usize = IO_BUFFER_BYTES;
 
+/// Of a streamed argument of which so much is still to come, what has come is received straight to where it will lie: less
+/// is not worth to ask how much has come. ...
+pub const PLACED_MIN_BYTES: usize = 16 * KIB;
+/// ... In one turn at most so much: some 50 us of copying for the kernel.
+pub const PLACED_MAX_BYTES: usize = 256 * KIB;
+
+/// Receives for which a connection is polled after it has sent something large: the kernel does not fill the ring's buffers
+/// with what is better received in place.
+pub const POLLS_AFTER_PLACED: u8 = 16;
+
 /// A value, whatever the options say: Redis's own limit, `string exceeds maximum allowed size`.
 pub const VALUE_MAX_BYTES: usize = 512 * MIB;
 
@@ -197,9 +207,11 @@ pub const ACCEPT_BACKOFF_MS: u64 = 100;
 /// Connections that a core accepts in a row; then others have their turn.
 pub const ACCEPTS_PER_TURN: usize = 64;
 
-/// How often a core looks after its idle connections, and how often its shard when nothing is due.
+/// How often a core looks after its idle connections, and how often its shard when nothing is due: less often while nobody
+/// asks for anything, or an idle server would wake for nothing.
 pub const JANITOR_PERIOD_MS: u64 = 500;
 pub const SHARD_TICK_MS: u64 = 50;
+pub const SHARD_QUIET_TICK_MS: u64 = 200;
 
 /// A shard's upkeep goes on for so long before the connections have their turn, and rests for so long, while there is more to
 /// do: millions of items that expire together take a part of their core until they are gone.

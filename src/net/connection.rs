@@ -16,6 +16,15 @@ pub trait Conversation {
     /// Takes in input and hands the replies to `take`, which leaves none behind. `queued` bytes still wait from before.
     fn advance(&mut self, input: &[u8], queued: usize, take: impl FnOnce(&mut Output)) -> Next;
 
+    /// Bytes of something large that are still to come.
+    fn missing_bytes(&self) -> usize;
+
+    /// Where up to `bytes` of them may be received straight to; `None` when they should go to `advance`.
+    fn place(&mut self, bytes: usize) -> Option<&mut [u8]>;
+
+    /// So many bytes have been received there.
+    fn placed(&mut self, bytes: usize);
+
     /// Replies have left; `queued` bytes still wait.
     fn sent(&mut self, queued: usize);
 
@@ -102,6 +111,22 @@ impl<C: Conversation> Connection<C> {
         if self.next != Next::Close {
             self.advance(input, sink);
         }
+    }
+
+    /// So much of something large is still to come that it is better received straight to where it will lie.
+    pub fn wants_place(&self) -> bool {
+        self.next == Next::Receive && self.conversation.missing_bytes() >= limits::PLACED_MIN_BYTES
+    }
+
+    /// Where that is, for up to `bytes` that have come; `None` when they should be received as usual. `placed` and
+    /// `received` tell of them, in this order.
+    pub fn place(&mut self, bytes: usize) -> Option<&mut [u8]> {
+        self.conversation.place(bytes.min(limits::PLACED_MAX_BYTES))
+    }
+
+    /// So many bytes have been received there.
+    pub fn placed(&mut self, bytes: usize) {
+        self.conversation.placed(bytes);
     }
 
     /// The peer has sent all that it will. What it asked is answered before the end.

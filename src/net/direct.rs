@@ -1,10 +1,10 @@
 //! Receiving and sending by system calls that never wait, for the drivers and moments that need no ring.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::socket::{MsgFlags, recv, recvmsg, send};
 use socket2::SockRef;
 
 use super::connection::{Connection, Conversation, Offered, Sink};
@@ -16,9 +16,41 @@ const PIECES_MAX: usize = 16;
 
 const FLAGS: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_NOSIGNAL);
 
-/// Receives what is there; `WouldBlock` when nothing is.
-pub fn receive(client: &Client, buffer: &mut [u8]) -> io::Result<usize> {
-    Ok(recv(client.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
+/// What has been received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// To where it will lie.
+    pub placed: usize,
+    /// To the buffer.
+    pub buffered: usize,
+}
+
+impl Received {
+    pub const NOTHING: Received = Received { placed: 0, buffered: 0 };
+}
+
+/// Receives what is there, that of something large to where it will lie and the rest to `buffer`; `WouldBlock` when nothing
+/// is there, and `NOTHING` when nothing will come.
+pub fn receive<C: Conversation>(
+    connection: &mut Connection<C>,
+    client: &Client,
+    buffer: &mut [u8],
+) -> io::Result<Received> {
+    let socket = client.as_raw_fd();
+    // Memory is charged for what has come, not for what was promised.
+    if connection.wants_place()
+        && let waiting = rustix::io::ioctl_fionread(client)? as usize
+        && waiting >= limits::PLACED_MIN_BYTES
+        && let Some(place) = connection.place(waiting)
+    {
+        let room = place.len();
+        let mut slices = [IoSliceMut::new(place), IoSliceMut::new(buffer)];
+        let received = recvmsg::<()>(socket, &mut slices, None, MsgFlags::MSG_DONTWAIT)?.bytes;
+        let placed = received.min(room);
+        connection.placed(placed);
+        return Ok(Received { placed, buffered: received - placed });
+    }
+    Ok(Received { placed: 0, buffered: recv(socket, buffer, MsgFlags::MSG_DONTWAIT)? })
 }
 
 /// The peer has said that it sends no more, or is gone.

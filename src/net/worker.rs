@@ -25,6 +25,7 @@ use crate::base::clock::{self, Clock, UnixMillis};
 use crate::clients::Client;
 use crate::config::limits;
 use crate::message::output::Output;
+use crate::observe::stats;
 use crate::protocol::core::Core;
 use crate::protocol::front::{Next, Session};
 
@@ -53,6 +54,8 @@ pub struct Worker {
     reply: RefCell<Output>,
     /// Some connections wait for the end of a pause.
     has_paused: Cell<bool>,
+    /// Run by all cores until the shard's last tick.
+    commands_seen: Cell<u64>,
     /// The shard has more to do than it did at its last turn.
     has_backlog: Cell<bool>,
     busy_acceptor: Rc<BusyAcceptor>,
@@ -77,6 +80,7 @@ impl Worker {
             now: Cell::new(clock::now()),
             reply: RefCell::default(),
             has_paused: Cell::new(false),
+            commands_seen: Cell::new(0),
             has_backlog: Cell::new(false),
             left: Notify::new(),
         }
@@ -100,6 +104,12 @@ impl Worker {
 
     pub fn now(&self) -> UnixMillis {
         self.now.get()
+    }
+
+    /// Nobody has asked any core for anything since this was asked before, and nobody waits for the time to pass.
+    fn is_quiet(&self) -> bool {
+        let commands = stats::total(&self.links.shared.stats, |core| &core.commands);
+        self.commands_seen.replace(commands) == commands && !self.has_paused.get()
     }
 
     /// The core's tasks want their next turn soon.
@@ -186,6 +196,19 @@ impl Conversation for Served {
         take(&mut reply);
         debug_assert!(reply.is_empty());
         next
+    }
+
+    fn missing_bytes(&self) -> usize {
+        self.session.missing_bytes()
+    }
+
+    fn place(&mut self, bytes: usize) -> Option<&mut [u8]> {
+        self.session.place(&self.worker.core.borrow(), bytes)
+    }
+
+    fn placed(&mut self, bytes: usize) {
+        self.session.client().last_active.store(self.worker.now(), Relaxed);
+        self.session.placed(&self.worker.core.borrow(), bytes);
     }
 
     fn sent(&mut self, queued: usize) {
@@ -324,7 +347,11 @@ async fn tend_shard<T: Transport>(transport: Rc<T>) {
         let has_more = keep_up(worker, now);
         worker.has_backlog.set(has_more);
         // To give way is not enough: the runtime would come back here many times before it looks at the sockets.
-        let rest = if has_more { limits::UPKEEP_REST_MS } else { limits::SHARD_TICK_MS };
+        let rest = match () {
+            _ if has_more => limits::UPKEEP_REST_MS,
+            _ if worker.is_quiet() => limits::SHARD_QUIET_TICK_MS,
+            _ => limits::SHARD_TICK_MS,
+        };
         tokio::time::sleep(Duration::from_millis(rest)).await;
     }
 }

@@ -162,6 +162,8 @@ core_stats! {
     registered_receives => "registered_receives",
     /// Receives that found no registered buffer and used an ordinary one.
     unregistered_receives => "unregistered_receives",
+    /// Bytes received straight to where they lie, as values.
+    placed_bytes => "total_net_placed_bytes",
     /// Receives that found all registered buffers taken and went without.
     buffers_ran_dry => "registered_buffers_ran_dry",
 }

@@ -78,6 +78,21 @@ pub trait Session {
     /// is how many bytes of replies the driver still has to send from before.
     fn advance(&mut self, input: &[u8], core: &mut Core, turn: Turn, queued: usize, output: &mut Output) -> Next;
 
+    /// Bytes of something large that are still to come: who has much to come is better asked for a `place`.
+    fn missing_bytes(&self) -> usize {
+        0
+    }
+
+    /// Where the next bytes of something large may be received straight to, at most `bytes` of them, for which there is
+    /// room in the client memory; `None` when they should go to `advance` as usual. What has been received there is told by
+    /// `placed`, and then `advance` is called.
+    fn place(&mut self, _core: &Core, _bytes: usize) -> Option<&mut [u8]> {
+        None
+    }
+
+    /// So many bytes have been received where `place` said.
+    fn placed(&mut self, _core: &Core, _bytes: usize) {}
+
     /// Called when replies have left: `queued` bytes of them still wait.
     fn sent(&mut self, core: &Core, queued: usize);
 

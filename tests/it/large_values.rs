@@ -13,6 +13,7 @@ on_every_driver!(
     a_value_is_sent_as_it_was_asked_for,
     a_value_may_be_as_large_as_info_says,
     several_large_values_in_one_request,
+    a_large_value_is_received_in_place,
     a_value_that_never_ends_leaves_nothing,
 );
 
@@ -161,6 +162,30 @@ fn several_large_values_in_one_request(engine: Engine) {
         values.iter().for_each(|value| client.expect(bulk(value)));
         client.expect("+PONG\r\n");
     }
+}
+
+/// All but the beginning of a value is received straight to where it lies, on every driver.
+fn a_large_value_is_received_in_place(engine: Engine) {
+    let server = Server::with(engine, &["--threads=1"]);
+    let value = patterned(8 << 20, 1);
+    let mut clients: Vec<_> = (0..4).map(|_| server.client()).collect();
+    let before = server.info_number("total_net_placed_bytes");
+    for client in &mut clients {
+        client.send(set("k", &value));
+        client.expect("+OK\r\n");
+        assert_eq!(client.call(&["GET", "k"]), Value::bulk(&value));
+    }
+    let placed = server.info_number("total_net_placed_bytes") - before;
+    assert!(placed as usize > clients.len() * value.len() / 2, "{placed} bytes");
+    // One that trickles is taken in as it comes, and nothing is promised to it.
+    let mut slow = server.client();
+    let input = set("slow", &value[..100_000]);
+    for piece in input.chunks(9_973) {
+        slow.send(piece);
+        server.wait_for_info("connected_clients", |count| count == 6);
+    }
+    slow.expect("+OK\r\n");
+    assert_eq!(slow.call(&["GET", "slow"]), Value::bulk(&value[..100_000]));
 }
 
 /// The client goes away in the middle of a value.

@@ -237,8 +237,9 @@ pub struct Filling {
     len: usize,
 }
 
-/// A stretch takes twice what is in it up to here; from then on all that will be, which is memory only as it comes.
-const DOUBLING_MAX_BYTES: usize = 1024 * 1024;
+/// A stretch has addresses for all that will come, up to here: they are memory only as it comes. Beyond, it must have come
+/// so far.
+const AT_ONCE_MAX_BYTES: usize = 1024 * 1024;
 
 impl Filling {
     pub fn len(&self) -> usize {
@@ -251,17 +252,28 @@ impl Filling {
 
     /// Appends; `promised` bytes will come in all. An error, and no change, when there is no memory for it.
     pub fn push(&mut self, bytes: &[u8], promised: usize) -> Result<(), Refused> {
-        let len = self.len + bytes.len();
+        self.space(bytes.len(), promised)?.copy_from_slice(bytes);
+        self.filled(bytes.len());
+        Ok(())
+    }
+
+    /// Where the next `bytes` bytes of the `promised` will lie: whatever is written there counts with `filled`.
+    pub fn space(&mut self, bytes: usize, promised: usize) -> Result<&mut [u8], Refused> {
+        let len = self.len + bytes;
         if len > self.capacity() {
-            let doubled = (2 * self.capacity()).max(len);
-            let wanted = if doubled > DOUBLING_MAX_BYTES { promised } else { doubled.min(promised) };
+            let wanted = if len > AT_ONCE_MAX_BYTES { promised } else { promised.min(AT_ONCE_MAX_BYTES) };
             self.run = self.region.grow(self.run, self.len, wanted.max(len))?;
         }
         self.region.hold(self.run, self.len, len)?;
-        // SAFETY: the stretch is ours alone, has room for them, and is open up to there.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.region.at(self.run).add(self.len), bytes.len()) };
-        self.count(len);
-        Ok(())
+        // SAFETY: the stretch is ours alone, has room for them, is open up to there, and the kernel has filled its pages
+        // with zeroes or somebody before us with whatever it was.
+        Ok(unsafe { std::slice::from_raw_parts_mut(self.region.at(self.run).add(self.len), bytes) })
+    }
+
+    /// The next `bytes` bytes are there. Panics when there is no such space.
+    pub fn filled(&mut self, bytes: usize) {
+        assert!(self.len + bytes <= self.capacity());
+        self.count(self.len + bytes);
     }
 
     /// Nothing more will come. What is not filled goes back.

@@ -69,6 +69,16 @@ impl Conversation for Script {
         next
     }
 
+    fn missing_bytes(&self) -> usize {
+        0
+    }
+
+    fn place(&mut self, _: usize) -> Option<&mut [u8]> {
+        None
+    }
+
+    fn placed(&mut self, _: usize) {}
+
     fn sent(&mut self, queued: usize) {
         self.queued = queued;
     }

@@ -16,7 +16,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use super::WorkerConfig;
 use super::connection::{Connection, Step};
-use super::direct::{self, Direct, Left};
+use super::direct::{self, Direct, Left, Received};
 use super::listener::Listener;
 use super::readiness;
 use super::worker::{self, Served, Transport, Worker};
@@ -103,12 +103,12 @@ impl Epoll {
         ready: &mut AsyncFdReadyGuard<Arc<Client>>,
     ) -> bool {
         let mut buffer = self.scratch.borrow_mut();
-        match direct::receive(client, &mut buffer) {
-            Ok(0) => connection.ended(),
+        match direct::receive(connection, client, &mut buffer) {
+            Ok(Received::NOTHING) => connection.ended(),
             Ok(received) => {
                 self.worker.stats().unregistered_receives.add(1);
-                connection.received(&buffer[..received], &mut Direct(client));
-                if received == buffer.len() {
+                connection.received(&buffer[..received.buffered], &mut Direct(client));
+                if received.placed > 0 || received.buffered == buffer.len() {
                     return true;
                 }
                 ready.clear_ready_matching(tokio::io::Ready::READABLE);

@@ -14,7 +14,7 @@ use super::table::{Key, Table};
 use crate::clients::{Client, Peer};
 use crate::config::limits;
 use crate::net::connection::{Connection, Step};
-use crate::net::direct::{self, Direct, Left};
+use crate::net::direct::{self, Direct, Left, Received};
 use crate::net::listener::Listener;
 use crate::net::worker::{Served, Worker};
 
@@ -47,9 +47,8 @@ struct Entry {
     /// Replies are being sent by the ring, because the socket was full.
     is_sending: bool,
     queued: Queued,
-    /// Its last receive filled the buffer: it is received from one turn at a time, so that others have theirs, and in
-    /// pieces as large as it likes.
-    is_flooding: bool,
+    /// So many more of its receives are polled, so that others have their turns, and what is large is received in place.
+    polls: u8,
     /// The pass in which it had its last turn, and what of it is held since.
     turn: u32,
     held: u32,
@@ -140,7 +139,7 @@ impl Serving {
                 is_cancelled: false,
                 is_sending: false,
                 queued: Queued::No,
-                is_flooding: false,
+                polls: 0,
                 turn: 0,
                 held: 0,
                 is_closing: false,
@@ -286,7 +285,7 @@ impl Serving {
         match (&taken, done.result) {
             (Some(taken), 1..) => {
                 let bytes = self.buffers.as_ref().map_or(&b""[..], |buffers| buffers.bytes(taken));
-                entry.is_flooding = bytes.len() == limits::IO_BUFFER_BYTES;
+                entry.polls = (bytes.len() == limits::IO_BUFFER_BYTES) as u8;
                 self.worker.stats().registered_receives.add(1);
                 entry.connection.received(bytes, &mut Direct(&entry.client));
                 // A reset that came together with these bytes is told by no other completion: the kernel takes both for one
@@ -345,13 +344,18 @@ impl Serving {
 
     /// Receives what is there by a system call.
     fn receive_now(worker: &Worker, entry: &mut Entry, scratch: &mut [u8]) {
-        let Entry { connection, client, is_flooding, .. } = entry;
-        match direct::receive(client, scratch) {
-            Ok(0) => connection.ended(),
+        let Entry { connection, client, polls, .. } = entry;
+        match direct::receive(connection, client, scratch) {
+            Ok(Received::NOTHING) => connection.ended(),
             Ok(received) => {
-                *is_flooding = received == scratch.len();
+                *polls = match received {
+                    // Who sends large values sends more of them.
+                    Received { placed: 1.., .. } => limits::POLLS_AFTER_PLACED,
+                    Received { buffered, .. } if buffered == scratch.len() => (*polls).max(1),
+                    _ => polls.saturating_sub(1),
+                };
                 worker.stats().unregistered_receives.add(1);
-                connection.received(&scratch[..received], &mut Direct(client));
+                connection.received(&scratch[..received.buffered], &mut Direct(client));
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(_) => connection.ended(),
@@ -441,7 +445,7 @@ impl Serving {
             Waiting::No if receives => {
                 // Of a Unix socket a receive that goes on does not tell the end of input that comes together with bytes.
                 let is_unix = entry.client.peer == Peer::Unix;
-                let polls = entry.is_flooding || is_unix || self.buffers.is_none();
+                let polls = entry.polls > 0 || is_unix || self.buffers.is_none() || entry.connection.wants_place();
                 entry.waiting = if polls { Waiting::Polled } else { Waiting::Multishot };
                 match entry.waiting {
                     Waiting::Multishot => self.ring.receive(key, entry.client.as_raw_fd()),
@@ -449,7 +453,7 @@ impl Serving {
                 }
             }
             // What goes on by itself is to bring no more than is wanted.
-            Waiting::Multishot if !receives || entry.is_flooding => self.cancel(key),
+            Waiting::Multishot if !receives || entry.polls > 0 || entry.connection.wants_place() => self.cancel(key),
             _ => {}
         }
     }

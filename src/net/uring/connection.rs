@@ -14,7 +14,7 @@ use super::ring::{self, Chunk};
 use crate::clients::Client;
 use crate::config::limits;
 use crate::net::connection::{Connection, Offered, Sink, Step};
-use crate::net::direct;
+use crate::net::direct::{self, Received};
 use crate::net::worker::{self, Served};
 
 /// How a connection waits for input.
@@ -121,8 +121,14 @@ impl Driver<'_> {
             }
             Event::Readable => {
                 let mut scratch = self.uring.scratch.borrow_mut();
-                let received = direct::receive(self.client, &mut scratch);
-                self.take_in(connection, received, &scratch);
+                let received = direct::receive(connection, self.client, &mut scratch);
+                match received {
+                    // What was placed is told with what may be no more than that.
+                    Ok(Received { placed: 1.., buffered }) => {
+                        connection.received(&scratch[..buffered], &mut self.ready);
+                    }
+                    received => self.take_in(connection, received.map(|received| received.buffered), &scratch),
+                }
                 self.uring.worker.stats().unregistered_receives.add(1);
             }
             Event::Sent(sent, chunk) => self.note_sent(connection, sent, chunk),
@@ -184,7 +190,8 @@ impl Driver<'_> {
     }
 
     fn start_waiting(&mut self, connection: &mut Connection<Served>) {
-        let buffer = self.uring.buffers.borrow_mut().arm();
+        // What is large is received by a system call, straight to where it will lie.
+        let buffer = if connection.wants_place() { None } else { self.uring.buffers.borrow_mut().arm() };
         self.waiting = Some(match buffer {
             Some(buffer) => {
                 connection.conversation().watch().armed.set(true);

@@ -117,7 +117,7 @@ impl Parser {
 
     /// True while a streamed argument's bytes arrive: they go to `stream`, not into the input.
     pub fn is_streaming(&self) -> bool {
-        matches!(self.state, State::Stream { len, .. } if self.stream_bytes() < len)
+        self.missing_bytes() > 0
     }
 
     /// What has come of the argument that is arriving.
@@ -127,12 +127,34 @@ impl Parser {
 
     /// Takes what belongs to the streamed argument and returns how much that was. `Err` when memory is refused.
     pub fn stream(&mut self, input: &[u8]) -> Result<usize, Refused> {
-        let State::Stream { len, .. } = self.state else { return Ok(0) };
-        let taken = input.len().min(len - self.stream_bytes());
-        if taken > 0 {
-            self.stream.get_or_insert_with(|| self.extents.fill()).push(&input[..taken], len)?;
-        }
+        let Some(place) = self.place(input.len()).transpose()? else { return Ok(0) };
+        let taken = place.len();
+        place.copy_from_slice(&input[..taken]);
+        self.placed(taken);
         Ok(taken)
+    }
+
+    /// Bytes of the streamed argument that are still to come.
+    pub fn missing_bytes(&self) -> usize {
+        match self.state {
+            State::Stream { len, .. } => len - self.stream_bytes(),
+            _ => 0,
+        }
+    }
+
+    /// Where up to `bytes` bytes that come next of the streamed argument will lie; `None` when none is arriving. What has
+    /// come there counts with `placed`.
+    pub fn place(&mut self, bytes: usize) -> Option<Result<&mut [u8], Refused>> {
+        let bytes = bytes.min(self.missing_bytes());
+        let State::Stream { len, .. } = self.state else { return None };
+        Some(self.stream.get_or_insert_with(|| self.extents.fill()).space(bytes, len))
+    }
+
+    /// So many bytes have come where `place` said.
+    pub fn placed(&mut self, bytes: usize) {
+        if let Some(stream) = &mut self.stream {
+            stream.filled(bytes);
+        }
     }
 
     /// Parses the next request and appends its arguments.

@@ -75,6 +75,27 @@ impl front::Session for Session {
         next
     }
 
+    fn missing_bytes(&self) -> usize {
+        self.parser.missing_bytes()
+    }
+
+    fn place(&mut self, core: &Core, bytes: usize) -> Option<&mut [u8]> {
+        let bytes = bytes.min(self.parser.missing_bytes());
+        let held = self.held_bytes() + bytes;
+        if held > core.shared.settings.query_limit_bytes.load(Relaxed)
+            || !self.state.room.hold(&core.shared.clients, held)
+        {
+            return None;
+        }
+        self.parser.place(bytes)?.ok()
+    }
+
+    fn placed(&mut self, core: &Core, bytes: usize) {
+        self.parser.placed(bytes);
+        core.stats().net_input_bytes.add(bytes as u64);
+        core.stats().placed_bytes.add(bytes as u64);
+    }
+
     fn sent(&mut self, core: &Core, queued: usize) {
         self.state.client.waiting_bytes.store(queued, Relaxed);
         let held = self.held_bytes();
@@ -188,7 +209,14 @@ impl Session {
         }
         if self.pending.is_empty() {
             let (used, next) = self.run(input, core, now, reply);
-            self.pending.extend_from_slice(&input[used..]);
+            let rest = &input[used..];
+            if next == Next::Receive && self.parser.is_streaming() {
+                // A large argument goes straight to where it will lie.
+                let (before, argument) = rest.split_at(self.parser.pos());
+                self.pending.extend_from_slice(before);
+                return self.take_in(argument, core, now, reply);
+            }
+            self.pending.extend_from_slice(rest);
             self.settle(core, now, reply, next)
         } else {
             if self.pending.try_reserve(input.len()).is_err() {
