@@ -77,11 +77,13 @@ impl ReplyRoom {
     /// The turn is over, with `held` bytes of requests and `new` bytes of replies. False when there is no room for the
     /// requests.
     pub fn settle(&mut self, clients: &Clients, held: usize, new: usize) -> bool {
-        let needed = held + charged_for(self.queued + new);
+        // Who waits in line keeps what was granted for the reply that is made again, but not what requests held that are
+        // done: it would wait for itself.
+        let replies = if self.quota.is_in_line() { self.room.max(self.queued + new) } else { self.queued + new };
+        let needed = held + charged_for(replies);
         let charged = self.quota.bytes();
-        // Who waits in line keeps what was granted for the request that runs again.
         let is_little_more = charged.saturating_sub(needed) < limits::CLIENT_MEMORY_STEP_BYTES && needed > 0;
-        let is_enough = charged >= needed && (is_little_more || self.quota.is_in_line());
+        let is_enough = charged >= needed && is_little_more;
         // What is charged covers replies that wait, if there was no room for all of them.
         is_enough
             || self.quota.resize(clients, needed)
