@@ -4,6 +4,8 @@
 //! Invariant: `pending` holds exactly the bytes that were received and not yet turned into finished requests, except
 //! those of a streamed argument, which the parser keeps.
 
+mod room;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -11,9 +13,9 @@ use super::batch::{Batch, Request};
 use super::foreign;
 use super::parser::{Bounds, Parser, ProtocolError};
 use crate::base::clock::{self, UnixMillis};
-use crate::clients::{Client, Granted, Paused};
+use crate::clients::{Client, Paused};
 use crate::command::timing::Timing;
-use crate::command::{self, Call, ConnectionState, Flags, Found, ReplyMode};
+use crate::command::{self, Call, ConnectionState, ReplyMode};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
 use crate::message::output::{Mark, Output};
@@ -161,42 +163,6 @@ impl Session {
             );
         }
         next
-    }
-
-    /// Charges what the connection holds after a turn; false when there is no room for its requests.
-    fn settle_room(&mut self, core: &Core, reply: &Reply) -> bool {
-        let (held, new) = (self.held_bytes(), reply.len() + self.unfinished_bytes());
-        self.state.room.settle(&core.shared.clients, held, new)
-    }
-
-    fn arrived_bytes(&self) -> usize {
-        self.pending.len() + self.parser.stream_bytes() + self.args.aside_bytes()
-    }
-
-    /// What is held for a reply that is being made.
-    fn unfinished_bytes(&self) -> usize {
-        self.state.unfinished.as_ref().map_or(0, |work| work.held_bytes())
-    }
-
-    /// What is held for the client: requests that are not run yet, what it watches and tracks, its names.
-    fn held_bytes(&self) -> usize {
-        let transaction = self.state.transaction.as_ref().map_or(0, |transaction| transaction.held_bytes());
-        let tracking = self.state.tracking.as_ref().map_or(0, |tracking| tracking.held_bytes());
-        self.pending.capacity()
-            + self.parser.stream_bytes()
-            + self.args.aside_bytes()
-            + self.args.capacity_bytes()
-            + transaction
-            + tracking
-            + self.state.watching.held_bytes()
-            + self.state.labels_bytes
-    }
-
-    fn refuse(&mut self, core: &Core, reply: &mut Reply, text: &str) -> Next {
-        core.stats().query_limit_closed.add(1);
-        reply.error(text);
-        self.end(core);
-        Next::Close
     }
 
     fn take_in(&mut self, mut input: &[u8], core: &mut Core, now: UnixMillis, reply: &mut Reply) -> Next {
@@ -450,43 +416,6 @@ impl Session {
                 self.state.replies = ReplyMode::All;
             }
         }
-    }
-
-    /// Finds room for the replies, of which the last stands after `before`, or ends the turn. A read is taken back and runs
-    /// again when there is room.
-    #[cold]
-    fn find_room(&mut self, run: &mut Run, before: Mark, found: Option<Found>) -> Result<Option<Next>, Next> {
-        // A turn may ask for far more than it has sent: each step of the replies must find its room.
-        run.reply.cut();
-        let (room, clients) = (&mut self.state.room, &run.shared.clients);
-        let limit = run.shared.settings.output_limit_bytes.load(Relaxed);
-        let is_too_much = room.waiting_bytes(run.reply.len()) > limit;
-        if room.cover(clients, run.reply.len()) && !is_too_much {
-            return Ok(None);
-        }
-        run.stats.output_waits.add(1);
-        if is_too_much {
-            return Ok(Some(Next::Drain));
-        }
-        let is_read = found.is_some_and(|(_, row)| row.flags.intersects(Flags::READONLY.union(Flags::TELLS)));
-        if is_read {
-            let granted = room.cover_or_wait(clients, run.reply.len());
-            if granted != Granted::Now {
-                run.reply.rewind(before);
-                self.state.client.paused.store(true, Relaxed);
-                return Err(Next::Pause);
-            }
-            return Ok(None);
-        }
-        if run.reply.since(before) > limits::UNASKED_REPLY_BYTES {
-            run.reply.rewind(before);
-            run.reply.error(error::REPLY_LEFT_OUT);
-        }
-        if room.cover_or_wait(clients, run.reply.len()) == Granted::Now {
-            return Ok(None);
-        }
-        self.state.client.paused.store(true, Relaxed);
-        Ok(Some(Next::Pause))
     }
 }
 
