@@ -30,7 +30,14 @@ pub struct Conversation {
 }
 
 impl Conversation {
+    /// With a full cache.
     pub fn begin(protocol: Protocol) -> Conversation {
+        let conversation = Conversation::with_empty_cache(protocol);
+        fill(&conversation.core.shared);
+        conversation
+    }
+
+    pub fn with_empty_cache(protocol: Protocol) -> Conversation {
         let plan = Plan {
             settings: Vec::new(),
             options: Options::try_parse_from(["kv-cache"]).unwrap(),
@@ -46,7 +53,6 @@ impl Conversation {
         };
         let shared = Arc::new(Shared::new(plan, Table::get().names().len()));
         let client = enter(&shared.clients);
-        fill(&shared);
         let session = protocol.session(client, &shared);
         let core = Core::new(shared, 0);
         Conversation { core, session, now: 1_000_000, replies: Vec::new() }

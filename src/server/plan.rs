@@ -188,16 +188,18 @@ fn exposure(options: &Options, has_password: bool) -> Option<String> {
     if has_password {
         return None;
     }
+    let ports = match options.http_port {
+        0 => format!("port {}", options.port),
+        http => format!("ports {} and {http}", options.port),
+    };
     Some(match options.protected_mode {
         YesNo::Yes => format!(
             "--bind {open} without a password: clients of other hosts are refused (protected mode). Give a password \
-             (--requirepass-file), or --protected-mode no where only friends can reach port {}",
-            options.port
+             (--requirepass-file), or --protected-mode no where only friends can reach {ports}"
         ),
         YesNo::No => format!(
-            "--bind {open} without a password: whoever reaches port {} can read and delete everything. Give a password \
-             (--requirepass-file) unless a firewall keeps strangers away",
-            options.port
+            "--bind {open} without a password: whoever reaches {ports} can read and delete everything. Give a password \
+             (--requirepass-file) unless a firewall keeps strangers away"
         ),
     })
 }

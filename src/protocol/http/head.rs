@@ -6,6 +6,8 @@ use super::fields::{self, ByteRange, Tags};
 use super::target::Target;
 use crate::config::limits;
 
+const MALFORMED: Refusal = Refusal::new(Status::BadRequest, "the request is malformed");
+
 /// Finds the end of a head in bytes that come piece by piece, and looks at each of them once.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Scan {
@@ -17,11 +19,17 @@ impl Scan {
     pub const NONE: Scan = Scan { looked_at: 0, line_start: 0 };
 
     /// Where the head ends that begins `bytes`; `None` when more has to come. To be asked again with the same bytes and
-    /// more.
+    /// more. An empty line in place of a head ends behind itself.
     ///
     /// # Errors
     /// A line ends otherwise than with CRLF, the head is too long, or it does not begin like one.
     pub fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+        match bytes.first() {
+            // The beginning of a TLS handshake.
+            Some(0x16) => return Err(Refusal::new(Status::BadRequest, "this port does not speak TLS")),
+            Some(first) if !first.is_ascii_graphic() && *first != b'\r' => return Err(MALFORMED),
+            _ => {}
+        }
         while let Some(found) = memchr::memchr(b'\n', &bytes[self.looked_at..]) {
             let newline = self.looked_at + found;
             if newline >= limits::HTTP_HEAD_MAX_BYTES {
@@ -115,7 +123,7 @@ pub fn parse(bytes: &[u8]) -> Result<Head<'_>, Refusal> {
         head = Some(take(request)?);
         Ok(())
     })?;
-    head.ok_or(Refusal::new(Status::BadRequest, "the request is malformed"))
+    head.ok_or(MALFORMED)
 }
 
 /// Has httparse read a head, or the beginning of one: `act` is called if it is whole.
@@ -132,7 +140,7 @@ fn read<'h>(
         Err(error) => Err(match error {
             httparse::Error::TooManyHeaders => Refusal::new(Status::HeadersTooLarge, "there are too many headers"),
             httparse::Error::Version => Refusal::new(Status::VersionNotSupported, "HTTP/1.1 and 1.0 are spoken here"),
-            _ => Refusal::new(Status::BadRequest, "the request is malformed"),
+            _ => MALFORMED,
         }),
     }
 }

@@ -49,6 +49,9 @@ enum Stage {
     Linger(usize),
 }
 
+/// CR and LF.
+const EMPTY_LINE: usize = 2;
+
 const START: Stage = Stage::Head(Scan::NONE);
 
 /// What has become of bytes.
@@ -247,6 +250,11 @@ impl Session {
         match &mut self.stage {
             Stage::Head(scan) => match scan.end(input)? {
                 None => Ok(Step::More),
+                // Old clients send one behind a body.
+                Some(EMPTY_LINE) => {
+                    *scan = Scan::NONE;
+                    Ok(Step::Took(EMPTY_LINE))
+                }
                 Some(end) => {
                     let taken = self.begin(&input[..end], &input[end..], core, reply)?;
                     Ok(Step::Took(end + taken))

@@ -11,8 +11,12 @@ fn begin() -> Conversation {
     Conversation::begin(Protocol::Http)
 }
 
+fn begin_empty() -> Conversation {
+    Conversation::with_empty_cache(Protocol::Http)
+}
+
 fn converse(input: &[u8]) -> String {
-    comparable(&begin().run(input, || (usize::MAX, Obstacle::None)))
+    comparable(&begin_empty().run(input, || (usize::MAX, Obstacle::None)))
 }
 
 /// Replies without what may differ: the time, and whether a client is told to go on that has sent its body already.
@@ -155,7 +159,8 @@ fn what_is_malformed_ends_the_connection() {
         request("GET", "/kv/k", "X: y\r\n z\r\n", ""),
         get.replace("\r\n", "\n"),
         "*1\r\n$4\r\nPING\r\n".into(),
-        "\x16\x03\x01\x02\0\n".into(),
+        "\x16\x03\x01\x02\0".into(),
+        " GET / HTTP/1.1\r\n".into(),
     ] {
         let found = statuses((input.clone() + &get).as_bytes());
         assert_eq!(found, [400], "{input:?}");
@@ -197,6 +202,9 @@ fn old_clients() {
     let kept = old("Connection: keep-alive\r\n").repeat(2);
     assert_eq!(statuses(kept.as_bytes()), [200, 200]);
     assert!(converse(kept.as_bytes()).contains("Connection: keep-alive\r\n"));
+    // Some send an empty line behind a body.
+    let input = put("/kv/k", "v") + "\r\n" + &request("GET", "/kv/k", "", "");
+    assert_eq!(statuses(input.as_bytes()), [201, 200]);
 }
 
 #[test]
@@ -299,7 +307,7 @@ proptest! {
             input.splice(at..end, piece.bytes());
         }
         (0..4).for_each(|n| input.extend(request("GET", &format!("/kv/key:{n}"), "", "").bytes()));
-        let undisturbed = converse(&input);
+        let undisturbed = comparable(&begin().run(&input, || (usize::MAX, Obstacle::None)));
         let mut steps = plan.iter().copied().cycle();
         let mut left = 2_000;
         let disturbed = begin().run(&input, || {
@@ -368,9 +376,9 @@ fn arbitrary_bytes_end_nothing_but_their_connection() {
         for _ in 0..below(200) {
             input.extend_from_slice(words[below(words.len())]);
         }
-        let whole = converse(&input);
-        let cut = begin().run(&input, || (1 + below(20), Obstacle::None));
-        assert_eq!(whole, comparable(&cut), "{}", input.escape_ascii());
+        let whole = begin_empty().run(&input, || (usize::MAX, Obstacle::None));
+        let cut = begin_empty().run(&input, || (1 + below(20), Obstacle::None));
+        assert_eq!(comparable(&whole), comparable(&cut), "{}", input.escape_ascii());
         rounds += 1;
     }
     if seconds > 0 {
