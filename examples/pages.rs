@@ -61,7 +61,11 @@ const SERVER: [Section; 5] = [
     (
         "EXAMPLES",
         &[
-            ("kv-cache --maxmemory 2gb", "Serves on 127.0.0.1:7171 with a cap of two gigabytes."),
+            (
+                "kv-cache --maxmemory 2gb",
+                "Serves RESP on 127.0.0.1:7171 and HTTP on 127.0.0.1:7172, with a cap of two gigabytes.",
+            ),
+            ("curl http://127.0.0.1:7172/metrics", "Asks for what Prometheus would scrape."),
             (
                 "kv-cache --config /etc/kv-cache/kv-cache.toml --check",
                 "Says what a file comes to, and whether a start would be refused.",

@@ -17,6 +17,11 @@ pub fn now_micros() -> (u64, u32) {
     (elapsed.as_secs(), elapsed.subsec_micros())
 }
 
+/// A time as HTTP writes it (RFC 9110, 5.6.7): 29 characters.
+pub fn http_date(at: UnixMillis) -> String {
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(at))
+}
+
 /// A moment, for `timing.rs`.
 pub fn tick() -> Instant {
     Instant::now()

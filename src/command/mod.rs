@@ -116,15 +116,28 @@ impl<'c> Call<'c, '_> {
     }
 
     /// Runs a command whose checks were made, counts it, and shows it to the monitors.
-    pub fn execute(&mut self, (place, row): Found) -> Result<(), Stop> {
+    pub fn execute(&mut self, found: Found) -> Result<(), Stop> {
+        self.execute_by(found, |call, row| match call.state.tracking {
+            Some(_) => connection::tracking::run(call, row),
+            None => call.start_or_go_on(row),
+        })
+    }
+
+    /// The same with `run` in place of the row's function: a protocol that answers in other terms than RESP's. It may be
+    /// called again, and must not be the form of a command that works in steps.
+    #[inline]
+    pub fn execute_by(
+        &mut self,
+        (place, row): Found,
+        run: impl FnOnce(&mut Self, &Command) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
         self.state.client.last_command.store(place as u16 + 1, Relaxed);
         if row.flags.intersects(Flags::DENYOOM) && allocator::is_short() {
             self.stats.calls[place].rejected.add(1);
             return Err(error::OUT_OF_MEMORY.into());
         }
         self.enter(row)?;
-        let outcome =
-            if self.state.tracking.is_some() { connection::tracking::run(self, row) } else { self.start_or_go_on(row) };
+        let outcome = run(self, row);
         self.guards.release_several();
         if matches!(outcome, Err(Stop::Retry | Stop::Busy | Stop::Full)) {
             // It will run again.
@@ -302,7 +315,7 @@ fn memory_for(bytes: usize) -> Result<Vec<u8>, Stop> {
     Ok(value)
 }
 
-fn count_lookup(stats: &CoreStats, hit: bool) {
+pub fn count_lookup(stats: &CoreStats, hit: bool) {
     if hit { &stats.hits } else { &stats.misses }.add(1);
 }
 

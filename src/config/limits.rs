@@ -81,6 +81,23 @@ pub const ARGUMENTS_MAX: usize = 65_536;
 pub const UNAUTHENTICATED_ARGUMENTS_MAX: usize = 10;
 pub const UNAUTHENTICATED_ARGUMENT_BYTES: usize = 16 * KIB;
 
+/// The head of an HTTP request, its request line and its headers together: 414 or 431, then close. A key has to fit into it,
+/// percent-encoded.
+pub const HTTP_HEAD_MAX_BYTES: usize = 16 * KIB;
+
+/// Headers of an HTTP request: 431, then close.
+pub const HTTP_HEADERS_MAX: usize = 64;
+
+/// What is received and thrown away of the body of an HTTP request that is refused, so that its sender reads why; then the
+/// connection is closed.
+pub const HTTP_DISCARDED_BYTES: usize = MIB;
+
+/// Bounds of the histograms of `/metrics`, as powers of two of nanoseconds: every second one from a microsecond to 17 seconds.
+pub const METRICS_BUCKET_BITS: std::ops::RangeInclusive<u32> = 10..=34;
+
+/// A value up to here has an ETag, which is a digest of its bytes: some 0.3 ms of reading. A larger one has none.
+pub const HTTP_TAGGED_VALUE_BYTES: usize = 4 * MIB;
+
 /// An argument from this size on is received into memory of its own and becomes the value without another copy. As much
 /// as a receive takes: what is larger comes in pieces in any case.
 pub const STREAMED_ARGUMENT_MIN_BYTES: usize = IO_BUFFER_BYTES;

@@ -22,6 +22,10 @@ pub struct Options {
     #[arg(long, env = "KV_CACHE_PORT", default_value_t = 7171, global = true)]
     pub port: u16,
 
+    /// TCP port for HTTP, on the same addresses; 0 for none. When it is taken the server starts without
+    #[arg(long, env = "KV_CACHE_HTTP_PORT", value_name = "PORT", default_value_t = 7172)]
+    pub http_port: u16,
+
     /// Addresses to listen on, separated by commas
     #[arg(long, env = "KV_CACHE_BIND", value_name = "IP", value_delimiter = ',', default_value = "127.0.0.1", value_parser = parse_address)]
     pub bind: Vec<IpAddr>,

@@ -5,6 +5,7 @@ use std::collections::TryReserveError;
 use bytes::Bytes;
 
 use super::request::{Args, Arguments};
+use crate::base::extents::Blob;
 use crate::config::limits;
 
 #[derive(Default)]
@@ -40,6 +41,11 @@ impl Kept {
         }
         self.args.push(self.bytes.len(), argument.len());
         self.bytes.extend_from_slice(argument);
+    }
+
+    /// An argument that was streamed to its place.
+    pub fn push_value(&mut self, value: Blob) {
+        self.args.push_value(value);
     }
 
     pub fn end(&mut self) {

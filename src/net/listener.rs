@@ -18,6 +18,8 @@ use crate::protocol::front::Protocol;
 pub struct Endpoint {
     pub address: Address,
     pub protocol: Protocol,
+    /// Where somebody else listens there, the server goes on without.
+    pub is_optional: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -38,63 +40,83 @@ pub struct Listener {
 
 /// Binds every endpoint: a TCP address once for each core, a Unix socket on the first core alone. Returns one list per
 /// core. A port of 0 leaves it to the kernel: which it gives is entered into the endpoint, and is that of the protocol's
-/// other addresses, too.
-pub fn bind(endpoints: &mut [Endpoint], cores: usize, backlog: u32) -> Result<Vec<Vec<Listener>>, StartError> {
+/// other addresses, too. Where one of an optional protocol's
+/// cannot be had, a warning says so, and all of that protocol are taken out.
+pub fn bind(endpoints: &mut Vec<Endpoint>, cores: usize, backlog: u32) -> Result<Vec<Vec<Listener>>, StartError> {
     let mut lists: Vec<Vec<Listener>> = (0..cores).map(|_| Vec::new()).collect();
     let mut given = None;
-    for endpoint in endpoints {
-        match &mut endpoint.address {
-            Address::Tcp(address) => {
-                if let Some((protocol, port)) = given
-                    && protocol == endpoint.protocol
-                    && address.port() == 0
-                {
-                    address.set_port(port);
-                }
-                let mut sockets = Vec::new();
-                for core in 0..cores {
-                    let socket = listen(*address, backlog, core == 0).map_err(|error| refusal(*address, &error))?;
-                    if address.port() == 0 {
-                        let bound = socket.local_addr().map_err(|error| refusal(*address, &error))?;
-                        let port = bound.as_socket().map_or(0, |bound| bound.port());
-                        given = Some((endpoint.protocol, port));
-                        address.set_port(port);
-                    }
-                    sockets.push(socket);
-                }
+    let mut without = Vec::new();
+    for endpoint in endpoints.iter_mut() {
+        match bind_one(endpoint, cores, backlog, &mut given) {
+            Ok(sockets) => {
                 for (list, socket) in lists.iter_mut().zip(sockets) {
                     list.push(Listener { socket, endpoint: endpoint.clone() });
                 }
             }
-            Address::Unix { path, mode } => {
-                let socket = bind_unix(path, *mode, backlog)?;
-                lists[0].push(Listener { socket, endpoint: endpoint.clone() });
+            Err(error) if endpoint.is_optional => {
+                if !without.contains(&endpoint.protocol) {
+                    tracing::warn!("{}; the server goes on without {}", error.message, endpoint.protocol.name());
+                    without.push(endpoint.protocol);
+                }
             }
+            Err(error) => return Err(error),
         }
     }
+    endpoints.retain(|endpoint| !without.contains(&endpoint.protocol));
+    lists.iter_mut().for_each(|list| list.retain(|listener| !without.contains(&listener.endpoint.protocol)));
     Ok(lists)
+}
+
+/// The sockets of one endpoint, for the first cores. `given`: the port that the kernel chose for a protocol.
+fn bind_one(
+    endpoint: &mut Endpoint,
+    cores: usize,
+    backlog: u32,
+    given: &mut Option<(Protocol, u16)>,
+) -> Result<Vec<Socket>, StartError> {
+    let protocol = endpoint.protocol;
+    let address = match &mut endpoint.address {
+        Address::Tcp(address) => address,
+        Address::Unix { path, mode } => return Ok(vec![bind_unix(path, *mode, backlog)?]),
+    };
+    if let Some((_, port)) = given.filter(|(of, _)| *of == protocol && address.port() == 0) {
+        address.set_port(port);
+    }
+    let refuse = |address, error: io::Error| refusal(address, protocol, &error);
+    let mut sockets = Vec::new();
+    for core in 0..cores {
+        let socket = listen(*address, backlog, core == 0).map_err(|error| refuse(*address, error))?;
+        if address.port() == 0 {
+            let bound = socket.local_addr().map_err(|error| refuse(*address, error))?;
+            address.set_port(bound.as_socket().map_or(0, |bound| bound.port()));
+            *given = Some((protocol, address.port()));
+        }
+        sockets.push(socket);
+    }
+    Ok(sockets)
 }
 
 /// Whether this host has the addresses, on any port.
 pub fn try_addresses(addresses: &[IpAddr]) -> Result<(), StartError> {
     for &address in addresses {
         let any_port = SocketAddr::new(address, 0);
-        bound(any_port, false).map_err(|error| refusal(any_port, &error))?;
+        bound(any_port, false).map_err(|error| refusal(any_port, Protocol::Resp, &error))?;
     }
     Ok(())
 }
 
-fn refusal(address: SocketAddr, error: &io::Error) -> StartError {
+fn refusal(address: SocketAddr, protocol: Protocol, error: &io::Error) -> StartError {
+    let option = protocol.port_option();
     let remedy = match error.kind() {
         io::ErrorKind::AddrInUse => format!(
-            "another process listens there (ss -ltnp 'sport = :{}' names it); stop it or choose another --port",
+            "another process listens there (ss -ltnp 'sport = :{}' names it); stop it or choose another {option}",
             address.port()
         ),
         io::ErrorKind::AddrNotAvailable => "this host has no such address; see ip addr, and --bind".to_owned(),
         io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need CAP_NET_BIND_SERVICE; choose another --port".to_owned()
+            format!("ports below 1024 need CAP_NET_BIND_SERVICE; choose another {option}")
         }
-        _ => "see --bind and --port".to_owned(),
+        _ => format!("see --bind and {option}"),
     };
     StartError::host(format!("cannot listen on {address}: {error}: {remedy}"))
 }

@@ -161,7 +161,9 @@ fn admit(config: &WorkerLinks, socket: OwnedFd, listener: &Listener) -> Admissio
         let _ = reference.send(&listener.endpoint.protocol.refusal());
         return Admission::Gone;
     };
-    let accepted = Accepted { socket, peer, protocol: listener.endpoint.protocol };
+    let protocol = listener.endpoint.protocol;
+    protocol.connections(stats).add(1);
+    let accepted = Accepted { socket, peer, protocol };
     if core == config.index {
         return Admission::Here(accepted);
     }

@@ -65,6 +65,11 @@ impl Sum {
         self.0.iter().sum()
     }
 
+    /// How many lie below a power of two of nanoseconds.
+    pub fn below(&self, nanos: u64) -> u64 {
+        self.0.iter().take(bucket_of(nanos)).sum()
+    }
+
     /// The value that this share of all, in percent, does not exceed, in nanoseconds.
     pub fn percentile(&self, percent: f64) -> u64 {
         let wanted = ((self.count() as f64 * percent / 100.0).ceil() as u64).max(1);

@@ -130,6 +130,14 @@ impl CoreStats {
 core_stats! {
     /// Connections that were accepted.
     connections => "total_connections_received",
+    /// Connections to the port of RESP that were served.
+    resp_connections => "resp_connections_received",
+    /// Connections to the port of HTTP that were served.
+    http_connections => "http_connections_received",
+    /// Requests that came in RESP.
+    resp_requests => "resp_requests_processed",
+    /// Requests that came over HTTP, those that ran no command included.
+    http_requests => "http_requests_processed",
     /// Requests run, those that ended in an error included.
     commands => "total_commands_processed",
     /// Bytes received from clients.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::http::answer::Date;
 use super::resp::batch::Batch;
 use crate::base::clock;
 use crate::command;
@@ -16,6 +17,7 @@ pub struct Core {
     pub shared: Arc<Shared>,
     pub index: usize,
     pub(super) batch: Batch,
+    pub(super) date: Date,
     pub(super) scripts: Option<Runner>,
     /// When the turn began, and when its last batch ended.
     pub(super) turn_begun: Instant,
@@ -33,13 +35,31 @@ impl Core {
     pub fn attended(shared: Arc<Shared>, index: usize, attend: Box<dyn Fn()>) -> Core {
         let scripts = Some(command::scripting::runner(shared.clone(), index, attend));
         let now = clock::tick();
-        Core { shared, index, batch: Batch::default(), scripts, turn_begun: now, begun: now, only_urgent: false }
+        Core {
+            shared,
+            index,
+            batch: Batch::default(),
+            date: Date::default(),
+            scripts,
+            turn_begun: now,
+            begun: now,
+            only_urgent: false,
+        }
     }
 
     /// For those who come while a script keeps the core busy.
     pub fn urgent(shared: Arc<Shared>, index: usize) -> Core {
         let now = clock::tick();
-        Core { shared, index, batch: Batch::default(), scripts: None, turn_begun: now, begun: now, only_urgent: true }
+        Core {
+            shared,
+            index,
+            batch: Batch::default(),
+            date: Date::default(),
+            scripts: None,
+            turn_begun: now,
+            begun: now,
+            only_urgent: true,
+        }
     }
 
     /// The turn has taken as long as one may.

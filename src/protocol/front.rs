@@ -10,8 +10,9 @@ use crate::base::clock::Turn;
 use crate::clients::Client;
 use crate::message::output::Output;
 use crate::message::reply::Reply;
+use crate::observe::stats::{CoreStats, Counter};
 use crate::protocol::core::Core;
-use crate::protocol::resp::session;
+use crate::protocol::{http, resp};
 use crate::shared::Shared;
 
 /// What is spoken at an endpoint.
@@ -19,13 +20,40 @@ use crate::shared::Shared;
 pub enum Protocol {
     /// That of Redis's clients, in its versions 2 and 3.
     Resp,
+    /// HTTP/1.1: keys as resources, health, metrics.
+    Http,
 }
 
 impl Protocol {
     /// A conversation from its beginning.
     pub fn session(self, client: Arc<Client>, shared: &Shared) -> Box<dyn Session> {
         match self {
-            Protocol::Resp => Box::new(session::Session::new(client, shared)),
+            Protocol::Resp => Box::new(resp::session::Session::new(client, shared)),
+            Protocol::Http => Box::new(http::session::Session::new(client, shared)),
+        }
+    }
+
+    /// As messages call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Resp => "RESP",
+            Protocol::Http => "HTTP",
+        }
+    }
+
+    /// The option that says where it is spoken.
+    pub fn port_option(self) -> &'static str {
+        match self {
+            Protocol::Resp => "--port",
+            Protocol::Http => "--http-port",
+        }
+    }
+
+    /// The counter of its connections.
+    pub fn connections(self, stats: &CoreStats) -> &Counter {
+        match self {
+            Protocol::Resp => &stats.resp_connections,
+            Protocol::Http => &stats.http_connections,
         }
     }
 
@@ -37,6 +65,7 @@ impl Protocol {
                 reply.error("ERR max number of clients reached");
                 reply.into_bytes()
             }
+            Protocol::Http => http::answer::FULL.into(),
         }
     }
 
@@ -48,6 +77,7 @@ impl Protocol {
                   only accepted from the loopback interface. From the same host, CONFIG SET requirepass sets a password; \
                   --requirepass-file does so for every start, and --protected-mode no lets everybody in.\r\n"
             }
+            Protocol::Http => http::answer::PROTECTED,
         }
     }
 }

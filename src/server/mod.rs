@@ -51,7 +51,7 @@ pub fn run(resolved: Resolved) -> Result<(), StartError> {
     let mut endpoints = endpoints(&options);
     let listeners = listener::bind(&mut endpoints, threads, options.tcp_backlog)?;
     start.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let plan = start.into_plan(&resolved, tcp_port(&endpoints));
+    let plan = start.into_plan(&resolved, |protocol| port_of(&endpoints, protocol));
     let buffers = plan.registered_buffers;
     let shared = Arc::new(Shared::new(plan, Table::get().names().len()));
 
@@ -96,19 +96,29 @@ pub fn run(resolved: Resolved) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Where clients come in.
+/// Where clients come in: a line for each protocol.
 fn endpoints(options: &Options) -> Vec<Endpoint> {
-    let tcp = options.bind.iter().map(|address| Address::Tcp(SocketAddr::new(*address, options.port)));
-    let mode = options.unixsocketperm.0;
-    let unix = options.unixsocket.iter().map(|path| Address::Unix { path: path.clone(), mode });
-    tcp.chain(unix).map(|address| Endpoint { address, protocol: Protocol::Resp }).collect()
+    let tcp = |protocol: Protocol, port: u16, is_optional: bool| {
+        let addresses = options.bind.iter().filter(move |_| port != 0 || !is_optional);
+        addresses.map(move |address| {
+            let address = Address::Tcp(SocketAddr::new(*address, port));
+            Endpoint { address, protocol, is_optional }
+        })
+    };
+    let unix = options.unixsocket.iter().map(|path| {
+        let address = Address::Unix { path: path.clone(), mode: options.unixsocketperm.0 };
+        Endpoint { address, protocol: Protocol::Resp, is_optional: false }
+    });
+    let mut endpoints: Vec<_> = tcp(Protocol::Resp, options.port, false).chain(unix).collect();
+    endpoints.extend(tcp(Protocol::Http, options.http_port, true));
+    endpoints
 }
 
-/// The port that Redis's clients come to.
-fn tcp_port(endpoints: &[Endpoint]) -> u16 {
+/// The TCP port of a protocol; 0 where it has none.
+fn port_of(endpoints: &[Endpoint], protocol: Protocol) -> u16 {
     let port = endpoints.iter().find_map(|endpoint| match endpoint.address {
-        Address::Tcp(address) => Some(address.port()),
-        Address::Unix { .. } => None,
+        Address::Tcp(address) if endpoint.protocol == protocol => Some(address.port()),
+        _ => None,
     });
     port.unwrap_or(0)
 }

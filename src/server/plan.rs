@@ -7,6 +7,7 @@ use super::placement::{Grant, Placement};
 use crate::config::units::{Size, human};
 use crate::config::{Options, Resolved, StartError, YesNo, host, limits};
 use crate::net::{self, Choice, listener};
+use crate::protocol::front::Protocol;
 use crate::shared::Plan;
 
 /// Everything but what needs sockets: threads, engine, memory, descriptors.
@@ -48,8 +49,8 @@ impl Start {
         Ok(Start { placement, choice, engine_reason, memory, maxclients, descriptors, password, warnings })
     }
 
-    /// With the port that was bound.
-    pub fn into_plan(self, resolved: &Resolved, tcp_port: u16) -> Plan {
+    /// With the ports that were bound.
+    pub fn into_plan(self, resolved: &Resolved, port_of: impl Fn(Protocol) -> u16) -> Plan {
         let options = resolved.options.clone();
         let (cores, cap) = (self.placement.threads, self.memory.cap_bytes);
         Plan {
@@ -62,7 +63,8 @@ impl Start {
             granted_bytes: self.memory.granted_bytes,
             maxclients: self.maxclients,
             descriptors: self.descriptors,
-            tcp_port,
+            tcp_port: port_of(Protocol::Resp),
+            http_port: port_of(Protocol::Http),
         }
     }
 
@@ -186,16 +188,18 @@ fn exposure(options: &Options, has_password: bool) -> Option<String> {
     if has_password {
         return None;
     }
+    let ports = match options.http_port {
+        0 => format!("port {}", options.port),
+        http => format!("ports {} and {http}", options.port),
+    };
     Some(match options.protected_mode {
         YesNo::Yes => format!(
             "--bind {open} without a password: clients of other hosts are refused (protected mode). Give a password \
-             (--requirepass-file), or --protected-mode no where only friends can reach port {}",
-            options.port
+             (--requirepass-file), or --protected-mode no where only friends can reach {ports}"
         ),
         YesNo::No => format!(
-            "--bind {open} without a password: whoever reaches port {} can read and delete everything. Give a password \
-             (--requirepass-file) unless a firewall keeps strangers away",
-            options.port
+            "--bind {open} without a password: whoever reaches {ports} can read and delete everything. Give a password \
+             (--requirepass-file) unless a firewall keeps strangers away"
         ),
     })
 }

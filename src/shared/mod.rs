@@ -33,6 +33,8 @@ pub struct Shared {
     /// 40 hex digits, new at each start: clients tell a restart by it.
     pub run_id: String,
     pub tcp_port: u16,
+    /// 0 when HTTP is not served.
+    pub http_port: u16,
     pub cores: usize,
     /// What the host or the cgroup grants.
     pub granted_bytes: u64,
@@ -107,6 +109,7 @@ pub struct Plan {
     /// Registered buffers for each core, if the engine gets them.
     pub registered_buffers: usize,
     pub tcp_port: u16,
+    pub http_port: u16,
 }
 
 impl Shared {
@@ -143,6 +146,7 @@ impl Shared {
             started: clock::now(),
             run_id: run_id(),
             tcp_port: plan.tcp_port,
+            http_port: plan.http_port,
             granted_bytes: plan.granted_bytes,
             descriptors: plan.descriptors,
             cores,
@@ -259,9 +263,14 @@ impl Settings {
         password.as_deref().is_none_or(|password| password.as_bytes().ct_eq(given).into())
     }
 
+    /// What reaches this host by a name of somebody else's, through a browser, say, is not served either.
+    pub fn protects_names(&self) -> bool {
+        self.protected_mode.load(Relaxed) && !self.needs_password()
+    }
+
     /// Whether somebody from there is refused: from another host, and nobody has set a password.
     pub fn protects_from(&self, peer: IpAddr) -> bool {
-        self.protected_mode.load(Relaxed) && !peer.to_canonical().is_loopback() && !self.needs_password()
+        !peer.to_canonical().is_loopback() && self.protects_names()
     }
 }
 

@@ -46,7 +46,7 @@ class Server:
 
     def command(self):
         options = ["--maxmemory", "512mb", "--enable-debug-command", "local"]
-        return [binary, "--port", "0", "--engine", self.engine, *options, *self.options]
+        return [binary, "--port", "0", "--http-port", "0", "--engine", self.engine, *options, *self.options]
 
     def announced_port(self):
         found = re.search(r"listening on 127\.0\.0\.1:(\d+)", self.text(self.log))

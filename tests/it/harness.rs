@@ -57,8 +57,8 @@ macro_rules! on_every_driver {
 }
 pub(crate) use on_every_driver;
 
-/// What the server is started with, unless a test says otherwise: two cores, and a cap that any host grants.
-pub const FLAGS: [&str; 3] = ["--port=0", "--threads=2", "--maxmemory=512mb"];
+/// What the server is started with, unless a test says otherwise: RESP alone, two cores, and a cap that any host grants.
+pub const FLAGS: [&str; 4] = ["--port=0", "--http-port=0", "--threads=2", "--maxmemory=512mb"];
 
 /// A running server. Dropping it ends it.
 pub struct Server {

@@ -32,6 +32,7 @@
 //! | flags, environment, file, banner, ports | `options` |
 //! | tune, ping, reload, the service manager | `operations` |
 //! | the Unix socket | `unix_socket` |
+//! | HTTP | `http` |
 //! | hosts that forbid io_uring or locked memory | `engine_fallback` |
 //! | what only the multishot driver meets | `multishot` |
 //! | hosts that grant little memory, cores that fail | `host_limits` |
@@ -58,6 +59,7 @@ mod engine_fallback;
 mod expiry;
 mod host_limits;
 mod hostile_scripts;
+mod http;
 mod idle_connections;
 mod introspection;
 mod keys;

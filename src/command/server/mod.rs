@@ -9,6 +9,7 @@ pub mod info;
 pub mod introspection;
 pub mod latency;
 pub mod memory;
+pub mod metrics;
 pub mod monitor;
 pub mod settings;
 pub mod slowlog;

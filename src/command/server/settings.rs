@@ -170,6 +170,7 @@ static PARAMETERS: &[Parameter] = &[
     // An order of use is exact; nothing is sampled.
     fixed("maxmemory-samples", |_| "5".to_owned()),
     fixed("port", |s| s.tcp_port.to_string()),
+    fixed("http-port", |s| s.http_port.to_string()),
     fixed("bind", |s| s.options.bind.iter().map(|address| address.to_string()).collect::<Vec<_>>().join(" ")),
     fixed("unixsocket", Shared::unix_path),
     fixed("unixsocketperm", |s| s.options.unixsocketperm.to_string()),

@@ -11,8 +11,9 @@ pub fn is_http(args: Arguments) -> bool {
         || name.eq_ignore_ascii_case(b"Host:")
 }
 
-pub const HTTP_REPLY: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 86\r\n\
-    Connection: close\r\n\r\nThis is kv-cache. It speaks RESP, as Redis does, not HTTP: try redis-cli -p and ping.\n";
+pub const HTTP_REPLY: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 122\r\n\
+    Connection: close\r\n\r\nThis is the port of kv-cache for RESP: try redis-cli. HTTP is spoken on --http-port, which is 7172 unless it was \
+    changed.\n";
 
 /// The beginning of a TLS handshake record, of any version.
 pub fn is_tls(input: &[u8]) -> bool {

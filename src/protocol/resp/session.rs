@@ -15,16 +15,16 @@ use super::parser::{Bounds, Parser, ProtocolError};
 use crate::base::clock::{self, UnixMillis};
 use crate::clients::{Client, Paused};
 use crate::command::timing::Timing;
-use crate::command::{self, Call, ConnectionState, ReplyMode};
+use crate::command::{self, Call, ConnectionState, Flags, ReplyMode};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
 use crate::message::output::{Mark, Output};
 use crate::message::reply::Reply;
 use crate::message::request::Args;
-use crate::observe::log;
 use crate::observe::stats::CoreStats;
 use crate::protocol::core::Core;
 use crate::protocol::front::{self, Next, Session as _};
+use crate::protocol::turn;
 use crate::script::runner::Runner;
 use crate::shared::Shared;
 use crate::store::guards::ShardGuards;
@@ -142,10 +142,7 @@ impl Session {
             core.turn_begun = core.begun;
             next = self.take_in(b"", core, now, reply);
         }
-        let took = core.begun.duration_since(turn.begun).as_nanos() as u64;
-        if core.stats().longest.turn_nanos.raise(took) {
-            core.stats().longest.turn_command.set(self.state.client.last_command.load(Relaxed).into());
-        }
+        turn::note_time(core, &self.state.client, turn.begun);
         self.state.client.arrived_bytes.store(self.arrived_bytes(), Relaxed);
         self.state.client.waiting_bytes.store(queued + reply.len(), Relaxed);
         if next == Next::Close {
@@ -224,7 +221,7 @@ impl Session {
                 (Ran::Held(next), _) => break next,
                 (Ran::Ended(next), _) => next,
                 (Ran::All, Some(error)) => {
-                    self.note_foreign(core.stats(), &core.shared, &error);
+                    turn::note_foreign(&self.state.client, core.stats(), &core.shared, &error);
                     if error != ProtocolError::Tls {
                         reply.error(&format!("ERR Protocol error: {error}"));
                     }
@@ -268,7 +265,7 @@ impl Session {
         now: UnixMillis,
         reply: &mut Reply,
     ) -> Ran {
-        let Core { shared, index, batch, scripts, turn_begun, begun, only_urgent } = core;
+        let Core { shared, index, batch, scripts, turn_begun, begun, only_urgent, .. } = core;
         let turn_begun = *turn_begun;
         let stats = &shared.stats[*index];
         let mut guards = shared.keyspace.guards_for(self.state.client.id);
@@ -323,6 +320,7 @@ impl Session {
             }
         };
         lap(self, at);
+        stats.resp_requests.add(at as u64);
         *begun = timing.ended();
         ran
     }
@@ -369,7 +367,7 @@ impl Session {
         match outcome {
             Ok(()) => {}
             Err(Stop::Error(_)) if foreign::is_http(args) => {
-                self.note_foreign(stats, shared, &"it speaks HTTP");
+                turn::note_foreign(&self.state.client, stats, shared, &"it speaks HTTP");
                 reply.foreign(foreign::HTTP_REPLY);
                 return Ok(Some(Next::Close));
             }
@@ -396,14 +394,13 @@ impl Session {
         if self.state.closing || self.state.client.is_killed() {
             return Ok(Some(Next::Close));
         }
-        if self.state.room.covers(run.reply.len()) { Ok(None) } else { self.find_room(run, before, found) }
-    }
-
-    /// Somebody who does not speak our protocol, or not well.
-    #[cold]
-    fn note_foreign(&self, stats: &CoreStats, shared: &Shared, what: &dyn std::fmt::Display) {
-        stats.protocol_errors.add(1);
-        log::PROTOCOL_ERRORS.warn(|| format!("closed {}: {what}", self.state.client.addresses(&shared.unix_path()).0));
+        if self.state.room.covers(run.reply.len()) {
+            return Ok(None);
+        }
+        let is_read = found.is_some_and(|(_, row)| row.flags.intersects(Flags::READONLY.union(Flags::TELLS)));
+        turn::find_room(&mut self.state, run.shared, run.stats, run.reply, (before, is_read), |reply| {
+            reply.error(error::REPLY_LEFT_OUT)
+        })
     }
 
     /// After a command for a client that does not want all replies.

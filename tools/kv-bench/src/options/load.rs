@@ -119,6 +119,9 @@ impl LoadOptions {
             format!("no workload '{workload}' (there are {})", names.join(", "))
         })?;
         let traffic = self.traffic(preset.traffic)?;
+        if traffic.keys_per_read > 1 && !target.dialect.has_multi_get() {
+            return Err(format!("{} reads one key at a time: leave out --mget", target.dialect));
+        }
         let threads =
             self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)));
         if self.connections == 0 || threads == 0 || self.pipeline == 0 {

@@ -2,6 +2,7 @@
 //! into replies; it must not know of sockets, clocks or workloads. A new protocol is one file here and one row in
 //! `Dialect`.
 
+mod http;
 mod memcached;
 mod resp;
 
@@ -146,14 +147,21 @@ pub enum Dialect {
     Resp2,
     Resp3,
     Memcached,
+    Http,
 }
 
 impl Dialect {
+    /// It can ask for several keys at once.
+    pub fn has_multi_get(self) -> bool {
+        self != Dialect::Http
+    }
+
     pub fn protocol(self, credentials: Option<Credentials>) -> Box<dyn Protocol> {
         match self {
             Dialect::Resp2 => Box::new(resp::Resp { version: 2, credentials }),
             Dialect::Resp3 => Box::new(resp::Resp { version: 3, credentials }),
             Dialect::Memcached => Box::new(memcached::Text { credentials }),
+            Dialect::Http => Box::new(http::Http { credentials }),
         }
     }
 }
@@ -164,6 +172,7 @@ impl fmt::Display for Dialect {
             Dialect::Resp2 => "resp2",
             Dialect::Resp3 => "resp3",
             Dialect::Memcached => "memcached",
+            Dialect::Http => "http",
         })
     }
 }
