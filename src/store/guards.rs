@@ -129,20 +129,19 @@ impl<'k> ShardGuards<'k> {
     /// fetched ahead at a time, so that their cache misses overlap.
     pub fn with_keys<T, E>(
         &mut self,
-        items: Vec<T>,
+        mut items: impl Iterator<Item = T>,
         key_of: impl Fn(&T) -> Key,
         mut act: impl FnMut(&mut Shard, T) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut items = items.into_iter();
-        while let Some(first) = items.as_slice().first() {
-            let database = key_of(first).db;
-            let ahead = items.as_slice().iter().take(KEYS_AHEAD);
-            self.prefetch(database, ahead.map(|item| key_of(item).hash));
-            for item in items.by_ref().take(KEYS_AHEAD) {
+        let mut ahead = Vec::with_capacity(KEYS_AHEAD);
+        loop {
+            ahead.extend(items.by_ref().take(KEYS_AHEAD));
+            let Some(first) = ahead.first() else { return Ok(()) };
+            self.prefetch(key_of(first).db, ahead.iter().map(|item| key_of(item).hash));
+            for item in ahead.drain(..) {
                 act(self.shard(key_of(&item).hash), item)?;
             }
         }
-        Ok(())
     }
 
     /// Starts fetching what look-ups of these hashes will touch, one shard after the other.

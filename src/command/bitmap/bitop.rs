@@ -46,7 +46,7 @@ fn bitop(call: &mut Call) -> Result<(), Stop> {
     let Some(&(name, operation)) = OPERATIONS.iter().find(|(name, _)| is_word(call.arg(1), name)) else {
         return Err(error::SYNTAX.into());
     };
-    let sources: Vec<Key> = (3..call.args.len()).map(|index| call.key_at(index)).collect();
+    let sources = (3..call.args.len()).map(call.keys());
     match operation {
         Operation::Not if sources.len() != 1 => {
             return Err("ERR BITOP NOT must be called with a single source key.".into());
@@ -57,19 +57,18 @@ fn bitop(call: &mut Call) -> Result<(), Stop> {
         _ => {}
     }
     let target = call.key_at(2);
-    crate::command::check_key(target)?;
+    crate::command::check_key(target.bytes)?;
     let now = call.now;
     let shards = &mut *call.guards;
     // Found as if they were used: making room must not take them.
-    let mut length_of =
-        |key: &Key| shards.shard(key.hash).get(*key, now).map_or(0, |entry| entry.value.as_slice().len());
-    let longest = sources.iter().map(&mut length_of).max().unwrap_or(0);
+    let mut length_of = |key: Key| shards.shard(key.hash).get(key, now).map_or(0, |entry| entry.value.as_slice().len());
+    let longest = sources.clone().map(&mut length_of).max().unwrap_or(0);
     if target.bytes.len() + longest >= limits::SMALL_WRITE_BYTES {
         room(shards.shard(target.hash).make_room(target.bytes.len() + longest, now))?;
     }
     let mut result = Combined::new(operation, longest)?;
-    for source in &sources {
-        let found = shards.shard(source.hash).peek(*source, now);
+    for source in sources {
+        let found = shards.shard(source.hash).peek(source, now);
         result.add(found.map_or(&[], |entry| entry.value.as_slice()));
     }
     let shard = shards.shard(target.hash);

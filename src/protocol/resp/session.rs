@@ -32,8 +32,8 @@ enum Ran {
     All,
     /// The turn ends after a request that is finished.
     Ended(Next),
-    /// The turn ends before a request, which waits in `Session::args` and has not run.
-    Held(Next),
+    /// The turn ends before the request of this place in the batch, which has not run.
+    Held(usize, Next),
 }
 
 pub struct Session {
@@ -225,12 +225,17 @@ impl Session {
             let ran = self.run_batch(input, &mut done, core, now, reply);
             turn = turn.saturating_sub(core.batch.requests.len());
             let over = match (ran, core.batch.error.take()) {
-                (Ran::Held(next), _) => break next,
+                (Ran::Held(at, next), _) => {
+                    self.hold(&mut core.batch, at);
+                    break next;
+                }
                 (Ran::Ended(next), _) => next,
                 (Ran::All, Some(error)) => {
                     self.note_foreign(core.stats(), &core.shared, &error);
-                    if error != ProtocolError::Tls {
-                        reply.error(&format!("ERR Protocol error: {error}"));
+                    match error {
+                        ProtocolError::Tls => {}
+                        ProtocolError::Memory => reply.error("OOM no memory for a request of so many arguments"),
+                        error => reply.error(&format!("ERR Protocol error: {error}")),
                     }
                     Next::Close
                 }
@@ -320,9 +325,8 @@ impl Session {
                     }
                 }
                 Err(wait) => {
-                    self.hold(batch, at);
                     *done = batch.requests[at].start;
-                    break Ran::Held(wait);
+                    break Ran::Held(at, wait);
                 }
             }
         };
@@ -332,9 +336,9 @@ impl Session {
     }
 
     /// Keeps request `at`, which will run again: its streamed arguments are no longer in the input.
-    fn hold(&mut self, batch: &Batch, at: usize) {
+    fn hold(&mut self, batch: &mut Batch, at: usize) {
         let Request { from, to, start, end, .. } = batch.requests[at];
-        self.args = batch.args.keep(from, to, start);
+        self.args = batch.args.take(from, to, start);
         self.parser.hold(end);
     }
 
