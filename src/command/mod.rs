@@ -127,7 +127,9 @@ impl<'c, 'k> Call<'c, 'k> {
             self.stats.calls[place].rejected.add(1);
             return Err(error::OUT_OF_MEMORY.into());
         }
-        self.enter(row)?;
+        if self.state.unfinished.is_none() {
+            self.enter(row)?;
+        }
         let outcome =
             if self.state.tracking.is_some() { connection::tracking::run(self, row) } else { self.start_or_go_on(row) };
         self.guards.release_several();

@@ -1,7 +1,8 @@
 //! Commands that act if a value is what the client thinks it is: conditions of SET and DELEX, and digests of values.
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
+use crate::command::steps::{Progress, Work};
 use crate::command::{Call, Command, Flags, Group, Keys, is_word, wrong_arity};
 use crate::message::error::{self, Stop};
 use crate::store::shard::Entry;
@@ -90,11 +91,11 @@ fn has_digest(value: &[u8], digest: &[u8]) -> Result<bool, Stop> {
     if digest.len() != 16 {
         return Err("ERR the digest must be exactly 16 hexadecimal characters".into());
     }
-    Ok(digest_of(value).eq_ignore_ascii_case(digest))
+    Ok(show(xxh3_64(value)).eq_ignore_ascii_case(digest))
 }
 
-fn digest_of(value: &[u8]) -> Vec<u8> {
-    format!("{:016x}", xxh3_64(value)).into_bytes()
+fn show(digest: u64) -> Vec<u8> {
+    format!("{digest:016x}").into_bytes()
 }
 
 fn delex(call: &mut Call) -> Result<(), Stop> {
@@ -126,11 +127,23 @@ fn delete_if(call: &mut Call, condition: Condition) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Some ten microseconds.
+const STEP_BYTES: usize = 1 << 18;
+
 fn digest(call: &mut Call) -> Result<(), Stop> {
-    let digest = call.find(call.key()).map(|entry| digest_of(entry.value.as_slice()));
-    match digest {
-        Some(digest) => call.reply.bulk(&digest),
-        None => call.reply.null(),
-    }
-    Ok(())
+    let Some(value) = call.read(call.key()) else {
+        call.reply.null();
+        return Ok(());
+    };
+    let (mut hash, mut done) = (Xxh3Default::new(), 0);
+    call.work(Work::new(move |call| {
+        let end = value.len().min(done + STEP_BYTES);
+        hash.update(&value[done..end]);
+        done = end;
+        if done < value.len() {
+            return Ok(Progress::More(0));
+        }
+        call.reply.bulk(&show(hash.digest()));
+        Ok(Progress::Done)
+    }))
 }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use super::batch::{Batch, Request};
 use super::foreign;
@@ -13,7 +14,7 @@ use super::parser::{Bounds, Parser, ProtocolError};
 use crate::base::clock::{self, UnixMillis};
 use crate::clients::{Client, Granted, Paused};
 use crate::command::timing::Timing;
-use crate::command::{self, Call, ConnectionState, Flags, Found, ReplyMode};
+use crate::command::{self, Call, ConnectionState, Flags, Found, Group, ReplyMode};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
 use crate::message::output::{Mark, Output};
@@ -287,7 +288,8 @@ impl Session {
         }
         let mut timing = Timing::start(shared, stats, *begun);
         let is_exact = timing.is_exact();
-        let mut lap = |this: &Session, upto: usize| {
+        let mut lap = |this: &Session, guards: &ShardGuards, upto: usize| {
+            let before = timing.ended();
             let place = |at: usize| batch.requests[at].found.map(|(place, _)| place);
             if let Some(slow) = timing.lap(upto, place) {
                 let Request { from, to, found, .. } = batch.requests[slow.first];
@@ -300,7 +302,12 @@ impl Session {
                     &slow,
                 );
             }
-            timing.ended().duration_since(turn_begun) >= limits::TURN_TIME
+            let ended = timing.ended();
+            if guards.is_locked() {
+                // Quick ones, all of them together: what they had locked one after the other is hardly less.
+                this.note_hold(stats, ended.duration_since(before), false);
+            }
+            ended.duration_since(turn_begun) >= limits::TURN_TIME
         };
         let mut run = Run { shared, stats, batch, guards, input, now, reply, scripts, only_urgent: *only_urgent };
         let mut at = 0;
@@ -310,13 +317,19 @@ impl Session {
             }
             let alone = is_exact || batch.is_slow(at);
             if alone {
-                lap(self, at);
+                lap(self, &run.guards, at);
+                run.guards.time_holds();
             }
-            match self.run_request(&mut run, at) {
+            let outcome = self.run_request(&mut run, at);
+            if alone {
+                let is_script = batch.requests[at].found.is_some_and(|(_, row)| row.group == Group::Scripting);
+                self.note_hold(stats, run.guards.longest_hold(), is_script);
+            }
+            match outcome {
                 Ok(next) => {
                     *done = batch.requests[at].end;
                     at += 1;
-                    if alone && lap(self, at) && next.is_none() {
+                    if alone && lap(self, &run.guards, at) && next.is_none() {
                         // The others have waited long enough.
                         break Ran::Ended(Next::Yield);
                     }
@@ -330,9 +343,20 @@ impl Session {
                 }
             }
         };
-        lap(self, at);
+        lap(self, &run.guards, at);
         *begun = timing.ended();
         ran
+    }
+
+    /// A shard was locked for so long by the last command, or those before it.
+    fn note_hold(&self, stats: &CoreStats, took: Duration, by_script: bool) {
+        let longest = &stats.longest;
+        let nanos = took.as_nanos() as u64;
+        if by_script {
+            longest.script_hold_nanos.raise(nanos);
+        } else if longest.hold_nanos.raise(nanos) {
+            longest.hold_command.set(self.state.client.last_command.load(Relaxed).into());
+        }
     }
 
     /// Keeps request `at`, which will run again: its streamed arguments are no longer in the input.
