@@ -90,7 +90,7 @@ pub struct Call<'c, 'k> {
     pub scripts: &'c mut Option<Runner>,
 }
 
-impl<'c> Call<'c, '_> {
+impl<'c, 'k> Call<'c, 'k> {
     /// Runs what `Table::lookup` has found after the checks that hold for every command, or queues it for EXEC.
     pub fn run(&mut self, found: Found) -> Result<(), Stop> {
         let (place, row) = found;
@@ -100,6 +100,11 @@ impl<'c> Call<'c, '_> {
                 "exec" => transaction::abort(self),
                 _ => self.refuse(wrong_arity(&Table::get().names()[place])),
             });
+        }
+        if self.args.len() > limits::KEYLESS_ARGUMENTS_MAX && row.is_short() {
+            self.stats.calls[place].rejected.add(1);
+            let (name, most) = (&Table::get().names()[place], limits::KEYLESS_ARGUMENTS_MAX);
+            return Err(self.refuse(format!("ERR '{name}' may have {most} arguments").into()));
         }
         if !self.state.authenticated && !row.flags.intersects(Flags::NO_AUTH) {
             self.stats.calls[place].rejected.add(1);
@@ -136,7 +141,9 @@ impl<'c> Call<'c, '_> {
             self.stats.calls[place].rejected.add(1);
             return Err(error::OUT_OF_MEMORY.into());
         }
-        self.enter(row)?;
+        if self.state.unfinished.is_none() {
+            self.enter(row)?;
+        }
         let outcome = run(self, row);
         self.guards.release_several();
         if matches!(outcome, Err(Stop::Retry | Stop::Busy | Stop::Full)) {
@@ -189,9 +196,15 @@ impl<'c> Call<'c, '_> {
         Key { bytes: self.args.get(1), hash: self.hash, db: self.state.db() }
     }
 
-    /// The keys from argument 1 on, every `step`-th argument.
-    pub fn all_keys(&self, step: usize) -> Vec<Key<'c>> {
-        (1..self.args.len()).step_by(step).map(|index| self.key_at(index)).collect()
+    /// All arguments from the first on, as keys: made one by one, for there may be a million.
+    pub fn all_keys(&self) -> impl ExactSizeIterator<Item = Key<'c>> + Clone + use<'c, 'k> {
+        (1..self.args.len()).map(self.keys())
+    }
+
+    /// Makes keys of arguments.
+    pub fn keys(&self) -> impl Fn(usize) -> Key<'c> + Copy + use<'c, 'k> {
+        let (args, db, keyspace) = (self.args, self.state.db(), self.guards.keyspace());
+        move |index| Key { bytes: args.get(index), hash: keyspace.hash(args.get(index)), db }
     }
 
     /// The key at any argument.
@@ -211,10 +224,7 @@ impl<'c> Call<'c, '_> {
 
     /// An argument on its way into the keyspace: by handle if it was streamed to its place.
     pub fn new_value(&self, index: usize) -> NewValue<'c> {
-        match self.args.value(index) {
-            Some(value) => NewValue::Shared(value.clone()),
-            None => NewValue::Copied(self.args.get(index)),
-        }
+        new_value(self.args, index)
     }
 
     /// Looks a key up for reading: the hit counters move, and recency unless the client wants it otherwise.
@@ -280,7 +290,7 @@ impl<'c> Call<'c, '_> {
 
     /// Makes sure that a write of this size finds room, before anything is changed.
     pub fn reserve(&mut self, key: Key, value_bytes: usize) -> Result<(), Stop> {
-        check_key(key)?;
+        check_key(key.bytes)?;
         let bytes = value_bytes.saturating_add(key.bytes.len());
         if bytes < limits::SMALL_WRITE_BYTES {
             return Ok(());
@@ -302,6 +312,13 @@ impl<'c> Call<'c, '_> {
     }
 }
 
+fn new_value(args: Arguments, index: usize) -> NewValue {
+    match args.value(index) {
+        Some(value) => NewValue::Shared(value.clone()),
+        None => NewValue::Copied(args.get(index)),
+    }
+}
+
 #[inline]
 fn read<'h>(guards: &'h mut ShardGuards, key: Key, now: UnixMillis, no_touch: bool) -> Option<Entry<'h>> {
     let shard = guards.shard(key.hash);
@@ -319,14 +336,10 @@ pub fn count_lookup(stats: &CoreStats, hit: bool) {
     if hit { &stats.hits } else { &stats.misses }.add(1);
 }
 
-fn check_key(key: Key) -> Result<(), Stop> {
-    if key.bytes.len() > limits::KEY_MAX_BYTES {
-        return Err(format!(
-            "ERR the key has {} bytes, the longest may have {}",
-            key.bytes.len(),
-            limits::KEY_MAX_BYTES
-        )
-        .into());
+fn check_key(key: &[u8]) -> Result<(), Stop> {
+    if key.len() > limits::KEY_MAX_BYTES {
+        let (length, most) = (key.len(), limits::KEY_MAX_BYTES);
+        return Err(format!("ERR the key has {length} bytes, the longest may have {most}").into());
     }
     Ok(())
 }

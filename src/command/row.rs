@@ -203,6 +203,11 @@ impl Command {
         self.keys == Keys::NONE && self.flags.intersects(all) && self.group != Group::Scripting
     }
 
+    /// What it makes of its arguments is not bounded by them.
+    pub(super) fn is_short(&self) -> bool {
+        self.keys == Keys::NONE && self.group != Group::Scripting
+    }
+
     pub(crate) fn accepts(&self, arguments: usize) -> bool {
         let arguments = arguments as i32;
         if self.arity < 0 { arguments >= -self.arity } else { arguments == self.arity }

@@ -6,8 +6,8 @@ use crate::base::clock;
 use crate::config::limits;
 use crate::message::error::Stop;
 
-/// What is left of a command: called again and again until it is done. Each step takes a tenth of a millisecond or so, and
-/// owns what it works on.
+/// What is left of a command: called again and again until it is done. Each step takes a tenth of a millisecond or so, owns
+/// what it works on, and locks what it needs of the keyspace by itself: between steps nothing is locked.
 pub struct Work {
     step: Step,
     /// What of its reply it holds already.

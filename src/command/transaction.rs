@@ -1,6 +1,7 @@
 //! Transactions: MULTI queues what follows, EXEC runs the queue as one step under the locks of all its shards, WATCH has
 //! EXEC do nothing if one of its keys has changed meanwhile.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -63,15 +64,16 @@ impl Transaction {
 /// The keys that a connection watches.
 #[derive(Default)]
 pub struct Watching {
-    keys: Vec<WatchedKey>,
+    keys: HashSet<WatchedKey, ahash::RandomState>,
     changed: Arc<Changed>,
     held_bytes: usize,
 }
 
+#[derive(PartialEq, Eq, Hash)]
 struct WatchedKey {
-    bytes: Box<[u8]>,
     hash: u64,
     db: u8,
+    bytes: Box<[u8]>,
 }
 
 impl WatchedKey {
@@ -181,22 +183,30 @@ fn watch(call: &mut Call) -> Result<(), Stop> {
         return Err("ERR WATCH inside MULTI is not allowed".into());
     }
     let watcher: Arc<dyn Watcher> = call.state.watching.changed.clone();
-    for key in call.all_keys(1) {
-        super::check_key(key)?;
+    call.room(call.all_keys().map(|key| watched_bytes(key)).sum())?;
+    for key in call.all_keys() {
+        super::check_key(key.bytes)?;
         let watching = &mut call.state.watching;
-        if watching.keys.iter().any(|watched| watched.key() == key) {
+        let watched = WatchedKey { bytes: key.bytes.into(), hash: key.hash, db: key.db };
+        if watching.keys.contains(&watched) {
             continue;
         }
         if watching.keys.len() >= limits::WATCHED_KEYS_MAX {
-            return Err(format!("ERR a connection can watch {} keys; UNWATCH some", limits::WATCHED_KEYS_MAX).into());
+            let most = limits::WATCHED_KEYS_MAX;
+            return Err(format!("ERR a connection can watch {most} keys; UNWATCH, or watch fewer at a time").into());
         }
-        watching.keys.push(WatchedKey { bytes: key.bytes.into(), hash: key.hash, db: key.db });
-        watching.held_bytes += key.bytes.len() + size_of::<WatchedKey>();
+        watching.keys.insert(watched);
+        watching.held_bytes += watched_bytes(key);
         call.guards.shard(key.hash).watch(key, &watcher, call.now);
     }
     call.state.client.watched.store(call.state.watching.keys.len(), Relaxed);
     call.reply.ok();
     Ok(())
+}
+
+/// What a watched key takes, its place in the table included, of which a half may be empty.
+fn watched_bytes(key: Key) -> usize {
+    key.bytes.len() + 2 * size_of::<WatchedKey>()
 }
 
 fn unwatch(call: &mut Call) -> Result<(), Stop> {
@@ -296,14 +306,22 @@ fn find_room(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
 
 /// Locks what the queued commands and the watched keys touch. A command that does not say by its row may touch anything.
 fn lock(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
-    let mut hashes: Vec<u64> = call.state.watching.keys.iter().map(|watched| watched.hash).collect();
+    let keyspace = call.guards.keyspace();
+    // One for each shard.
+    let mut hashes: Vec<u64> = Vec::new();
+    let mut add = |hash| {
+        let shard = keyspace.shard_of(hash);
+        if hashes.iter().all(|known| keyspace.shard_of(*known) != shard) {
+            hashes.push(hash);
+        }
+    };
+    call.state.watching.keys.iter().for_each(|watched| add(watched.hash));
     for (index, (_, row)) in transaction.rows.iter().enumerate() {
         if row.keys == Keys::NONE || row.group == Group::Scripting {
             return call.seal_all();
         }
         let args = transaction.requests.get(index);
-        let keyspace = call.guards.keyspace();
-        hashes.extend(row.keys.positions(args).map(|key| keyspace.hash(args.get(key))));
+        row.keys.positions(args).for_each(|key| add(keyspace.hash(args.get(key))));
     }
     call.seal(hashes.into_iter())
 }

@@ -74,8 +74,12 @@ pub const ERROR_CODES_MAX: usize = 128;
 /// Bytes in a request line or an inline command: `too big ... string`, then close. Redis's PROTO_INLINE_MAX_SIZE.
 pub const INLINE_MAX_BYTES: usize = 64 * KIB;
 
-/// Arguments of a request: `invalid multibulk length`, then close (option `max-arguments`).
-pub const ARGUMENTS_MAX: usize = 65_536;
+/// Arguments of a request: `invalid multibulk length`, then close (option `max-arguments`). As many as Redis takes. Eight
+/// bytes for each are charged with the request as it arrives; commands look at them one by one and keep no list of them.
+pub const ARGUMENTS_MAX: usize = 1_048_576;
+
+/// Arguments of a command that is about no keys: more are an error. What it makes of them, it makes at once.
+pub const KEYLESS_ARGUMENTS_MAX: usize = 4096;
 
 /// Before authentication: `unauthenticated multibulk length` or `unauthenticated bulk length`, then close.
 pub const UNAUTHENTICATED_ARGUMENTS_MAX: usize = 10;
@@ -115,13 +119,19 @@ pub const POLLS_AFTER_PLACED: u8 = 16;
 /// A value, whatever the options say: Redis's own limit, `string exceeds maximum allowed size`.
 pub const VALUE_MAX_BYTES: usize = 512 * MIB;
 
-/// Keys that one connection watches: WATCH of more is an error.
-pub const WATCHED_KEYS_MAX: usize = 1024;
+/// Keys that one connection watches: WATCH of more is an error. To watch or to forget one takes a fifth of a microsecond.
+pub const WATCHED_KEYS_MAX: usize = 4096;
 
-/// Prefixes that one connection tracks in BCAST mode: more are an error. Every change of a key is held against them.
-pub const TRACKING_PREFIXES_MAX: usize = 64;
+/// Prefixes that one connection tracks in BCAST mode: more are an error. Each is held against all others of its connection
+/// when it comes, and each takes a place in every shard.
+pub const TRACKING_PREFIXES_MAX: usize = 1024;
 
-/// A key longer than this is refused with an error; the shard's item header counts key bytes in 16 bits.
+/// Numbers and words that a filter of CLIENT LIST or CLIENT KILL names: more are an error. Each connection is held against
+/// all of them.
+pub const CLIENT_FILTER_WORDS_MAX: usize = 1024;
+
+/// A key longer than this is refused with an error: comparing keys, matching them with patterns and telling of them is done
+/// while a shard is locked.
 pub const KEY_MAX_BYTES: usize = 65_535;
 
 /// A shared value of this size and above is sent from where it lies; a smaller one is copied into the reply.

@@ -102,7 +102,7 @@ pub struct Options {
     pub client_query_limit: Size,
 
     /// The most arguments in a request
-    #[arg(long, env = "KV_CACHE_MAX_ARGUMENTS", value_name = "N", default_value_t = limits::ARGUMENTS_MAX as u32, value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
+    #[arg(long, env = "KV_CACHE_MAX_ARGUMENTS", value_name = "N", default_value_t = limits::ARGUMENTS_MAX as u32, value_parser = clap::value_parser!(u32).range(16..=limits::ARGUMENTS_MAX as i64))]
     pub max_arguments: u32,
 
     /// The largest value; an eighth of maxmemory and half a shard bound it too

@@ -22,6 +22,7 @@ impl Kept {
     pub fn push(&mut self, request: Arguments) -> Result<(), TryReserveError> {
         let copied = (0..request.len()).filter(|&index| request.aside(index).is_none());
         self.bytes.try_reserve(copied.map(|index| request.get(index).len()).sum())?;
+        self.args.reserve(request.len())?;
         for index in 0..request.len() {
             match request.aside(index) {
                 Some(bytes) if bytes.len() >= limits::STREAMED_ARGUMENT_MIN_BYTES => {
@@ -39,7 +40,7 @@ impl Kept {
         if argument.len() >= limits::STREAMED_ARGUMENT_MIN_BYTES {
             return self.args.push_word(Bytes::copy_from_slice(argument));
         }
-        self.args.push(self.bytes.len(), argument.len());
+        self.args.push(self.bytes.len(), argument.len()).expect("few arguments, or their room is there");
         self.bytes.extend_from_slice(argument);
     }
 

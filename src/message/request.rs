@@ -1,6 +1,8 @@
 //! Requests as arguments, wherever their bytes lie: spans of the input, or allocations of their own. It must not know a
 //! protocol.
 
+use std::collections::TryReserveError;
+
 use bytes::Bytes;
 
 use crate::base::extents::Blob;
@@ -63,14 +65,19 @@ impl Args {
         Arguments { input, spans: &self.spans[from..to], asides: &self.asides }
     }
 
-    /// Copies the arguments number `from` up to `to`, for an input that will begin `offset` bytes later.
-    pub fn keep(&self, from: usize, to: usize, offset: usize) -> Args {
+    /// The arguments number `from` up to `to`, for an input that will begin `offset` bytes later: all of them are taken as
+    /// they are where nothing moves, and else copied.
+    pub fn take(&mut self, from: usize, to: usize, offset: usize) -> Args {
+        if offset == 0 && from == 0 && to == self.len() && to >= limits::BATCH_ARGUMENTS_MAX {
+            return std::mem::take(self);
+        }
+        // No more than they need: a crowd of connections may have begun a request.
         let mut kept = Args::default();
         for span in &self.spans[from..to] {
             if span.len == ASIDE {
                 kept.push_aside(self.asides[span.start as usize].clone());
             } else {
-                kept.push(span.start as usize - offset, span.len as usize);
+                kept.spans.push(Span { start: (span.start as usize - offset) as u32, len: span.len });
             }
         }
         kept
@@ -91,8 +98,20 @@ impl Args {
         self.spans.shrink_to(limits::BATCH_ARGUMENTS_MAX);
     }
 
-    pub fn push(&mut self, start: usize, len: usize) {
+    /// An argument that lies in the input. An error, and no change, when the process may have no more memory.
+    #[inline]
+    pub fn push(&mut self, start: usize, len: usize) -> Result<(), TryReserveError> {
+        if self.spans.len() == self.spans.capacity() {
+            self.reserve(1)?;
+        }
         self.spans.push(Span { start: start as u32, len: len as u32 });
+        Ok(())
+    }
+
+    /// Sees to the room for so many more.
+    #[cold]
+    pub fn reserve(&mut self, arguments: usize) -> Result<(), TryReserveError> {
+        self.spans.try_reserve(arguments)
     }
 
     pub fn push_word(&mut self, bytes: Bytes) {

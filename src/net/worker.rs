@@ -359,16 +359,13 @@ async fn tend_shard<T: Transport>(transport: Rc<T>) {
 /// Some steps of a shard's upkeep. True if there is more to do right now.
 fn keep_up(worker: &Worker, now: UnixMillis) -> bool {
     let links = &worker.links;
-    let mut begun = clock::tick();
-    let until = begun + limits::UPKEEP_TIME;
-    while begun < until {
-        let more = links.shared.keyspace.tick(links.index, now);
-        let ended = clock::tick();
-        worker.stats().longest.upkeep_nanos.raise(ended.duration_since(begun).as_nanos() as u64);
+    let until = clock::tick() + limits::UPKEEP_TIME;
+    while clock::tick() < until {
+        let (more, held) = links.shared.keyspace.tick(links.index, now);
+        worker.stats().longest.upkeep_nanos.raise(held.as_nanos() as u64);
         if !more {
             return false;
         }
-        begun = ended;
     }
     true
 }

@@ -95,19 +95,26 @@ macro_rules! core_stats {
     };
 }
 
-/// What has kept a core the longest, by cause.
+/// What has kept a core, or a shard's lock, the longest, by cause.
 #[derive(Debug, Default)]
 pub struct Longest {
     /// The turn of a connection, and the last command of it: its place in the table, plus one.
     pub turn_nanos: Counter,
     pub turn_command: Counter,
+    /// Commands between which no lock was let go, or one that took long by itself, and the last command of them.
+    pub hold_nanos: Counter,
+    pub hold_command: Counter,
+    /// The same of scripts, which have a bound of their own.
+    pub script_hold_nanos: Counter,
     /// A step of a shard's upkeep, during which the shard is locked.
     pub upkeep_nanos: Counter,
 }
 
 impl Longest {
     fn reset(&self) {
-        [&self.turn_nanos, &self.turn_command, &self.upkeep_nanos].into_iter().for_each(Counter::reset);
+        let turn = [&self.turn_nanos, &self.turn_command];
+        let holds = [&self.hold_nanos, &self.hold_command, &self.script_hold_nanos, &self.upkeep_nanos];
+        turn.into_iter().chain(holds).for_each(Counter::reset);
     }
 }
 

@@ -3,6 +3,8 @@
 //! No lock is waited for while another one is held, except several together in the order of the shards: two turns never
 //! wait for each other. Nobody waits for a script, which may hold its shards for long: whoever meets one is told `Busy`.
 
+use std::time::{Duration, Instant};
+
 use super::keyspace::{Guard, Keyspace};
 use super::shard::{DATABASES, Key, Shard, ShardStats};
 use crate::base::clock::{self, UnixMillis};
@@ -27,11 +29,38 @@ pub struct ShardGuards<'k> {
     together: Vec<Option<Guard<'k>>>,
     /// What is locked stays so, and nothing is locked beside it.
     sealed: bool,
+    hold: Hold,
+}
+
+/// For how long something is locked, for who asks.
+#[derive(Default)]
+struct Hold {
+    is_timed: bool,
+    since: Option<Instant>,
+    longest: Duration,
+}
+
+impl Hold {
+    #[inline]
+    fn begins(&mut self) {
+        if self.is_timed {
+            self.since = Some(clock::tick());
+        }
+    }
+
+    #[inline]
+    fn ends(&mut self) {
+        if self.is_timed
+            && let Some(since) = self.since.take()
+        {
+            self.longest = self.longest.max(since.elapsed());
+        }
+    }
 }
 
 impl<'k> ShardGuards<'k> {
     pub(super) fn new(keyspace: &'k Keyspace, actor: u64) -> ShardGuards<'k> {
-        ShardGuards { keyspace, actor, last: None, together: Vec::new(), sealed: false }
+        ShardGuards { keyspace, actor, last: None, together: Vec::new(), sealed: false, hold: Hold::default() }
     }
 
     pub fn keyspace(&self) -> &'k Keyspace {
@@ -53,6 +82,7 @@ impl<'k> ShardGuards<'k> {
         if !self.has(shard) {
             self.let_go();
             self.last = Some((shard, self.keyspace.lock(shard, self.actor)?));
+            self.hold.begins();
         }
         Ok(self.number(shard))
     }
@@ -105,6 +135,7 @@ impl<'k> ShardGuards<'k> {
 
     pub fn unseal(&mut self) {
         self.sealed = false;
+        self.hold.ends();
         self.together.clear();
     }
 
@@ -129,20 +160,19 @@ impl<'k> ShardGuards<'k> {
     /// fetched ahead at a time, so that their cache misses overlap.
     pub fn with_keys<T, E>(
         &mut self,
-        items: Vec<T>,
+        mut items: impl Iterator<Item = T>,
         key_of: impl Fn(&T) -> Key,
         mut act: impl FnMut(&mut Shard, T) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut items = items.into_iter();
-        while let Some(first) = items.as_slice().first() {
-            let database = key_of(first).db;
-            let ahead = items.as_slice().iter().take(KEYS_AHEAD);
-            self.prefetch(database, ahead.map(|item| key_of(item).hash));
-            for item in items.by_ref().take(KEYS_AHEAD) {
+        let mut ahead = Vec::with_capacity(KEYS_AHEAD);
+        loop {
+            ahead.extend(items.by_ref().take(KEYS_AHEAD));
+            let Some(first) = ahead.first() else { return Ok(()) };
+            self.prefetch(key_of(first).db, ahead.iter().map(|item| key_of(item).hash));
+            for item in ahead.drain(..) {
                 act(self.shard(key_of(&item).hash), item)?;
             }
         }
-        Ok(())
     }
 
     /// Starts fetching what look-ups of these hashes will touch, one shard after the other.
@@ -163,15 +193,36 @@ impl<'k> ShardGuards<'k> {
     /// Lets other cores have what is locked, unless it is sealed.
     pub fn release(&mut self) {
         if !self.sealed {
+            self.hold.ends();
             self.last = None;
             self.together.clear();
         }
+    }
+
+    /// Begins to look at how long something is locked: from now on where it is already.
+    pub fn time_holds(&mut self) {
+        self.hold = Hold { is_timed: true, ..Hold::default() };
+        if self.is_locked() {
+            self.hold.begins();
+        }
+    }
+
+    /// Ends that, and lets go; for how long something was locked at most.
+    pub fn longest_hold(&mut self) -> Duration {
+        self.release();
+        std::mem::take(&mut self.hold).longest
+    }
+
+    /// Something is locked.
+    pub fn is_locked(&self) -> bool {
+        self.last.is_some() || !self.together.is_empty()
     }
 
     /// A command that locked several shards is done; a single one is kept for the next.
     #[inline]
     pub fn release_several(&mut self) {
         if !self.sealed && !self.together.is_empty() {
+            self.hold.ends();
             self.together.clear();
         }
     }
@@ -202,6 +253,7 @@ impl<'k> ShardGuards<'k> {
         self.let_go();
         let lock = |shard| wanted(shard).then(|| self.keyspace.lock(shard, self.actor)).transpose();
         self.together = (0..self.keyspace.shards()).map(lock).collect::<Result<_, _>>()?;
+        self.hold.begins();
         Ok(())
     }
 
@@ -209,6 +261,7 @@ impl<'k> ShardGuards<'k> {
     #[inline]
     fn let_go(&mut self) {
         assert!(!self.sealed, "what a sealed run may touch has been locked before");
+        self.hold.ends();
         self.last = None;
         self.together.clear();
     }
@@ -354,7 +407,7 @@ mod tests {
         assert!(guards.lock(one).is_err() && guards.lock_number(0).is_err());
         assert!(guards.lock_keys([other, one].into_iter()).is_err() && guards.lock_all().is_err());
         assert!(guards.seal([one].into_iter()).is_err() && guards.seal_all().is_err() && !guards.is_sealed());
-        assert!(guards.check_scripts().is_err() && keyspace.used_bytes().is_err() && !keyspace.tick(0, 1));
+        assert!(guards.check_scripts().is_err() && keyspace.used_bytes().is_err() && !keyspace.tick(0, 1).0);
         // What was locked on the way to the one that is busy is free again.
         assert!(keyspace.guards().lock(other).is_ok());
         script.end_script();

@@ -72,10 +72,12 @@ impl Keyspace {
         ShardGuards::new(self, actor)
     }
 
-    /// One bounded step of a shard's background work. True if there is more to do right now.
-    pub fn tick(&self, shard: usize, now: UnixMillis) -> bool {
-        let Ok(mut guard) = self.lock(shard, 0) else { return false };
-        guard.tick(now).more
+    /// One bounded step of a shard's background work: whether there is more to do right now, and for how long the shard was
+    /// locked.
+    pub fn tick(&self, shard: usize, now: UnixMillis) -> (bool, Duration) {
+        let Ok(mut guard) = self.lock(shard, 0) else { return (false, Duration::ZERO) };
+        let begun = clock::tick();
+        (guard.tick(now).more, begun.elapsed())
     }
 
     /// What the shards hold of memory, asked one after the other: nobody waits for more than one, or for a script.

@@ -146,7 +146,7 @@ fn one_request_for_a_gigabyte(engine: Engine) {
     client.call(&[b"SET".as_slice(), b"k", &value]);
     let before = server.resident_bytes();
     let limit = client.info_number("client_memory_limit");
-    let words: Vec<&str> = std::iter::once("MGET").chain(std::iter::repeat_n("k", limits::ARGUMENTS_MAX - 1)).collect();
+    let words: Vec<&str> = std::iter::once("MGET").chain(std::iter::repeat_n("k", 65_535)).collect();
     client.send(request(&words));
     server.client().check("PING", "+PONG\r\n");
     // Either all of it comes, or an error says why not.

@@ -1,10 +1,17 @@
 //! Bits of values: SETBIT, BITCOUNT, BITPOS, BITOP, BITFIELD and their kin.
 
-use crate::client::request;
+use crate::client::{patterned, request};
 use crate::harness::{Engine, Server, on_every_driver};
 use crate::wire::Value;
 
-on_every_driver!(single_bits, counting_and_finding, operations_on_several_values, integers_of_any_width);
+on_every_driver!(
+    single_bits,
+    counting_and_finding,
+    operations_on_several_values,
+    large_values_are_combined_piece_by_piece,
+    a_source_that_changes_meanwhile,
+    integers_of_any_width,
+);
 
 fn single_bits(engine: Engine) {
     let server = Server::start(engine);
@@ -80,6 +87,63 @@ fn operations_on_several_values(engine: Engine) {
     client.check("BITOP NOT d a b", "-ERR BITOP NOT must be called with a single source key.\r\n");
     client.check("BITOP DIFF d a", "-ERR BITOP DIFF must be called with at least two source keys.\r\n");
     client.check("BITOP NAND d a", "-ERR syntax error\r\n");
+}
+
+/// Lengths about the pieces in which they are combined, and small ones beside them.
+fn large_values_are_combined_piece_by_piece(engine: Engine) {
+    let server = Server::with(engine, &["--maxmemory=256mb"]);
+    let mut client = server.client();
+    for lengths in [[300_000, 1 << 20, 77], [1 << 18, 1 << 18, 1 << 18], [262_143, 10, 0], [262_145, 400_000, 131_072]]
+    {
+        let values: Vec<Vec<u8>> = lengths.iter().enumerate().map(|(seed, length)| patterned(*length, seed)).collect();
+        for (key, value) in ["a", "b", "c"].iter().zip(&values) {
+            client.call(&[b"SET".as_slice(), key.as_bytes(), value]);
+        }
+        let at = |value: usize, at: usize| values[value].get(at).copied().unwrap_or(0);
+        type Combine = fn(u8, u8, u8) -> u8;
+        let operations: [(&str, Combine); 8] = [
+            ("AND", |a, b, c| a & b & c),
+            ("OR", |a, b, c| a | b | c),
+            ("XOR", |a, b, c| a ^ b ^ c),
+            ("DIFF", |a, b, c| a & !(b | c)),
+            ("DIFF1", |a, b, c| !a & (b | c)),
+            ("ANDOR", |a, b, c| a & (b | c)),
+            ("ONE", |a, b, c| (a ^ b ^ c) & !(a & b & c)),
+            ("NOT", |a, _, _| !a),
+        ];
+        for (name, combine) in operations {
+            let sources: &[&str] = if name == "NOT" { &["a"] } else { &["a", "b", "c"] };
+            let longest = lengths[..sources.len()].iter().copied().max().unwrap();
+            let expected: Vec<u8> = (0..longest).map(|n| combine(at(0, n), at(1, n), at(2, n))).collect();
+            for target in ["d", "e"] {
+                let words = [&["BITOP", name, target], sources].concat();
+                assert_eq!(client.call(&words), Value::Integer(longest as i64), "{name} {lengths:?}");
+                assert!(client.call(&["GET", target]) == Value::bulk(&expected), "{name} {lengths:?}");
+            }
+        }
+    }
+    client.send([request(&["MULTI"]), request(&["BITOP", "NOT", "f", "b"]), request(&["STRLEN", "f"])].concat());
+    client.send(request(&["EXEC"]));
+    client.expect("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:400000\r\n:400000\r\n");
+}
+
+/// Whatever is written to a source while it is combined: the result is of one of its values, and not of an earlier one than
+/// was there when the command came.
+fn a_source_that_changes_meanwhile(engine: Engine) {
+    let server = Server::with(engine, &["--maxmemory=512mb"]);
+    let (mut one, mut other) = (server.client(), server.client());
+    let value = |seed: u8| vec![seed; 4 << 20];
+    one.call(&[b"SET".as_slice(), b"s", &value(0)]);
+    for round in 1..40u8 {
+        other.send(request(&[b"SET".as_slice(), b"s", &value(round)]));
+        one.send(request(&["BITOP", "NOT", "d", "s"]));
+        other.expect("+OK\r\n");
+        one.expect(format!(":{}\r\n", 4 << 20));
+        let Value::Bulk(result) = one.call(&["GET", "d"]) else { panic!("no result") };
+        let seed = !result[0];
+        assert!(seed == round || seed == round - 1, "{seed} in round {round}");
+        assert!(result.iter().all(|byte| *byte == !seed));
+    }
 }
 
 fn integers_of_any_width(engine: Engine) {

@@ -107,7 +107,10 @@ fn counting_within_bounds(engine: Engine) {
     client.check("INCREX f BYFLOAT 10 UBOUND 3.5 SATURATE", "*2\r\n$3\r\n3.5\r\n$4\r\n2.25\r\n");
     client.check("INCREX f", "-ERR value is not an integer or out of range\r\n");
     server.resp3_client().check("INCREX f BYFLOAT 0.5", "*2\r\n,4\r\n,0.5\r\n");
-    client.check("INCREX f BYFLOAT inf", "-ERR value or increment would produce Infinity\r\n");
+    client.check("INCREX f BYFLOAT inf", "-ERR BYFLOAT increment cannot be Infinity\r\n");
+    client.check("INCREX f BYFLOAT 1 LBOUND -inf UBOUND +inf", "*2\r\n$1\r\n5\r\n$1\r\n1\r\n");
+    client.check("SET infinite -inf", "+OK\r\n");
+    client.check("INCREX infinite BYFLOAT 1", "-ERR value cannot be Infinity\r\n");
     client.check("INCREX n LBOUND 2 UBOUND 1", "-ERR LBOUND can't be greater than UBOUND\r\n");
     client.check("INCREX n ENX", "-ERR ENX flag requires an expiration\r\n");
     client.check("INCREX n BYINT x", "-ERR Increment is not an integer or out of range\r\n");

@@ -10,6 +10,8 @@ use crate::wire::Value;
 
 on_every_driver!(
     arguments,
+    requests_of_very_many_arguments,
+    many_watched_keys_and_prefixes,
     inline_length,
     query_limit,
     client_memory_bounds_requests_in_arrival,
@@ -28,15 +30,70 @@ fn arguments(engine: Engine) {
         std::iter::once("EXISTS").chain(std::iter::repeat_n("k", limits::ARGUMENTS_MAX - 1)).collect();
     assert_eq!(client.call(&most), Value::Integer(0));
     client.send(format!("*{}\r\n", limits::ARGUMENTS_MAX + 1));
-    client.expect("-ERR Protocol error: invalid multibulk length\r\n");
+    client.expect(
+        "-ERR Protocol error: invalid multibulk length: a request may have 1048576 arguments (max-arguments)\r\n",
+    );
     client.expect_closed();
 
     let server = Server::with(engine, &["--max-arguments=16"]);
     let mut client = server.client();
     client.check("EXISTS 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15", ":0\r\n");
     client.send("*17\r\n");
-    client.expect("-ERR Protocol error: invalid multibulk length\r\n");
+    client.expect("-ERR Protocol error: invalid multibulk length: a request may have 16 arguments (max-arguments)\r\n");
     client.expect_closed();
+}
+
+/// As many keys as there may be, by each command that takes many: at once, queued, and after others in a pipeline.
+fn requests_of_very_many_arguments(engine: Engine) {
+    let server = Server::with(engine, &["--maxmemory=2gb"]);
+    let mut client = server.client();
+    let keys: Vec<String> = (0..limits::ARGUMENTS_MAX / 2 - 1).map(|n| format!("{n:x}")).collect();
+    let count = keys.len() as i64;
+    let with = |name: &'static str| std::iter::once(name).chain(keys.iter().map(String::as_str)).collect::<Vec<_>>();
+    let pairs: Vec<&str> = std::iter::once("MSET").chain(keys.iter().flat_map(|key| [key.as_str(), "v"])).collect();
+    client.send([request(&["SET", "k", "v"]), request(&pairs), request(&["GET", "k"])].concat());
+    client.expect("+OK\r\n+OK\r\n$1\r\nv\r\n");
+    assert_eq!(client.call(&with("EXISTS")), Value::Integer(count));
+    client.send([request(&["MULTI"]), request(&with("TOUCH")), request(&["EXEC"])].concat());
+    client.expect(format!("+OK\r\n+QUEUED\r\n*1\r\n:{count}\r\n"));
+    client.send(request(&with("MGET")));
+    client.expect(format!("*{count}\r\n"));
+    client.expect("$1\r\nv\r\n".repeat(keys.len()));
+    assert_eq!(client.call(&with("UNLINK")), Value::Integer(count));
+    client.check("DBSIZE", ":1\r\n");
+    // What is about no keys is bounded more tightly.
+    for words in [&["CONFIG", "GET"][..], &["COMMAND", "INFO"], &["CLIENT", "LIST", "ID"], &["INFO"]] {
+        let words: Vec<&str> = words.iter().copied().chain(std::iter::repeat_n("1", 100_000)).collect();
+        let reply = client.call(&words);
+        assert!(matches!(&reply, Value::Error(text) if text.ends_with("may have 4096 arguments")), "{reply:?}");
+    }
+    let arguments: Vec<&str> =
+        ["EVAL", "return #ARGV", "0"].into_iter().chain(keys.iter().map(String::as_str)).collect();
+    assert!(matches!(client.call(&arguments), Value::Integer(_) | Value::Error(_)));
+    client.check("GET k", "$1\r\nv\r\n");
+}
+
+fn many_watched_keys_and_prefixes(engine: Engine) {
+    let server = Server::start(engine);
+    let (mut client, mut other) = (server.resp3_client(), server.client());
+    let watch = |from: usize, to: usize| -> Vec<String> {
+        std::iter::once("WATCH".to_owned()).chain((from..to).map(|n| format!("key:{n}"))).collect()
+    };
+    let ok = Value::Simple("OK".into());
+    assert_eq!(client.call(&watch(0, limits::WATCHED_KEYS_MAX)), ok);
+    assert_eq!(client.call(&watch(7, limits::WATCHED_KEYS_MAX)), ok, "those again");
+    client.check_error("WATCH another", "ERR a connection can watch 4096 keys; UNWATCH, or watch fewer at a time");
+    other.check("SET key:4000 v", "+OK\r\n");
+    client.check("MULTI", "+OK\r\n");
+    client.check("SET k v", "+QUEUED\r\n");
+    client.check("EXEC", "_\r\n");
+    client.check("WATCH another", "+OK\r\n");
+    let prefixes = (0..limits::TRACKING_PREFIXES_MAX).flat_map(|n| ["PREFIX".to_owned(), format!("p{n}:")]);
+    let words = ["CLIENT", "TRACKING", "ON", "BCAST"].map(str::to_owned).into_iter().chain(prefixes);
+    assert_eq!(client.call(&words.collect::<Vec<_>>()), ok);
+    client.check_error("CLIENT TRACKING ON BCAST PREFIX another", "ERR a connection can track 1024 prefixes");
+    other.check("SET p1000:k v", "+OK\r\n");
+    client.check("PING", ">2\r\n$10\r\ninvalidate\r\n*1\r\n$7\r\np1000:k\r\n");
 }
 
 fn inline_length(engine: Engine) {

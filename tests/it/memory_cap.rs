@@ -12,6 +12,7 @@ on_every_driver!(
     what_is_used_stays,
     large_values_find_their_room,
     without_eviction_writes_are_refused,
+    several_are_written_or_none,
     volatile_keys_go_first,
     the_cap_can_be_lowered,
 );
@@ -123,6 +124,51 @@ fn without_eviction_writes_are_refused(engine: Engine) {
     assert_eq!(client.info_number("evicted_keys"), 0);
     client.check("FLUSHALL", "+OK\r\n");
     wait_until("room", || client.call(&["SET", "k", &value]) == Value::Simple("OK".into()));
+}
+
+/// Near the cap without eviction, a request that sets many keys sets all of them or none.
+fn several_are_written_or_none(engine: Engine) {
+    let server = Server::with(engine, &["--maxmemory=64mb", "--maxmemory-policy=noeviction"]);
+    let mut client = server.client();
+    let value = "v".repeat(1000);
+    let mut keys = 0;
+    while client.call(&["SET", &format!("key:{keys}"), &value]) == Value::Simple("OK".into()) {
+        keys += 1;
+    }
+    let oom = Value::Error("OOM command not allowed when used memory > 'maxmemory'.".into());
+    let (mut refused, mut done) = (0, 0);
+    // One key in so many goes, so that at first nothing has room, and in the end everything has.
+    for step in [100, 10, 3, 2, 1] {
+        let gone = (0..keys).step_by(step).map(|n| format!("key:{n}"));
+        client.call(&std::iter::once("UNLINK".to_owned()).chain(gone).collect::<Vec<_>>());
+        for (count, length) in [(2000, 10), (2000, 1100), (500, 4000), (100, 20_000), (8, 400_000)] {
+            let names: Vec<String> = (0..count).map(|n| format!("{length}:{n}")).collect();
+            let value = patterned(length, 3);
+            let pairs = || names.iter().flat_map(|name| [name.as_bytes(), &value]);
+            let number = count.to_string();
+            let heads = [
+                (vec![b"MSET".as_slice()], vec![]),
+                (vec![b"MSETNX".as_slice()], vec![]),
+                (vec![b"MSETEX".as_slice(), number.as_bytes()], vec![b"EX".as_slice(), b"1000"]),
+            ];
+            for (head, tail) in heads {
+                let words: Vec<&[u8]> = head.iter().copied().chain(pairs()).chain(tail).collect();
+                let reply = client.call(&words);
+                let there =
+                    client.call(&[&["EXISTS"], &names.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
+                if reply == oom {
+                    refused += 1;
+                    assert_eq!(there, Value::Integer(0), "{count} of {length} bytes");
+                } else {
+                    done += 1;
+                    assert!(matches!(reply, Value::Simple(_) | Value::Integer(1)), "{reply:?}");
+                    assert_eq!(there, Value::Integer(count), "{count} of {length} bytes");
+                }
+                client.call(&[&["UNLINK"], &names.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
+            }
+        }
+    }
+    assert!(refused > 5 && done > 5, "{refused} refused, {done} done");
 }
 
 /// Keys without a time of expiry are never given up under a volatile policy.

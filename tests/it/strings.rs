@@ -166,9 +166,19 @@ fn delete_if_the_value_is_as_expected(engine: Engine) {
     client.check(&format!("DELEX c IFDEQ {digest}"), ":1\r\n");
     client.check("DELEX d", ":1\r\n");
     client.check("DELEX d", ":0\r\n");
-    for options in ["IFEQ", "NX", "IFEQ a b", "WHAT a"] {
-        client.check(&format!("DELEX d {options}"), "-ERR syntax error\r\n");
+    client.check("SET d Hello", "+OK\r\n");
+    // What is no digest is not equal to one.
+    client.check("DELEX d IFDEQ zzzzzzzzzzzzzzzz", ":0\r\n");
+    for condition in ["NX v", "FOO v"] {
+        let unknown = "-ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE\r\n";
+        client.check(&format!("DELEX d {condition}"), unknown);
+        client.check(&format!("DELEX none {condition}"), ":0\r\n");
     }
+    for (key, options) in [("d", "IFEQ"), ("d", "NX"), ("d", "IFEQ a b"), ("none", "IFEQ"), ("none", "FOO a b")] {
+        let refused = "-ERR wrong number of arguments for 'delex' command\r\n";
+        client.check(&format!("DELEX {key} {options}"), refused);
+    }
+    client.check("DELEX d IFDNE zzzzzzzzzzzzzzzz", ":1\r\n");
 }
 
 fn parts_of_values(engine: Engine) {

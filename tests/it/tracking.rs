@@ -105,12 +105,6 @@ fn options_are_checked_and_shown(engine: Engine) {
     client.check_error("CLIENT TRACKING ON OPTIN", "ERR You can't switch OPTIN/OPTOUT mode");
     client.check("CLIENT CACHING maybe", "-ERR syntax error\r\n");
     client.check("CLIENT GETREDIR", ":0\r\n");
-    for n in 0..64 {
-        let more = if n == 0 { "OFF" } else { &format!("ON BCAST PREFIX {n:02}") };
-        client.check(&format!("CLIENT TRACKING {more}"), "+OK\r\n");
-    }
-    client.check("CLIENT TRACKING ON BCAST PREFIX a", "+OK\r\n");
-    client.check_error("CLIENT TRACKING ON BCAST PREFIX b", "ERR a connection can track 64 prefixes");
 }
 
 fn opt_in_and_opt_out(engine: Engine) {

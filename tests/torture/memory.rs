@@ -241,7 +241,7 @@ fn a_list_of_millions_of_numbers(engine: Engine) {
 
 fn halves_of_requests_of_many_arguments(engine: Engine) {
     let siege = Siege::begin(engine, "half requests of empty arguments");
-    let input = [b"*65536\r\n$3\r\nDEL\r\n".as_slice(), &b"$0\r\n\r\n".repeat(64_000)].concat();
+    let input = [b"*1048576\r\n$3\r\nDEL\r\n".as_slice(), &b"$0\r\n\r\n".repeat(800_000)].concat();
     for _ in 0..rounds() {
         let clients = send_to_all(siege.clients(300), &input);
         settle(&siege);

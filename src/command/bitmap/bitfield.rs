@@ -42,24 +42,28 @@ enum Overflow {
     Fail,
 }
 
+/// The longest reply of a step.
+const REPLY_BYTES: usize = 23;
+
 fn bitfield(call: &mut Call, read_only: bool) -> Result<(), Stop> {
     let steps = parse(call)?;
     let writes = steps.iter().filter(|step| !matches!(step.action, Action::Get));
-    let replies = match writes.map(|step| step.field.end()).max() {
+    call.room(steps.len() * REPLY_BYTES)?;
+    let mut replies = Vec::new();
+    replies.try_reserve_exact(steps.len()).map_err(|_| error::OUT_OF_MEMORY)?;
+    match writes.map(|step| step.field.end()).max() {
         Some(_) if read_only => return Err("ERR BITFIELD_RO only supports the GET subcommand".into()),
         Some(end) => {
-            let mut replies = Vec::new();
             call.rewrite(call.key(), end.div_ceil(8), |value| {
-                replies = steps.iter().map(|step| step.run(value)).collect();
+                replies.extend(steps.iter().map(|step| step.run(value)));
             })?;
-            replies
         }
         None => {
             let entry = call.find(call.key());
             let value = entry.map_or(&[][..], |entry| entry.value.as_slice());
-            steps.iter().map(|step| Some(step.field.reply(step.field.read(value)))).collect()
+            replies.extend(steps.iter().map(|step| Some(step.field.reply(step.field.read(value)))));
         }
-    };
+    }
     call.reply.array(replies.len());
     for reply in replies {
         match reply {
@@ -72,6 +76,8 @@ fn bitfield(call: &mut Call, read_only: bool) -> Result<(), Stop> {
 
 fn parse(call: &Call) -> Result<Vec<Step>, Stop> {
     let mut steps = Vec::new();
+    // None has less than three arguments.
+    steps.try_reserve_exact(call.args.len() / 3).map_err(|_| error::OUT_OF_MEMORY)?;
     let mut overflow = Overflow::Wrap;
     let mut index = 2;
     while index < call.args.len() {

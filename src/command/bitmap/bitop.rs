@@ -1,5 +1,8 @@
 //! BITOP: bit by bit, several values become one.
 
+use bytes::Bytes;
+
+use crate::command::steps::{Progress, Work};
 use crate::command::{Call, Command, Flags, Group, Keys, is_word, room};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
@@ -46,7 +49,7 @@ fn bitop(call: &mut Call) -> Result<(), Stop> {
     let Some(&(name, operation)) = OPERATIONS.iter().find(|(name, _)| is_word(call.arg(1), name)) else {
         return Err(error::SYNTAX.into());
     };
-    let sources: Vec<Key> = (3..call.args.len()).map(|index| call.key_at(index)).collect();
+    let sources = (3..call.args.len()).map(call.keys());
     match operation {
         Operation::Not if sources.len() != 1 => {
             return Err("ERR BITOP NOT must be called with a single source key.".into());
@@ -57,19 +60,42 @@ fn bitop(call: &mut Call) -> Result<(), Stop> {
         _ => {}
     }
     let target = call.key_at(2);
-    crate::command::check_key(target)?;
+    crate::command::check_key(target.bytes)?;
     let now = call.now;
     let shards = &mut *call.guards;
     // Found as if they were used: making room must not take them.
-    let mut length_of =
-        |key: &Key| shards.shard(key.hash).get(*key, now).map_or(0, |entry| entry.value.as_slice().len());
-    let longest = sources.iter().map(&mut length_of).max().unwrap_or(0);
+    let mut length_of = |key: Key| shards.shard(key.hash).get(key, now).map_or(0, |entry| entry.value.as_slice().len());
+    let longest = sources.clone().map(&mut length_of).max().unwrap_or(0);
     if target.bytes.len() + longest >= limits::SMALL_WRITE_BYTES {
         room(shards.shard(target.hash).make_room(target.bytes.len() + longest, now))?;
     }
+    let large = longest >= STEPPED_MIN_BYTES && sources.len() <= STEPPED_SOURCES_MAX;
+    if large && !call.is_within_script() && call.has_room(longest) {
+        let handles = sources.map(|source| handle(call, source)).collect();
+        return in_steps(call, operation, longest, handles);
+    }
+    at_once(call, operation, longest)
+}
+
+/// From this length on the values are combined piece by piece, while nothing is locked, ...
+const STEPPED_MIN_BYTES: usize = 1 << 18;
+/// ... if they are no more than this many, ...
+const STEPPED_SOURCES_MAX: usize = 64;
+/// ... in pieces of this size over all of them: some ten microseconds.
+const STEP_BYTES: usize = 1 << 17;
+
+/// A source as it is now.
+fn handle(call: &mut Call, source: Key) -> Option<Bytes> {
+    call.peek(source).map(|entry| entry.value.to_bytes())
+}
+
+fn at_once(call: &mut Call, operation: Operation, longest: usize) -> Result<(), Stop> {
+    let (now, target) = (call.now, call.key_at(2));
+    let sources = (3..call.args.len()).map(call.keys());
+    let shards = &mut *call.guards;
     let mut result = Combined::new(operation, longest)?;
-    for source in &sources {
-        let found = shards.shard(source.hash).peek(*source, now);
+    for source in sources {
+        let found = shards.shard(source.hash).peek(source, now);
         result.add(found.map_or(&[], |entry| entry.value.as_slice()));
     }
     let shard = shards.shard(target.hash);
@@ -80,6 +106,59 @@ fn bitop(call: &mut Call) -> Result<(), Stop> {
     }
     call.reply.integer(longest as i64);
     Ok(())
+}
+
+/// Combines the values piece by piece; the result is stored if the sources are still what they were, or they are combined
+/// again, at once. So it is one step for everybody else.
+fn in_steps(call: &mut Call, operation: Operation, longest: usize, handles: Vec<Option<Bytes>>) -> Result<(), Stop> {
+    call.guards.release();
+    let step = (STEP_BYTES / handles.len()).max(1 << 12);
+    let mut filling = Some(call.shared.keyspace.extents(call.state.client.core).fill());
+    let mut value = None;
+    call.work(Work::new(move |call| {
+        if let Some(mut filled) = filling.take() {
+            let from = filled.len();
+            let end = longest.min(from + step);
+            let mut piece = Combined::new(operation, end - from)?;
+            for handle in &handles {
+                let whole = handle.as_deref().unwrap_or_default();
+                piece.add(&whole[from.min(whole.len())..end.min(whole.len())]);
+            }
+            filled.push(&piece.finish(), longest).map_err(|_| error::OUT_OF_MEMORY)?;
+            if end < longest {
+                filling = Some(filled);
+            } else {
+                value = Some(filled.finish());
+            }
+            return Ok(Progress::More(end));
+        }
+        call.enter(&COMMANDS[0])?;
+        let (target, value) = (call.key_at(2), value.as_ref().expect("it has been filled"));
+        let sources = (3..call.args.len()).map(call.keys());
+        call.reserve(target, longest)?;
+        let is_same = sources.zip(&handles).all(|(source, known)| is_same(&handle(call, source), known));
+        if is_same {
+            call.store(target, NewValue::Shared(value.clone()), Expiry::Never)?;
+            call.reply.integer(longest as i64);
+        } else {
+            let lengths =
+                (3..call.args.len()).map(call.keys()).map(|key| handle(call, key).map_or(0, |value| value.len()));
+            let longest = lengths.max().unwrap_or(0);
+            call.reserve(target, longest)?;
+            at_once(call, operation, longest)?;
+        }
+        Ok(Progress::Done)
+    }))
+}
+
+/// A large value that nobody has changed lies where it was, as long as its handle is kept; a small one is compared.
+fn is_same(now: &Option<Bytes>, before: &Option<Bytes>) -> bool {
+    match (now, before) {
+        (Some(now), Some(before)) if before.len() >= limits::STREAMED_ARGUMENT_MIN_BYTES => {
+            now.as_ptr() == before.as_ptr() && now.len() == before.len()
+        }
+        (now, before) => now == before,
+    }
 }
 
 /// What has come of the values so far. A value that is shorter than the longest ends in zeros.

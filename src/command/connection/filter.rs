@@ -2,6 +2,7 @@
 
 use crate::clients::Client;
 use crate::command::{Call, is_word, parse_integer};
+use crate::config::limits;
 use crate::message::error::{self, Stop};
 use crate::store::shard::DATABASES;
 
@@ -66,6 +67,10 @@ impl Filter {
     /// From the arguments after the subcommand. `bad_id` is the error for what is no client's number.
     pub fn parse(call: &Call, spares_caller: bool, bad_id: &'static str) -> Result<Filter, Stop> {
         let mut filter = Filter { spares_caller, ..Filter::default() };
+        if call.args.len() > limits::CLIENT_FILTER_WORDS_MAX {
+            let most = limits::CLIENT_FILTER_WORDS_MAX;
+            return Err(format!("ERR a filter may have {most} words; ask more than once").into());
+        }
         let mut at = 2;
         while at < call.args.len() {
             let name = call.arg(at);

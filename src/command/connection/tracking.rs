@@ -12,7 +12,7 @@ use crate::config::limits;
 use crate::message::error::{self, Stop};
 use crate::message::reply::{Reply, RespVersion};
 use crate::store::guards::ShardGuards;
-use crate::store::shard::{Key, Watcher};
+use crate::store::shard::Watcher;
 
 /// What a connection has asked for.
 pub struct Tracking {
@@ -101,15 +101,15 @@ fn reads_keys(row: &Command) -> bool {
 }
 
 fn run_and_remember(call: &mut Call, row: &Command, watcher: &Arc<dyn Watcher>) -> Result<(), Stop> {
-    let keys: Vec<Key> = row.keys.positions(call.args).map(|position| call.key_at(position)).collect();
+    let keys = row.keys.positions(call.args).map(call.keys());
     let was_sealed = call.guards.is_sealed();
     if !was_sealed {
-        call.seal(keys.iter().map(|key| key.hash))?;
+        call.seal(keys.clone().map(|key| key.hash))?;
     }
     let outcome = call.start_or_go_on(row);
     // It has read already when there is more to do.
     if outcome.is_ok() || call.state.unfinished.is_some() {
-        keys.iter().for_each(|key| call.guards.shard(key.hash).track(*key, watcher, call.now));
+        keys.for_each(|key| call.guards.shard(key.hash).track(key, watcher, call.now));
     }
     if !was_sealed {
         call.guards.unseal();
@@ -170,6 +170,9 @@ impl<'c> Options<'c> {
                 _ if is_word(word, "NOLOOP") => options.no_loop = true,
                 _ if is_word(word, "PREFIX") && has_more => {
                     index += 1;
+                    if options.prefixes.len() == limits::TRACKING_PREFIXES_MAX {
+                        return Err(too_many_prefixes());
+                    }
                     options.prefixes.push(call.arg(index));
                 }
                 _ if is_word(word, "REDIRECT") && has_more => {
@@ -211,7 +214,7 @@ impl<'c> Options<'c> {
         }
         let existing = current.map_or(&[][..], |current| &current.prefixes);
         if existing.len() + self.prefixes.len() > limits::TRACKING_PREFIXES_MAX {
-            return Err(format!("ERR a connection can track {} prefixes", limits::TRACKING_PREFIXES_MAX).into());
+            return Err(too_many_prefixes());
         }
         for (index, prefix) in self.prefixes.iter().enumerate() {
             let provided = self.prefixes[index + 1..].iter().map(|other| (*other, "another provided"));
@@ -229,6 +232,12 @@ impl<'c> Options<'c> {
         }
         Ok(())
     }
+}
+
+fn too_many_prefixes() -> Stop {
+    let most = limits::TRACKING_PREFIXES_MAX;
+    format!("ERR a connection can track {most} prefixes; take shorter ones that cover more, or another connection")
+        .into()
 }
 
 pub fn client_tracking(call: &mut Call) -> Result<(), Stop> {

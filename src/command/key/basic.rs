@@ -52,7 +52,7 @@ fn count(
         let key = call.key();
         act(call.guards.shard(key.hash), key, call.now) as i64
     } else {
-        let keys = call.all_keys(1);
+        let keys = call.all_keys();
         let (mut total, now) = (0, call.now);
         call.guards.with_keys(
             keys,

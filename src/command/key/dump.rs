@@ -1,6 +1,10 @@
 //! DUMP and RESTORE: a value as a text of bytes that other servers understand.
 
-use crate::command::key::payload::{self, Encoded};
+use std::ops::Range;
+
+use crate::base::extents::{Blob, Filling};
+use crate::command::key::payload::{self, Checksum, Encoded};
+use crate::command::steps::{Progress, Work};
 use crate::command::{Call, Command, Flags, Group, Keys, is_word};
 use crate::message::error::{self, Stop};
 use crate::store::shard::{Expiry, NewValue};
@@ -23,6 +27,7 @@ const fn row(name: &'static str, arity: i32, flags: Flags, run: crate::command::
 }
 
 const BAD_FORMAT: &str = "ERR Bad data format";
+const WRONG_CHECKSUM: &str = "ERR DUMP payload version or checksum are wrong";
 
 fn dump(call: &mut Call) -> Result<(), Stop> {
     let length = call.peek(call.key()).map_or(0, |entry| entry.value.as_slice().len());
@@ -31,15 +36,28 @@ fn dump(call: &mut Call) -> Result<(), Stop> {
         call.reply.null();
         return Ok(());
     };
-    match payload::number(&value) {
-        Some(head) => call.reply.bulk(&[&head[..], &payload::footer(&head, &[])].concat()),
-        None => {
-            let head = payload::head(value.len());
-            call.reply.bulk_framed(&head, &value, &payload::footer(&head, &value));
-        }
+    if let Some(head) = payload::number(&value) {
+        call.reply.bulk(&[&head[..], &Checksum::of(&head).footer()].concat());
+        return Ok(());
     }
-    Ok(())
+    let head = payload::head(value.len());
+    let mut checksum = Some(Checksum::of(&head));
+    let mut done = 0;
+    call.work(Work::new(move |call| {
+        let end = value.len().min(done + STEP_BYTES);
+        checksum.iter_mut().for_each(|checksum| checksum.add(&value[done..end]));
+        done = end;
+        if done < value.len() {
+            return Ok(Progress::More(value.len()));
+        }
+        let footer = checksum.take().expect("the last step comes once").footer();
+        call.reply.bulk_framed(&head, &value, &footer);
+        Ok(Progress::Done)
+    }))
 }
+
+/// Some ten microseconds.
+const STEP_BYTES: usize = 1 << 17;
 
 #[derive(Default)]
 struct Options {
@@ -88,11 +106,84 @@ fn restore(call: &mut Call) -> Result<(), Stop> {
         time if options.is_absolute => Expiry::At(time as u64),
         time => Expiry::At(call.now.saturating_add(time as u64).min(i64::MAX as u64)),
     };
-    let content = payload::open(call.arg(3)).ok_or("ERR DUMP payload version or checksum are wrong")?;
+    let (content, checked, checksum) = payload::open(call.arg(3)).ok_or(WRONG_CHECKSUM)?;
+    if let (Some(payload), Some(Encoded::Plain(value))) = (call.args.value(3), Encoded::read(content))
+        && call.has_room(value.len())
+    {
+        let from = value.as_ptr() as usize - payload.as_ptr() as usize;
+        let restoring = Restoring {
+            payload: payload.clone(),
+            value: from..from + value.len(),
+            checksum: Some((Checksum::of(b""), checksum)),
+            checked: 0..checked.len(),
+            filling: Some(call.shared.keyspace.extents(call.state.client.core).fill()),
+            expiry,
+            replaces: options.replaces,
+        };
+        return restore_in_steps(call, restoring);
+    }
+    if !Checksum::of(checked).is(checksum) {
+        return Err(WRONG_CHECKSUM.into());
+    }
     let encoded = Encoded::read(content).ok_or(BAD_FORMAT)?;
     call.reserve(key, encoded.len())?;
     let value = encoded.decode().ok_or(BAD_FORMAT)?;
     call.store(key, NewValue::Copied(&value), expiry)?;
     call.reply.ok();
     Ok(())
+}
+
+/// A large value on its way out of a payload, while nothing is locked.
+struct Restoring {
+    payload: Blob,
+    /// Where the value lies in it.
+    value: Range<usize>,
+    /// What the checksum is still to be made of.
+    checked: Range<usize>,
+    /// The checksum so far, and as it is written.
+    checksum: Option<(Checksum, [u8; 8])>,
+    /// What of the value is copied.
+    filling: Option<Filling>,
+    expiry: Expiry,
+    replaces: bool,
+}
+
+fn restore_in_steps(call: &mut Call, mut restoring: Restoring) -> Result<(), Stop> {
+    call.guards.release();
+    let mut value = None;
+    call.work(Work::new(move |call| {
+        let Restoring { payload, value: place, checked, checksum, filling, expiry, replaces } = &mut restoring;
+        if let Some((sum, written)) = checksum.take() {
+            let piece = checked.start..checked.end.min(checked.start + STEP_BYTES);
+            checked.start = piece.end;
+            let mut sum = sum;
+            sum.add(&payload[piece]);
+            if checked.start < checked.end {
+                *checksum = Some((sum, written));
+            } else if !sum.is(written) {
+                return Err(WRONG_CHECKSUM.into());
+            }
+            return Ok(Progress::More(0));
+        }
+        if let Some(mut filled) = filling.take() {
+            let whole = &payload[place.clone()];
+            let end = whole.len().min(filled.len() + STEP_BYTES);
+            filled.push(&whole[filled.len()..end], whole.len()).map_err(|_| error::OUT_OF_MEMORY)?;
+            if end < whole.len() {
+                *filling = Some(filled);
+            } else {
+                value = Some(filled.finish());
+            }
+            return Ok(Progress::More(end));
+        }
+        let (key, value) = (call.key(), value.as_ref().expect("it has been filled"));
+        call.shard(key.hash)?;
+        if !*replaces && call.peek(key).is_some() {
+            return Err("BUSYKEY Target key name already exists.".into());
+        }
+        call.reserve(key, value.len())?;
+        call.store(key, NewValue::Shared(value.clone()), *expiry)?;
+        call.reply.ok();
+        Ok(Progress::Done)
+    }))
 }

@@ -7,7 +7,7 @@
 //! checksum   8 bytes, little endian: CRC-64 of all before
 //! ```
 
-use crc::{CRC_64_REDIS, Crc, Table};
+use crc::{CRC_64_REDIS, Crc, Digest, Table};
 
 use crate::command::parse_integer;
 
@@ -55,23 +55,41 @@ pub fn number(value: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// What comes after head and string.
-pub fn footer(head: &[u8], string: &[u8]) -> [u8; FOOTER_BYTES] {
-    let version = VERSION.to_le_bytes();
-    let mut digest = CHECKSUM.digest();
-    [head, string, &version].into_iter().for_each(|part| digest.update(part));
-    let mut footer = [0; FOOTER_BYTES];
-    footer[..2].copy_from_slice(&version);
-    footer[2..].copy_from_slice(&digest.finalize().to_le_bytes());
-    footer
+/// A checksum of bytes that come one after the other.
+pub struct Checksum(Digest<'static, u64, Table<16>>);
+
+impl Checksum {
+    pub fn of(bytes: &[u8]) -> Checksum {
+        let mut checksum = Checksum(CHECKSUM.digest());
+        checksum.add(bytes);
+        checksum
+    }
+
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// What comes after head and string, of which it is.
+    pub fn footer(mut self) -> [u8; FOOTER_BYTES] {
+        let version = VERSION.to_le_bytes();
+        self.add(&version);
+        let mut footer = [0; FOOTER_BYTES];
+        footer[..2].copy_from_slice(&version);
+        footer[2..].copy_from_slice(&self.0.finalize().to_le_bytes());
+        footer
+    }
+
+    /// It is the one that is written.
+    pub fn is(self, written: [u8; 8]) -> bool {
+        self.0.finalize().to_le_bytes() == written
+    }
 }
 
-/// The content of a payload whose version and checksum are right.
-pub fn open(payload: &[u8]) -> Option<&[u8]> {
+/// A payload whose version is known: its content, what the checksum is of, and the checksum as it is written.
+pub fn open(payload: &[u8]) -> Option<(&[u8], &[u8], [u8; 8])> {
     let (rest, checksum) = payload.split_last_chunk::<8>()?;
     let (content, version) = rest.split_last_chunk::<2>()?;
-    let is_right = u16::from_le_bytes(*version) <= VERSION_MAX && CHECKSUM.checksum(rest).to_le_bytes() == *checksum;
-    is_right.then_some(content)
+    (u16::from_le_bytes(*version) <= VERSION_MAX).then_some((content, rest, *checksum))
 }
 
 /// A string as it lies in a payload.
@@ -191,13 +209,24 @@ fn decompress(mut input: &[u8], length: usize) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
+    fn footer(head: &[u8], string: &[u8]) -> [u8; FOOTER_BYTES] {
+        let mut checksum = Checksum::of(head);
+        checksum.add(string);
+        checksum.footer()
+    }
+
+    fn opened(payload: &[u8]) -> Option<&[u8]> {
+        let (content, checked, checksum) = open(payload)?;
+        Checksum::of(checked).is(checksum).then_some(content)
+    }
+
     fn round_trip(value: &[u8]) -> Vec<u8> {
         let (head, string) = match number(value) {
             Some(head) => (head, &[][..]),
             None => (head(value.len()), value),
         };
         let payload = [&head[..], string, &footer(&head, string)].concat();
-        Encoded::read(open(&payload).unwrap()).unwrap().decode().unwrap()
+        Encoded::read(opened(&payload).unwrap()).unwrap().decode().unwrap()
     }
 
     #[test]
@@ -227,10 +256,10 @@ mod tests {
         let head = head(5);
         let payload = [&head[..], b"value", &footer(&head, b"value")].concat();
         for at in 0..payload.len() {
-            assert!(open(&payload[..at]).is_none());
+            assert!(opened(&payload[..at]).is_none());
             let mut changed = payload.clone();
             changed[at] ^= 1;
-            assert!(open(&changed).is_none());
+            assert!(opened(&changed).is_none());
         }
         for content in
             [&b""[..], b"\x01\x00", b"\x00", b"\x00\x05abcd", b"\x00\xc1\x00", b"\x00\xc3\x01\xff\xff", b"\x00\x83"]

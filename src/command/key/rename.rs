@@ -84,7 +84,7 @@ enum Outcome {
 
 /// Puts a value, with its time of expiry, under another key, as one step for everybody else.
 fn put(call: &mut Call, from: Key, to: Key, how: Put) -> Result<Outcome, Stop> {
-    crate::command::check_key(to)?;
+    crate::command::check_key(to.bytes)?;
     let now = call.now;
     let shards = &mut *call.guards;
     // Found as if it were used: making room must not take it.

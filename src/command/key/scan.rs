@@ -66,7 +66,8 @@ impl<'a> Options<'a> {
 /// A pattern that leaves something out.
 fn pattern(text: &[u8]) -> Result<Option<&[u8]>, Stop> {
     if text.len() > limits::PATTERN_MAX_BYTES {
-        return Err(format!("ERR the pattern has more than {} bytes", limits::PATTERN_MAX_BYTES).into());
+        let (length, most) = (text.len(), limits::PATTERN_MAX_BYTES);
+        return Err(format!("ERR the pattern has {length} bytes, the longest may have {most}").into());
     }
     Ok(Some(text).filter(|text| *text != b"*"))
 }

@@ -1,6 +1,7 @@
 //! The server as a script sees it: which commands it may call, on which keys.
 
 use std::borrow::Cow;
+use std::collections::TryReserveError;
 use std::ops::Range;
 
 use super::needs_all_shards;
@@ -37,13 +38,32 @@ pub struct Server<'s, 'k> {
 
 /// The keys that a script was given.
 pub struct Declared<'s> {
-    pub args: Arguments<'s>,
-    pub keys: Range<usize>,
-    pub everything: bool,
+    args: Arguments<'s>,
+    keys: Range<usize>,
+    /// Where they are, in the order of their bytes; of few keys it is not made.
+    sorted: Vec<u32>,
+    everything: bool,
 }
 
-impl Declared<'_> {
+/// So many keys are looked through one by one.
+const LOOKED_THROUGH_MAX: usize = 16;
+
+impl<'s> Declared<'s> {
+    /// An error when the process may have no more memory.
+    pub fn new(args: Arguments<'s>, keys: Range<usize>, everything: bool) -> Result<Declared<'s>, TryReserveError> {
+        let mut sorted = Vec::new();
+        if keys.len() > LOOKED_THROUGH_MAX && !everything {
+            sorted.try_reserve_exact(keys.len())?;
+            sorted.extend(keys.clone().map(|index| index as u32));
+            sorted.sort_unstable_by_key(|index| args.get(*index as usize));
+        }
+        Ok(Declared { args, keys, sorted, everything })
+    }
+
     fn has(&self, key: &[u8]) -> bool {
+        if self.keys.len() > LOOKED_THROUGH_MAX {
+            return self.sorted.binary_search_by_key(&key, |index| self.args.get(*index as usize)).is_ok();
+        }
         self.keys.clone().any(|index| self.args.get(index) == key)
     }
 

@@ -254,6 +254,7 @@ fn run(
     library.touch(script);
     let was_sealed = call.guards.is_sealed();
     let everything = touches_everything(call, &traits);
+    let declared = Declared::new(call.args, keys.clone(), everything).map_err(|_| error::OUT_OF_MEMORY)?;
     if !was_sealed {
         lock(call, everything, keys.clone())?;
     }
@@ -264,8 +265,7 @@ fn run(
     }
     running.start(call.now.max(1));
     call.guards.begin_script();
-    let declared = Declared { args: call.args, keys, everything };
-    let outcome = execute(call, (script, compiled), declared, running, read_only || traits.no_writes);
+    let outcome = execute(call, (script, compiled), keys, declared, running, read_only || traits.no_writes);
     call.guards.end_script();
     running.stop();
     call.state.select(db);
@@ -292,6 +292,7 @@ fn lock(call: &mut Call, everything: bool, keys: Range<usize>) -> Result<(), Sto
 fn execute(
     call: &mut Call,
     script: (&Script, &Compiled),
+    keys: Range<usize>,
     declared: Declared,
     running: &Running,
     read_only: bool,
@@ -299,7 +300,6 @@ fn execute(
     let mut runner = call.scripts.take().expect("no script runs within a script");
     let Call { args, now, guards, reply, state, shared, stats, .. } = call;
     let args = *args;
-    let keys = declared.keys.clone();
     let mut server =
         Server { declared, running, read_only, now: *now, guards, state, shared, stats, replied_errors: false };
     let arguments = (keys.end..args.len()).map(|index| args.get(index));

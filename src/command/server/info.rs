@@ -221,6 +221,12 @@ fn statistics(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     lines.field("longest_turn_usec", turn.longest.turn_nanos.get() / 1000);
     let place = (turn.longest.turn_command.get() as usize).checked_sub(1);
     lines.field("longest_turn_command", place.map_or("none", |place| &Table::get().names()[place]));
+    let hold = stats::greatest(&shared.stats, |core| &core.longest.hold_nanos);
+    lines.field("longest_hold_usec", hold.longest.hold_nanos.get() / 1000);
+    let place = (hold.longest.hold_command.get() as usize).checked_sub(1);
+    lines.field("longest_hold_command", place.map_or("none", |place| &Table::get().names()[place]));
+    let script = stats::greatest(&shared.stats, |core| &core.longest.script_hold_nanos);
+    lines.field("longest_script_hold_usec", script.longest.script_hold_nanos.get() / 1000);
     let upkeep = stats::greatest(&shared.stats, |core| &core.longest.upkeep_nanos);
     lines.field("longest_upkeep_usec", upkeep.longest.upkeep_nanos.get() / 1000);
 }

@@ -368,7 +368,9 @@ fn config_set(call: &mut Call) -> Result<(), Stop> {
     if !call.args.len().is_multiple_of(2) {
         return Err(error::SYNTAX.into());
     }
-    let names: Vec<_> = call.args.iter().skip(2).step_by(2).collect();
+    // Of more than there are, one comes twice or is unknown.
+    let most = PARAMETERS.len() + 1;
+    let names: Vec<_> = call.args.iter().skip(2).step_by(2).take(most).collect();
     if let Some(twice) =
         names.iter().enumerate().find(|(at, name)| names[..*at].iter().any(|n| n.eq_ignore_ascii_case(name)))
     {
@@ -377,7 +379,8 @@ fn config_set(call: &mut Call) -> Result<(), Stop> {
             format!("ERR CONFIG SET failed (possibly related to argument '{shown}') - duplicate parameter").into()
         );
     }
-    let changes: Vec<_> = (2..call.args.len()).step_by(2).map(|at| (call.arg(at), call.arg(at + 1))).collect();
+    let changes: Vec<_> =
+        (2..call.args.len()).step_by(2).take(most).map(|at| (call.arg(at), call.arg(at + 1))).collect();
     let Call { guards, shared, now, .. } = call;
     let mut shards = lock_all(guards, shared, *now)?;
     let outcome = set_all(shared, &mut shards, &changes);

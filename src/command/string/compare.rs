@@ -1,8 +1,9 @@
 //! Commands that act if a value is what the client thinks it is: conditions of SET and DELEX, and digests of values.
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
-use crate::command::{Call, Command, Flags, Group, Keys, is_word};
+use crate::command::steps::{Progress, Work};
+use crate::command::{Call, Command, Flags, Group, Keys, is_word, wrong_arity};
 use crate::message::error::{self, Stop};
 use crate::store::shard::Entry;
 
@@ -79,28 +80,38 @@ impl<'a> Condition<'a> {
             Condition::Present => true,
             Condition::Equal(wanted) => value == wanted,
             Condition::NotEqual(other) => value != other,
-            Condition::DigestEqual(wanted) => xxh3_64(value) == parse_digest(wanted)?,
-            Condition::DigestNotEqual(other) => xxh3_64(value) != parse_digest(other)?,
+            Condition::DigestEqual(wanted) => has_digest(value, wanted)?,
+            Condition::DigestNotEqual(other) => !has_digest(value, other)?,
         })
     }
 }
 
-fn parse_digest(text: &[u8]) -> Result<u64, Stop> {
-    let text = std::str::from_utf8(text).ok().filter(|text| text.len() == 16 && !text.starts_with('+'));
-    let digest = text.and_then(|text| u64::from_str_radix(text, 16).ok());
-    digest.ok_or("ERR the digest must be exactly 16 hexadecimal characters".into())
+/// As in Redis, of what is no digest nothing but its length is an error.
+fn has_digest(value: &[u8], digest: &[u8]) -> Result<bool, Stop> {
+    if digest.len() != 16 {
+        return Err("ERR the digest must be exactly 16 hexadecimal characters".into());
+    }
+    Ok(show(xxh3_64(value)).eq_ignore_ascii_case(digest))
+}
+
+fn show(digest: u64) -> Vec<u8> {
+    format!("{digest:016x}").into_bytes()
 }
 
 fn delex(call: &mut Call) -> Result<(), Stop> {
-    let condition = match call.args.len() {
-        2 => Condition::Present,
+    match call.args.len() {
+        2 => delete_if(call, Condition::Present),
+        4 if call.peek(call.key()).is_none() => {
+            // Not even a wrong condition is looked at.
+            call.reply.integer(0);
+            Ok(())
+        }
         4 => match Condition::parse(call, 2)? {
-            Some((condition, 2)) => condition,
-            _ => return Err(error::SYNTAX.into()),
+            Some((condition, 2)) => delete_if(call, condition),
+            _ => Err("ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE".into()),
         },
-        _ => return Err(error::SYNTAX.into()),
-    };
-    delete_if(call, condition)
+        _ => Err(wrong_arity("delex")),
+    }
 }
 
 fn delifeq(call: &mut Call) -> Result<(), Stop> {
@@ -116,11 +127,23 @@ fn delete_if(call: &mut Call, condition: Condition) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Some ten microseconds.
+const STEP_BYTES: usize = 1 << 18;
+
 fn digest(call: &mut Call) -> Result<(), Stop> {
-    let digest = call.find(call.key()).map(|entry| xxh3_64(entry.value.as_slice()));
-    match digest {
-        Some(digest) => call.reply.bulk(format!("{digest:016x}").as_bytes()),
-        None => call.reply.null(),
-    }
-    Ok(())
+    let Some(value) = call.read(call.key()) else {
+        call.reply.null();
+        return Ok(());
+    };
+    let (mut hash, mut done) = (Xxh3Default::new(), 0);
+    call.work(Work::new(move |call| {
+        let end = value.len().min(done + STEP_BYTES);
+        hash.update(&value[done..end]);
+        done = end;
+        if done < value.len() {
+            return Ok(Progress::More(0));
+        }
+        call.reply.bulk(&show(hash.digest()));
+        Ok(Progress::Done)
+    }))
 }

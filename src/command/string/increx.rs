@@ -23,6 +23,7 @@ trait Number: Copy + PartialOrd + Display {
     const ZERO: Self;
     fn parse(text: &[u8]) -> Result<Self, Stop>;
 
+    fn is_infinite(self) -> bool;
     fn least() -> Self;
     fn greatest() -> Self;
     /// The sum, or which way it leaves what the type can hold.
@@ -41,6 +42,10 @@ impl Number for i64 {
 
     fn parse(text: &[u8]) -> Result<i64, Stop> {
         parse_integer(text).ok_or(error::NOT_AN_INTEGER.into())
+    }
+
+    fn is_infinite(self) -> bool {
+        false
     }
 
     fn least() -> i64 {
@@ -68,8 +73,11 @@ impl Number for LongDouble {
     const ZERO: LongDouble = LongDouble::ZERO;
 
     fn parse(text: &[u8]) -> Result<LongDouble, Stop> {
-        let number = LongDouble::parse(text).ok_or(error::NOT_A_FLOAT)?;
-        if number.is_finite() { Ok(number) } else { Err("ERR value or increment would produce Infinity".into()) }
+        LongDouble::parse(text).ok_or(error::NOT_A_FLOAT.into())
+    }
+
+    fn is_infinite(self) -> bool {
+        !self.is_finite()
     }
 
     fn least() -> LongDouble {
@@ -169,9 +177,22 @@ fn number<N: Number>(call: &Call, index: usize, what: &str) -> Result<N, Stop> {
     })
 }
 
+/// A bound that is infinite is the outermost number.
+fn bound<N: Number>(call: &Call, index: Option<usize>, unsaid: N, what: &str) -> Result<N, Stop> {
+    let bound = index.map_or(Ok(unsaid), |index| number(call, index, what))?;
+    Ok(match bound.is_infinite() {
+        true if bound < N::ZERO => N::least(),
+        true => N::greatest(),
+        false => bound,
+    })
+}
+
 fn count<N: Number>(call: &mut Call, options: &Options, increment: N) -> Result<(), Stop> {
-    let least = options.least.map_or(Ok(N::least()), |index| number(call, index, "LBOUND"))?;
-    let greatest = options.greatest.map_or(Ok(N::greatest()), |index| number(call, index, "UBOUND"))?;
+    if increment.is_infinite() {
+        return Err("ERR BYFLOAT increment cannot be Infinity".into());
+    }
+    let least = bound(call, options.least, N::least(), "LBOUND")?;
+    let greatest = bound(call, options.greatest, N::greatest(), "UBOUND")?;
     if least > greatest {
         return Err("ERR LBOUND can't be greater than UBOUND".into());
     }
@@ -182,6 +203,9 @@ fn count<N: Number>(call: &mut Call, options: &Options, increment: N) -> Result<
         Some(entry) => (N::parse(entry.value.as_slice())?, entry.expires_at.is_some()),
         None => (N::ZERO, false),
     };
+    if old.is_infinite() {
+        return Err("ERR value cannot be Infinity".into());
+    }
     let sum = old.sum(increment);
     let bounded = match sum {
         Err(Beyond::Greatest) => greatest,

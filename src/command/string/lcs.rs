@@ -53,8 +53,7 @@ impl Options {
 
 fn lcs(call: &mut Call) -> Result<(), Stop> {
     let options = Options::parse(call)?;
-    let keys = call.all_keys(1);
-    let (one, other) = values(call, keys[0], keys[1]);
+    let (one, other) = values(call, call.key_at(1), call.key_at(2));
     let places = (one.len() as u64 + 1) * (other.len() as u64 + 1);
     if places > limits::LCS_PLACES_MAX {
         return Err("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len".into());

@@ -46,7 +46,10 @@ fn getrange(call: &mut Call) -> Result<(), Stop> {
             if is_large {
                 call.reply.bulk_shared(&bytes::Bytes::from(blob.clone()).slice(part));
             } else {
-                call.reply.bulk(&blob[part]);
+                // It may be megabytes: nothing is locked while they are copied.
+                let value = bytes::Bytes::from(blob.clone());
+                call.guards.release();
+                call.reply.bulk(&value[part]);
             }
         }
         None => call.reply.bulk(b""),

@@ -1,11 +1,12 @@
 //! Commands that read and write several values at once, as one step for everybody else.
 
+use std::ops::Range;
+
+use crate::base::extents::Blob;
 use crate::command::key::expiry::TimeWord;
 use crate::command::{Call, Command, Flags, Group, Keys, is_word, room, write_value};
-use crate::config::limits;
 use crate::message::error::{self, Stop};
-use crate::shared::Shared;
-use crate::store::shard::{Expiry, Key, NewValue};
+use crate::store::shard::{Expiry, Key, NewValue, SetError, Shard};
 
 pub const COMMANDS: &[Command] = &[
     row("mget", -2, Flags::READONLY.union(Flags::FAST), mget)
@@ -36,11 +37,11 @@ const MEASURED_KEYS_MIN: usize = 64;
 const HEADER_BYTES: usize = 16;
 
 fn mget(call: &mut Call) -> Result<(), Stop> {
-    let keys = call.all_keys(1);
+    let keys = call.all_keys();
     if keys.len() > MEASURED_KEYS_MIN {
         // The reply is written whole, and measured before, in the same step: all shards are locked.
-        let length = |key: &Key| call.peek(*key).map_or(0, |entry| entry.value.as_slice().len());
-        let bytes = keys.iter().map(length).sum::<usize>() + keys.len() * HEADER_BYTES;
+        let length = |key: Key| call.peek(key).map_or(0, |entry| entry.value.as_slice().len());
+        let bytes = keys.clone().map(length).sum::<usize>() + keys.len() * HEADER_BYTES;
         call.room(bytes)?;
     }
     call.reply.array(keys.len());
@@ -64,7 +65,7 @@ fn mset(call: &mut Call) -> Result<(), Stop> {
     if call.args.len().is_multiple_of(2) {
         return Err(crate::command::wrong_arity("mset"));
     }
-    write_all(call, pairs(call, 1, call.args.len()), None, Expiry::Never)?;
+    write_all(call, 1..call.args.len(), None, Expiry::Never)?;
     call.reply.ok();
     Ok(())
 }
@@ -73,7 +74,7 @@ fn msetnx(call: &mut Call) -> Result<(), Stop> {
     if call.args.len().is_multiple_of(2) {
         return Err(crate::command::wrong_arity("msetnx"));
     }
-    let done = write_all(call, pairs(call, 1, call.args.len()), Some(Presence::None), Expiry::Never)?;
+    let done = write_all(call, 1..call.args.len(), Some(Presence::None), Expiry::Never)?;
     call.reply.integer(done as i64);
     Ok(())
 }
@@ -103,7 +104,7 @@ fn msetex(call: &mut Call) -> Result<(), Stop> {
         }
     }
     let expiry = time.expiry(call, Expiry::Never, "msetex")?;
-    let done = write_all(call, pairs(call, 2, end), only_if, expiry)?;
+    let done = write_all(call, 2..end, only_if, expiry)?;
     call.reply.integer(done as i64);
     Ok(())
 }
@@ -115,53 +116,81 @@ enum Presence {
     All,
 }
 
-/// The keys and values from argument `from` to before `end`.
-fn pairs<'c>(call: &Call<'c, '_>, from: usize, end: usize) -> Vec<(Key<'c>, NewValue<'c>)> {
-    (from..end).step_by(2).map(|index| (call.key_at(index), call.new_value(index + 1))).collect()
-}
-
-/// Writes all pairs or, when the condition does not hold, none; says which.
+/// Writes all pairs of the arguments or, when the condition does not hold, none; says which.
 fn write_all(
     call: &mut Call,
-    pairs: Vec<(Key, NewValue)>,
+    arguments: Range<usize>,
     only_if: Option<Presence>,
     expiry: Expiry,
 ) -> Result<bool, Stop> {
-    for (key, _) in &pairs {
-        crate::command::check_key(*key)?;
+    let (first, places) = (arguments.start, arguments.step_by(2));
+    let (key_at, now) = (call.keys(), call.now);
+    let mut bytes = 0;
+    for place in places.clone() {
+        crate::command::check_key(call.arg(place))?;
+        bytes += call.arg(place).len() + call.arg(place + 1).len();
     }
-    let shards = &mut *call.guards;
     if let Some(presence) = only_if {
-        let wanted = presence == Presence::All;
-        if pairs.iter().any(|(key, _)| shards.shard(key.hash).peek(*key, call.now).is_some() != wanted) {
+        let is_unwanted =
+            |key: Key| call.guards.shard(key.hash).peek(key, now).is_some() != (presence == Presence::All);
+        if places.clone().map(key_at).any(is_unwanted) {
             return Ok(false);
         }
     }
-    let total: usize = pairs.iter().map(|(key, value)| key.bytes.len() + value.len()).sum();
-    if total >= limits::SMALL_WRITE_BYTES {
-        // Each shard is asked for all of it at once: nothing is written before everything has its room.
-        for (key, bytes) in bytes_by_shard(call.shared, &pairs) {
-            room(shards.shard(key.hash).make_room(bytes, call.now))?;
-        }
+    // The policy is the same for all shards.
+    if call.guards.shard(key_at(first).hash).admits_one_by_one(bytes) {
+        write(call, places, |shard, key, value| shard.set(key, value, expiry, now))?;
+    } else {
+        let mut placed = prepare(call, places.clone(), expiry)?.into_iter();
+        write(call, places, |shard, key, value| {
+            let value = match value {
+                NewValue::Copied(bytes) if Shard::is_placed(key, bytes) => {
+                    NewValue::Shared(placed.next().expect("placed"))
+                }
+                value => value,
+            };
+            shard.set_prepared(key, value, expiry, now)
+        })?;
     }
-    shards.with_keys(
-        pairs,
-        |(key, _)| *key,
-        |shard, (key, value)| shard.set(key, value, expiry, call.now).map_err(crate::command::set_error),
-    )?;
     Ok(true)
 }
 
-/// For each shard that the pairs touch, one of its keys and the bytes that go there.
-fn bytes_by_shard<'p>(shared: &Shared, pairs: &'p [(Key, NewValue)]) -> Vec<(Key<'p>, usize)> {
-    let mut sums: Vec<(Key, usize)> = Vec::new();
-    for (key, value) in pairs {
-        let bytes = key.bytes.len() + value.len();
-        let shard = shared.keyspace.shard_of(key.hash);
-        match sums.iter_mut().find(|(known, _)| shared.keyspace.shard_of(known.hash) == shard) {
-            Some((_, sum)) => *sum += bytes,
-            None => sums.push((*key, bytes)),
+/// Sets the pairs that begin at these arguments.
+fn write(
+    call: &mut Call,
+    places: impl Iterator<Item = usize>,
+    mut set: impl FnMut(&mut Shard, Key, NewValue) -> Result<(), SetError>,
+) -> Result<(), Stop> {
+    let (args, key_at) = (call.args, call.keys());
+    call.guards.with_keys(
+        places.map(|place| (key_at(place), place + 1)),
+        |(key, _)| *key,
+        |shard, (key, value)| {
+            set(shard, key, crate::command::new_value(args, value)).map_err(crate::command::set_error)
+        },
+    )
+}
+
+/// Every shard sees to all that its part of the pairs needs, before any is written; values that are copied to where they
+/// will lie come back.
+fn prepare(call: &mut Call, places: impl Iterator<Item = usize> + Clone, expiry: Expiry) -> Result<Vec<Blob>, Stop> {
+    let (args, key_at, now) = (call.args, call.keys(), call.now);
+    let keyspace = call.guards.keyspace();
+    // A byte for each: they are counted again and again.
+    let shards: Vec<u8> = places.clone().map(|place| keyspace.shard_of(key_at(place).hash) as u8).collect();
+    for number in 0..keyspace.shards() {
+        let pairs = places.clone().zip(&shards).filter(|(_, shard)| **shard as usize == number);
+        let items = pairs.map(|(place, _)| (key_at(place), args.get(place + 1).len()));
+        if let Some((first, _)) = items.clone().next() {
+            room(call.guards.shard(first.hash).prepare(items, expiry, now))?;
         }
     }
-    sums
+    let mut placed = Vec::new();
+    for place in places {
+        let key = key_at(place);
+        if args.value(place + 1).is_none() && Shard::is_placed(key, args.get(place + 1)) {
+            placed.push(call.guards.shard(key.hash).place(args.get(place + 1)).map_err(crate::command::set_error)?);
+        }
+    }
+    Ok(placed)
 }

@@ -60,13 +60,7 @@ impl Batch {
                 }
                 Ok(Parsed::Incomplete) => {
                     self.exhausted = true;
-                    *kept = if start == 0 && self.args.len() >= limits::BATCH_ARGUMENTS_MAX {
-                        // A request of many arguments: nothing before it, nothing to move.
-                        std::mem::take(&mut self.args)
-                    } else {
-                        // No more than it needs: a crowd of connections may have begun a request.
-                        self.args.keep(from, self.args.len(), start)
-                    };
+                    *kept = self.args.take(from, self.args.len(), start);
                     return;
                 }
                 Err(error) => {

@@ -3,6 +3,8 @@
 //!
 //! Invariant: `pos <= input.len()`, and everything before `pos` has been turned into `Args`.
 
+use std::collections::TryReserveError;
+
 use bytes::Bytes;
 
 use super::foreign::is_tls;
@@ -31,6 +33,8 @@ pub enum Parsed {
 #[derive(Debug, PartialEq, Eq)]
 pub enum ProtocolError {
     MultibulkLength,
+    /// More arguments than `max-arguments`, which it says.
+    TooManyArguments(usize),
     BulkLength,
     ExpectedDollar(u8),
     UnauthenticatedMultibulkLength,
@@ -39,12 +43,23 @@ pub enum ProtocolError {
     InlineTooBig,
     UnbalancedQuotes,
     Tls,
+    /// The process may have no more memory for arguments.
+    Memory,
+}
+
+impl From<TryReserveError> for ProtocolError {
+    fn from(_: TryReserveError) -> ProtocolError {
+        ProtocolError::Memory
+    }
 }
 
 impl std::fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             ProtocolError::MultibulkLength => f.write_str("invalid multibulk length"),
+            ProtocolError::TooManyArguments(most) => {
+                write!(f, "invalid multibulk length: a request may have {most} arguments (max-arguments)")
+            }
             ProtocolError::BulkLength => f.write_str("invalid bulk length"),
             ProtocolError::ExpectedDollar(b'\r' | b'\n') => f.write_str("expected '$', got ' '"),
             ProtocolError::ExpectedDollar(got) => write!(f, "expected '$', got '{}'", got.escape_ascii()),
@@ -52,6 +67,7 @@ impl std::fmt::Display for ProtocolError {
             ProtocolError::UnauthenticatedBulkLength => f.write_str("unauthenticated bulk length"),
             ProtocolError::BulkTerminator => f.write_str("expected CRLF after bulk"),
             ProtocolError::InlineTooBig => f.write_str("too big inline request"),
+            ProtocolError::Memory => f.write_str("no memory for a request of so many arguments"),
             ProtocolError::Tls => f.write_str("this port does not speak TLS"),
             ProtocolError::UnbalancedQuotes => f.write_str("unbalanced quotes in request"),
         }
@@ -175,7 +191,8 @@ impl Parser {
                         Line::Number(..) if bounds.unauthenticated => {
                             return Err(ProtocolError::UnauthenticatedMultibulkLength);
                         }
-                        Line::Number(..) | Line::Invalid => return Err(ProtocolError::MultibulkLength),
+                        Line::Number(..) => return Err(ProtocolError::TooManyArguments(bounds.arguments)),
+                        Line::Invalid => return Err(ProtocolError::MultibulkLength),
                     },
                     Some(_) => return self.inline(input, args),
                 },
@@ -238,7 +255,7 @@ impl Parser {
         if input.len() < end + 2 {
             return Ok(Some(Parsed::Incomplete));
         }
-        args.push(self.pos, len);
+        args.push(self.pos, len)?;
         Ok(self.end_argument(input, end, missing)?.then_some(Parsed::Request))
     }
 
@@ -332,7 +349,7 @@ fn split_words(line: &[u8], offset: usize, args: &mut Args) -> Result<(), Protoc
             at += 1;
         }
         if at == line.len() || line[at].is_ascii_whitespace() {
-            args.push(offset + start, at - start);
+            args.push(offset + start, at - start)?;
         } else {
             let (word, end) = quoted_word(line, start)?;
             args.push_word(Bytes::from(word));

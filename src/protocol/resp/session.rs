@@ -8,6 +8,7 @@ mod room;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use super::batch::{Batch, Request};
 use super::foreign;
@@ -15,7 +16,7 @@ use super::parser::{Bounds, Parser, ProtocolError};
 use crate::base::clock::{self, UnixMillis};
 use crate::clients::{Client, Paused};
 use crate::command::timing::Timing;
-use crate::command::{self, Call, ConnectionState, Flags, ReplyMode};
+use crate::command::{self, Call, ConnectionState, Flags, Group, ReplyMode};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
 use crate::message::output::{Mark, Output};
@@ -34,8 +35,8 @@ enum Ran {
     All,
     /// The turn ends after a request that is finished.
     Ended(Next),
-    /// The turn ends before a request, which waits in `Session::args` and has not run.
-    Held(Next),
+    /// The turn ends before the request of this place in the batch, which has not run.
+    Held(usize, Next),
 }
 
 pub struct Session {
@@ -218,12 +219,17 @@ impl Session {
             let ran = self.run_batch(input, &mut done, core, now, reply);
             turn = turn.saturating_sub(core.batch.requests.len());
             let over = match (ran, core.batch.error.take()) {
-                (Ran::Held(next), _) => break next,
+                (Ran::Held(at, next), _) => {
+                    self.hold(&mut core.batch, at);
+                    break next;
+                }
                 (Ran::Ended(next), _) => next,
                 (Ran::All, Some(error)) => {
                     turn::note_foreign(&self.state.client, core.stats(), &core.shared, &error);
-                    if error != ProtocolError::Tls {
-                        reply.error(&format!("ERR Protocol error: {error}"));
+                    match error {
+                        ProtocolError::Tls => {}
+                        ProtocolError::Memory => reply.error("OOM no memory for a request of so many arguments"),
+                        error => reply.error(&format!("ERR Protocol error: {error}")),
                     }
                     Next::Close
                 }
@@ -275,7 +281,8 @@ impl Session {
         }
         let mut timing = Timing::start(shared, stats, *begun);
         let is_exact = timing.is_exact();
-        let mut lap = |this: &Session, upto: usize| {
+        let mut lap = |this: &Session, guards: &ShardGuards, upto: usize| {
+            let before = timing.ended();
             let place = |at: usize| batch.requests[at].found.map(|(place, _)| place);
             if let Some(slow) = timing.lap(upto, place) {
                 let Request { from, to, found, .. } = batch.requests[slow.first];
@@ -288,7 +295,12 @@ impl Session {
                     &slow,
                 );
             }
-            timing.ended().duration_since(turn_begun) >= limits::TURN_TIME
+            let ended = timing.ended();
+            if guards.is_locked() {
+                // Quick ones, all of them together: what they had locked one after the other is hardly less.
+                this.note_hold(stats, ended.duration_since(before), false);
+            }
+            ended.duration_since(turn_begun) >= limits::TURN_TIME
         };
         let mut run = Run { shared, stats, batch, guards, input, now, reply, scripts, only_urgent: *only_urgent };
         let mut at = 0;
@@ -298,13 +310,19 @@ impl Session {
             }
             let alone = is_exact || batch.is_slow(at);
             if alone {
-                lap(self, at);
+                lap(self, &run.guards, at);
+                run.guards.time_holds();
             }
-            match self.run_request(&mut run, at) {
+            let outcome = self.run_request(&mut run, at);
+            if alone {
+                let is_script = batch.requests[at].found.is_some_and(|(_, row)| row.group == Group::Scripting);
+                self.note_hold(stats, run.guards.longest_hold(), is_script);
+            }
+            match outcome {
                 Ok(next) => {
                     *done = batch.requests[at].end;
                     at += 1;
-                    if alone && lap(self, at) && next.is_none() {
+                    if alone && lap(self, &run.guards, at) && next.is_none() {
                         // The others have waited long enough.
                         break Ran::Ended(Next::Yield);
                     }
@@ -313,22 +331,32 @@ impl Session {
                     }
                 }
                 Err(wait) => {
-                    self.hold(batch, at);
                     *done = batch.requests[at].start;
-                    break Ran::Held(wait);
+                    break Ran::Held(at, wait);
                 }
             }
         };
-        lap(self, at);
+        lap(self, &run.guards, at);
         stats.resp_requests.add(at as u64);
         *begun = timing.ended();
         ran
     }
 
+    /// A shard was locked for so long by the last command, or those before it.
+    fn note_hold(&self, stats: &CoreStats, took: Duration, by_script: bool) {
+        let longest = &stats.longest;
+        let nanos = took.as_nanos() as u64;
+        if by_script {
+            longest.script_hold_nanos.raise(nanos);
+        } else if longest.hold_nanos.raise(nanos) {
+            longest.hold_command.set(self.state.client.last_command.load(Relaxed).into());
+        }
+    }
+
     /// Keeps request `at`, which will run again: its streamed arguments are no longer in the input.
-    fn hold(&mut self, batch: &Batch, at: usize) {
+    fn hold(&mut self, batch: &mut Batch, at: usize) {
         let Request { from, to, start, end, .. } = batch.requests[at];
-        self.args = batch.args.keep(from, to, start);
+        self.args = batch.args.take(from, to, start);
         self.parser.hold(end);
     }
 

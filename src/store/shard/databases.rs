@@ -110,6 +110,11 @@ impl Databases {
         is_in
     }
 
+    /// Sees to the memory for so many new entries; false when there is none.
+    pub fn prepare(&mut self, table: Table, entries: usize) -> bool {
+        self.change(table, |index| index.prepare(entries))
+    }
+
     pub fn remove(&mut self, table: Table, tag: u32, place: Place, tag_of: impl Fn(Loc) -> u32) {
         self.len -= 1;
         self.change(table, |index| index.remove(tag, place, tag_of));

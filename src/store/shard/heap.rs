@@ -240,6 +240,11 @@ impl Heap {
         self.classes[class as usize].room != NO_PAGE
     }
 
+    /// Cells of the class that are at hand without another page.
+    pub fn holes(&self, class: u8) -> u32 {
+        self.classes[class as usize].holes
+    }
+
     /// Pages that have memory.
     pub fn resident_pages(&self) -> usize {
         self.resident as usize

@@ -117,6 +117,22 @@ impl Index {
         is_in
     }
 
+    /// What so many new entries take at most.
+    pub fn growth_bytes(entries: usize) -> u64 {
+        (entries.div_ceil(ROUND_BEGINS / 2) * LINE_BYTES) as u64
+    }
+
+    /// Puts memory behind buckets for so many new entries; false when there is none.
+    pub fn prepare(&mut self, entries: usize) -> bool {
+        let wanted = self.homes as usize + entries.div_ceil(ROUND_BEGINS / 2);
+        while (self.backed as usize) < wanted {
+            if !self.back_more() {
+                return false;
+            }
+        }
+        true
+    }
+
     pub fn remove(&mut self, tag: u32, place: Place, tag_of: impl Fn(Loc) -> u32) {
         self.take_out(self.home(tag), place.bucket, place.slot as usize);
         self.len -= 1;

@@ -43,6 +43,9 @@ pub struct LargeItems {
 }
 
 impl LargeItems {
+    /// What the record of one takes.
+    pub const RECORD_BYTES: u64 = size_of::<Option<Large>>() as u64;
+
     /// What a large item of these lengths holds of memory.
     pub fn cost(key_len: usize, value_len: usize) -> u64 {
         (key_len as u64).next_multiple_of(16) + Extents::cost(value_len)

@@ -5,6 +5,7 @@
 //!
 //! - this file: the commands on one key;
 //! - `reclaim`: room for what comes, by eviction, by moving cells together, by giving memory back, in bounded steps;
+//! - `several`: items that are set together or not at all;
 //! - `account`: what is held, counted;
 //! - `scan`: the commands on any key;  `edit`: changes of large values where they lie;
 //! - `databases`, `index`: from a key's hash to its cell;  `recency`: the order of use;  `wheel`: the order of expiry;
@@ -34,6 +35,7 @@ mod prefixes;
 mod reclaim;
 mod recency;
 mod scan;
+mod several;
 mod space;
 #[cfg(test)]
 mod testing;
@@ -131,7 +133,7 @@ impl Shard {
     /// `SMALL_SET_BYTES`; larger ones call `make_room` first. A time of expiry that has passed removes the item.
     pub fn set(&mut self, key: Key, value: NewValue<'_>, expiry: Expiry, now: UnixMillis) -> Result<(), SetError> {
         let old = self.find_live(key, now);
-        self.write(old, key, value, expiry, now)
+        self.write::<false>(old, key, value, expiry, now)
     }
 
     /// The same with a value of at most `SMALL_SET_BYTES` that `change` makes of the present one, if there is one; what
@@ -147,11 +149,12 @@ impl Shard {
             Some(loc) => change(Some(self.entry(loc).value.as_slice())),
             None => change(None),
         }?;
-        Ok(self.write(old, key, value, Expiry::Keep, now))
+        Ok(self.write::<false>(old, key, value, Expiry::Keep, now))
     }
 
+    /// `PREPARED`: its room is there, and nothing has to go for it.
     #[inline]
-    fn write(
+    fn write<const PREPARED: bool>(
         &mut self,
         old: Option<Loc>,
         key: Key,
@@ -177,10 +180,10 @@ impl Shard {
             let old = self.heap.shape(loc);
             if !shape.is_large() && !old.is_large() && class_of(old.cell_bytes()) == Some(class) {
                 self.overwrite(loc, shape, key, value.as_slice(), expires_at, now);
-                return self.settle(now);
+                return if PREPARED { Ok(()) } else { self.settle(now) };
             }
         }
-        self.admit(class, outside, now)?;
+        if PREPARED { self.admit_prepared(class) } else { self.admit(class, outside, now) }?;
         let large = match shape.is_large() {
             true => Some(Large::new(key.bytes, value.clone(), &self.extents).ok_or(SetError::OutOfMemory)?),
             false => None,

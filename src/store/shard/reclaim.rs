@@ -11,7 +11,7 @@ use crate::config::Policy;
 
 /// Work is counted in evictions or moves of an item: each takes up to a microsecond, for it touches half a dozen cache
 /// lines. This much is done in one call of `make_room`, which somebody waits for, ...
-const ROOM_WORK: usize = 512;
+pub(super) const ROOM_WORK: usize = 512;
 /// ... this much in one call of `tick`, ...
 const TICK_WORK: usize = 256;
 /// ... and this much in a command that finds the shard above its limit.
@@ -65,8 +65,13 @@ impl Shard {
             };
             work += done;
         }
-        self.reservation = Some(Reservation { bytes: needed, until: now + RESERVATION_MILLIS });
+        self.reserve(needed, now);
         Room::Retry
+    }
+
+    /// Keeps room that is being made for a caller who comes back.
+    pub(super) fn reserve(&mut self, bytes: u64, now: UnixMillis) {
+        self.reservation = Some(Reservation { bytes, until: now + RESERVATION_MILLIS });
     }
 
     /// One bounded step of background work: expiry, give-back, eviction after the limit fell.
@@ -197,7 +202,7 @@ impl Shard {
     }
 
     /// A step towards less memory in use.
-    fn shrink_step(&mut self, now: UnixMillis) -> Option<usize> {
+    pub(super) fn shrink_step(&mut self, now: UnixMillis) -> Option<usize> {
         self.watches
             .free_step()
             .or_else(|| self.free_deferred_step())

@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const BOUNDS: Bounds = Bounds { arguments: 65_536, argument_bytes: 512 << 20, unauthenticated: false };
+const BOUNDS: Bounds = Bounds { arguments: limits::ARGUMENTS_MAX, argument_bytes: 512 << 20, unauthenticated: false };
 
 fn words(args: &Args, input: &[u8]) -> Vec<Vec<u8>> {
     args.view(input, 0, args.len()).iter().map(<[u8]>::to_vec).collect()
@@ -78,7 +78,8 @@ fn odd_numbers_are_refused() {
         refuse(format!("*{text}\r\n").as_bytes(), "invalid multibulk length");
         refuse(format!("*1\r\n${text}\r\n").as_bytes(), "invalid bulk length");
     }
-    refuse(b"*65537\r\n", "invalid multibulk length");
+    let too_many = "invalid multibulk length: a request may have 1048576 arguments (max-arguments)";
+    refuse(b"*1048577\r\n", too_many);
     refuse(b"*1\r\n$-1\r\n", "invalid bulk length");
     refuse(b"*1\r\n$536870913\r\n", "invalid bulk length");
 }
