@@ -190,7 +190,9 @@ fn kv_bench_is_a_stranger_to_the_server() {
     let sources = sources();
     let offences: Vec<_> = sources
         .iter()
-        .filter(|source| source.path.starts_with("tools/") && source.code().any(|(_, line)| line.contains("kv_cache::")))
+        .filter(|source| {
+            source.path.starts_with("tools/") && source.code().any(|(_, line)| line.contains("kv_cache::"))
+        })
         .map(|source| source.path.clone())
         .collect();
     report(offences, "kv-bench measures every server alike, and imports none");
