@@ -1,6 +1,7 @@
 //! The memory cap: it holds whatever is written, what is used stays, and what to do at the cap is a policy.
 
 use kv_cache::config::limits::PROCESS_MEMORY_BYTES;
+use kv_cache::config::{POLICIES, Policy};
 
 use crate::client::{Client, patterned, request};
 use crate::harness::{Engine, Server, on_every_driver, peak_resident_bytes, wait_until};
@@ -13,6 +14,7 @@ on_every_driver!(
     large_values_find_their_room,
     without_eviction_writes_are_refused,
     volatile_keys_go_first,
+    the_policy_changes_while_the_cap_holds,
     the_cap_can_be_lowered,
 );
 
@@ -127,7 +129,7 @@ fn without_eviction_writes_are_refused(engine: Engine) {
 
 /// Keys without a time of expiry are never given up under a volatile policy.
 fn volatile_keys_go_first(engine: Engine) {
-    for policy in ["volatile-lru", "volatile-ttl"] {
+    for policy in ["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"] {
         let server = Server::with(engine, &["--maxmemory=32mb", &format!("--maxmemory-policy={policy}")]);
         let mut client = server.client();
         fill(&mut client, "dear", 2000, 1000);
@@ -143,6 +145,28 @@ fn volatile_keys_go_first(engine: Engine) {
             std::iter::once("EXISTS".to_owned()).chain((0..2000).map(|n| format!("dear:{n}"))).collect();
         assert_eq!(client.call(&dear), Value::Integer(2000), "{policy}");
     }
+}
+
+/// From each policy to another, with the cache full and being written to: the cap holds, and what is written is there.
+fn the_policy_changes_while_the_cap_holds(engine: Engine) {
+    let server = Server::with(engine, &["--maxmemory=32mb"]);
+    let mut client = server.client();
+    fill(&mut client, "key", 40_000, 1000);
+    for round in 0..2 {
+        for (policy, _) in POLICIES.iter().filter(|(_, policy)| *policy != Policy::NoEviction) {
+            client.check(&format!("CONFIG SET maxmemory-policy {policy}"), "+OK\r\n");
+            let value = "v".repeat(300 + 700 * round);
+            for n in 0..4_000 {
+                client.send(request(&["SET", &format!("{policy}:{n}"), &value, "EX", "1000"]));
+                if n % 100 == 99 {
+                    client.expect("+OK\r\n".repeat(100));
+                    assert_eq!(client.call(&["STRLEN", &format!("{policy}:{n}")]), Value::Integer(value.len() as i64));
+                }
+            }
+            assert!(client.info_number("used_memory") <= 32 << 20, "{policy}");
+        }
+    }
+    assert_eq!(client.call(&["CONFIG", "GET", "maxmemory-policy"]).field("maxmemory-policy").text(), "volatile-ttl");
 }
 
 fn the_cap_can_be_lowered(engine: Engine) {

@@ -39,9 +39,17 @@ impl Shard {
         Some(self.heap.cell_bytes(loc) + own + self.databases.bytes() / self.len() as u64)
     }
 
-    /// Milliseconds since the item was last used, to a tenth of a second. None if it is not there.
+    /// Milliseconds since the item was last used, to a tenth of a second (under the LFU policies: to a quarter of a minute).
+    /// None if it is not there.
     pub fn idle_millis(&self, key: Key, now: UnixMillis) -> Option<u64> {
-        Some(self.heap.idle_millis(self.peek_live(key, now)?, now))
+        let loc = self.peek_live(key, now)?;
+        Some(self.order.view().idle_millis(&self.heap, loc, now))
+    }
+
+    /// How often the item is used, as the LFU policies count it. None if it is not there.
+    pub fn frequency(&self, key: Key, now: UnixMillis) -> Option<u8> {
+        let loc = self.peek_live(key, now)?;
+        Some(self.order.view().frequency(&self.heap, loc, now))
     }
 
     /// What the shard holds of memory, as the limit counts it.
