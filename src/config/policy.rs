@@ -4,10 +4,13 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
     AllKeysLru,
+    /// What was used neither when new nor lately, the larger the sooner.
+    AllKeysS3Fifo,
     AllKeysLfu,
     AllKeysRandom,
     /// The least recently used of the items that expire.
     VolatileLru,
+    VolatileS3Fifo,
     /// The least frequently used of them.
     VolatileLfu,
     VolatileRandom,
@@ -21,6 +24,7 @@ pub enum Policy {
 pub enum OrderKind {
     Lru,
     Lfu,
+    S3Fifo,
 }
 
 /// How the counters of the LFU policies grow and shrink: `lfu-log-factor` and `lfu-decay-time`, as Redis has them.
@@ -42,24 +46,27 @@ impl Policy {
     /// Whether it spares what never expires.
     pub fn is_volatile(self) -> bool {
         use Policy::*;
-        matches!(self, VolatileLru | VolatileLfu | VolatileRandom | VolatileTtl)
+        matches!(self, VolatileLru | VolatileS3Fifo | VolatileLfu | VolatileRandom | VolatileTtl)
     }
 
     /// The order in which a shard keeps its items. Policies that ask for none have that of use: it is what most change to.
     pub fn order(self) -> OrderKind {
         match self {
             Policy::AllKeysLfu | Policy::VolatileLfu => OrderKind::Lfu,
+            Policy::AllKeysS3Fifo | Policy::VolatileS3Fifo => OrderKind::S3Fifo,
             _ => OrderKind::Lru,
         }
     }
 }
 
 /// The eviction policies under Redis's names.
-pub const POLICIES: [(&str, Policy); 8] = [
+pub const POLICIES: [(&str, Policy); 10] = [
     ("allkeys-lru", Policy::AllKeysLru),
+    ("allkeys-s3fifo", Policy::AllKeysS3Fifo),
     ("allkeys-lfu", Policy::AllKeysLfu),
     ("allkeys-random", Policy::AllKeysRandom),
     ("volatile-lru", Policy::VolatileLru),
+    ("volatile-s3fifo", Policy::VolatileS3Fifo),
     ("volatile-lfu", Policy::VolatileLfu),
     ("volatile-random", Policy::VolatileRandom),
     ("volatile-ttl", Policy::VolatileTtl),

@@ -120,7 +120,8 @@ fn what_is_told_of_a_value(engine: Engine) {
         client.check("OBJECT IDLETIME none", "$-1\r\n");
         client.check("DEL counted", ":1\r\n");
     }
-    for policy in ["allkeys-lru", "volatile-random", "volatile-ttl", "noeviction"] {
+    for policy in ["allkeys-s3fifo", "volatile-s3fifo", "allkeys-lru", "volatile-random", "volatile-ttl", "noeviction"]
+    {
         client.check(&format!("CONFIG SET maxmemory-policy {policy}"), "+OK\r\n");
         client.check("OBJECT IDLETIME k", ":0\r\n");
         client.check_error("OBJECT FREQ k", "ERR An LFU maxmemory policy is not selected");

@@ -53,6 +53,7 @@ impl Shard {
     }
 
     /// What the shard holds of memory, as the limit counts it.
+    #[inline(always)]
     pub fn used_bytes(&self) -> u64 {
         self.heap.resident_bytes()
             + self.databases.bytes()
@@ -60,6 +61,7 @@ impl Shard {
             + self.large.bytes()
             + self.deferred_free.bytes()
             + self.extents.overhead_bytes()
+            + self.order.bytes()
     }
 
     pub fn reset_counts(&mut self) {

@@ -20,7 +20,9 @@ impl Shard {
             Policy::VolatileRandom => self.draw(1, true).first().copied().map(Candidate::Evict),
             Policy::VolatileTtl => self.wheel.soonest().map(Candidate::Evict),
             Policy::AllKeysLfu | Policy::VolatileLfu => self.least_frequent(now).map(Candidate::Evict),
-            Policy::AllKeysLru | Policy::VolatileLru => self.order.any().victim(&mut self.heap, now, pace),
+            Policy::AllKeysLru | Policy::VolatileLru | Policy::AllKeysS3Fifo | Policy::VolatileS3Fifo => {
+                self.order.victim(&mut self.heap, now, pace)
+            }
         };
         if let Candidate::Evict(loc) = candidate? {
             self.prefetch_removal(self.heap.newer(loc));

@@ -7,14 +7,15 @@
 //! word 3      use       what its order of eviction notes of its uses (26 bits): when it was last used, in
 //!                       `ACCESS_GRAIN_MILLIS`, unless the order's file says otherwise; of which generation of orders that
 //!                       is (1 bit); and its table (5 bits)
-//! word 4      shape     key length, value length, flags
+//! word 4      shape     key length, value length, flags, and two marks of `s3fifo`
 //! words 5-8   expiry (8 bytes), neighbours in the timer's list; only in items that expire
 //! then        key and value; or, of a large item, the number under which they are held elsewhere
 //! ```
 
 use super::UnixMillis;
+use super::classes::{cell_units, class_of};
 use super::databases::{TABLE_BITS, Table};
-use super::heap::{Heap, Loc};
+use super::heap::{Heap, Loc, UNIT_BYTES};
 
 /// Grain of the time of last use: its bits last for 77 days.
 pub const ACCESS_GRAIN_MILLIS: u64 = 100;
@@ -43,7 +44,11 @@ const LENGTH_BITS: u32 = 14;
 const LENGTH_MASK: u32 = (1 << LENGTH_BITS) - 1;
 const EXPIRES: u32 = 1 << 28;
 const LARGE: u32 = 1 << 29;
+/// Marks of `s3fifo`.
+const USED: u32 = 1 << 30;
+const MAIN: u32 = 1 << 31;
 
+const _: () = assert!(NOTE_MASK & (MAIN | USED) == 0);
 // The lengths of whatever fits a cell fit their bits.
 const _: () = assert!(super::classes::MAX_CELL_BYTES - HEADER_BYTES <= LENGTH_MASK as usize);
 
@@ -61,9 +66,7 @@ impl Generation {
 
 /// What an order of eviction knows of an item, beside its place.
 #[derive(Clone, Copy)]
-pub struct Standing {
-    note: u32,
-}
+pub struct Standing(u32);
 
 /// What decides the layout of an item.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,12 +78,43 @@ impl Shape {
         Shape(key_len as u32 | (value_len as u32) << LENGTH_BITS | if expires { EXPIRES } else { 0 })
     }
 
-    pub fn large(expires: bool) -> Shape {
-        Shape(LARGE | if expires { EXPIRES } else { 0 })
+    /// Of an item that takes so much memory outside of its cell: the power of two in it stands where a value's length would.
+    pub fn large(bytes: u64, expires: bool) -> Shape {
+        Shape(LARGE | bytes.ilog2() << LENGTH_BITS | if expires { EXPIRES } else { 0 })
     }
 
     pub fn with_expires(self, expires: bool) -> Shape {
         Shape(self.0 & !EXPIRES | if expires { EXPIRES } else { 0 })
+    }
+
+    /// With these marks: whether the item is in the main row, and whether it has been used there.
+    pub fn marked(self, is_main: bool, is_used: bool) -> Shape {
+        let marks = if is_main { MAIN } else { 0 } | if is_used { USED } else { 0 };
+        Shape(self.0 & !(MAIN | USED) | marks)
+    }
+
+    /// With the marks of another.
+    pub fn marked_as(self, other: Shape) -> Shape {
+        Shape(self.0 & !(MAIN | USED) | other.0 & (MAIN | USED))
+    }
+
+    pub fn is_main(self) -> bool {
+        self.0 & MAIN != 0
+    }
+
+    pub fn is_used(self) -> bool {
+        self.0 & USED != 0
+    }
+
+    /// The power of two in what the item takes of memory.
+    pub fn power(self) -> u32 {
+        match self.is_large() {
+            true => self.value_len() as u32,
+            false => {
+                let class = class_of(self.cell_bytes()).expect("inline items fit a cell");
+                (cell_units(class) * UNIT_BYTES as u32).ilog2()
+            }
+        }
     }
 
     pub fn expires(self) -> bool {
@@ -181,10 +215,11 @@ impl Heap {
     }
     /// How an item stands in its order, for the one that replaces it.
     pub fn standing(&self, loc: Loc) -> Standing {
-        Standing { note: self.note(loc) }
+        Standing(self.note(loc) | self.shape(loc).0 & (MAIN | USED))
     }
     pub fn set_standing(&mut self, loc: Loc, standing: Standing) {
-        self.set_note(loc, standing.note);
+        self.set_note(loc, standing.0);
+        self.set_shape(loc, self.shape(loc).marked_as(Shape(standing.0)));
     }
     /// Notes the time of use.
     pub fn set_accessed(&mut self, loc: Loc, now: UnixMillis) {

@@ -8,7 +8,8 @@
 //! - `account`: what is held, counted;
 //! - `scan`: the commands on any key;  `edit`: changes of large values where they lie;
 //! - `evict`: which item goes, by the policy;  `order`: the order of eviction, and how one takes over from another;
-//! - `recency`: the order of use;  `frequency`: that of counted uses;  `list`: how items are threaded together;
+//! - `recency`: the order of use;  `frequency`: that of counted uses;  `s3fifo`, `ghosts`: that of arrival, with second
+//!   chances;  `list`: how items are threaded together;
 //! - `databases`, `index`: from a key's hash to its cell;  `wheel`: the order of expiry;
 //! - `item`: what lies in a cell;  `heap`, `classes`: where cells lie;  `large`: what is too large for one;
 //! - `space`: the memory of cells and indexes;
@@ -29,6 +30,7 @@ mod deferred_free;
 mod edit;
 mod evict;
 mod frequency;
+mod ghosts;
 mod heap;
 mod index;
 mod item;
@@ -39,6 +41,7 @@ mod prefetch;
 mod prefixes;
 mod reclaim;
 mod recency;
+mod s3fifo;
 mod scan;
 mod space;
 #[cfg(test)]
@@ -387,10 +390,7 @@ impl Shard {
         self.heap.begin_use(loc, table, self.order.generation());
         match standing {
             None => self.order.link(&mut self.heap, loc, now),
-            Some(standing) => {
-                self.heap.set_standing(loc, standing);
-                self.order.any().link_again(&mut self.heap, loc);
-            }
+            Some(standing) => self.order.link_as(&mut self.heap, loc, standing),
         }
         if let Some(at) = expires_at {
             self.start_timer(loc, at, now);
@@ -401,6 +401,7 @@ impl Shard {
     /// Replaces the value of an inline item by one for which a cell of the same class will do.
     fn overwrite(&mut self, loc: Loc, shape: Shape, key: Key, value: &[u8], expires_at: Option<u64>, now: UnixMillis) {
         let old = self.heap.shape(loc);
+        let shape = shape.marked_as(old);
         self.dataset_bytes = self.dataset_bytes - old.body_len() as u64 + shape.body_len() as u64;
         if old.expires() {
             self.stop_timer(loc);
@@ -419,6 +420,7 @@ impl Shard {
     }
 
     /// Gives an item another shape where it lies.
+    #[inline(never)]
     fn set_shape(&mut self, loc: Loc, shape: Shape) {
         let parts = self.order.view().parts(self.heap.shape(loc), shape);
         if parts {
@@ -524,7 +526,7 @@ fn shape_of(key_len: usize, value_len: usize, expires: bool) -> Shape {
     if item::inline_bytes(key_len, value_len, true) <= MAX_CELL_BYTES {
         Shape::inline(key_len, value_len, expires)
     } else {
-        Shape::large(expires)
+        Shape::large(LargeItems::cost(key_len, value_len), expires)
     }
 }
 

@@ -8,8 +8,9 @@
 use super::UnixMillis;
 use super::frequency::{FIRST_COUNT, Frequency};
 use super::heap::{Heap, Loc};
-use super::item::{Generation, Shape};
+use super::item::{Generation, Shape, Standing};
 use super::recency::Recency;
+use super::s3fifo::S3Fifo;
 use crate::config::{LfuRules, OrderKind, Policy};
 
 /// What an order of eviction does. Every item of the shard is linked in one.
@@ -53,6 +54,16 @@ pub trait EvictionOrder {
         FIRST_COUNT
     }
 
+    /// Memory held beside the items.
+    fn bytes(&self) -> u64 {
+        0
+    }
+
+    /// Gives some of it back, when there are no items any more; false when none was left.
+    fn dissolve_step(&mut self) -> bool {
+        false
+    }
+
     /// Forgets all items at once.
     fn clear(&mut self);
 }
@@ -78,6 +89,8 @@ pub struct Order {
     /// Of all items, but those that are still in an order that is given up.
     generation: Generation,
     rules: Rules,
+    /// As `EvictionOrder::bytes` says: asked for with each command that writes.
+    bytes: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -91,13 +104,14 @@ struct Rules {
 enum Kind {
     Lru(Recency),
     Lfu(Frequency),
+    S3Fifo(Box<S3Fifo>),
     Changing(Box<Change>),
 }
 
 impl Order {
     pub fn new(policy: Policy) -> Order {
         let rules = Rules { kind: policy.order(), spares_lasting: policy.is_volatile(), lfu: LfuRules::default() };
-        Order { kind: Kind::new(rules), generation: Generation::FIRST, rules }
+        Order { kind: Kind::new(rules), generation: Generation::FIRST, rules, bytes: 0 }
     }
 
     /// Goes by another policy from now on. What takes longer than a moment is done by `change_step`.
@@ -116,12 +130,19 @@ impl Order {
         self.generation
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn link(&mut self, heap: &mut Heap, loc: Loc, now: UnixMillis) {
         match &mut self.kind {
             Kind::Lru(order) => order.link(heap, loc, now),
-            kind => kind.order().link(heap, loc, now),
+            kind => kind.link(heap, loc, now),
         }
+    }
+
+    /// Takes in an item that replaces another, as that one stood.
+    #[inline(never)]
+    pub fn link_as(&mut self, heap: &mut Heap, loc: Loc, standing: Standing) {
+        heap.set_standing(loc, standing);
+        self.any().link_again(heap, loc);
     }
 
     #[inline]
@@ -132,12 +153,28 @@ impl Order {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn touch(&mut self, heap: &mut Heap, loc: Loc, now: UnixMillis) {
         match &mut self.kind {
             Kind::Lru(order) => order.touch(heap, loc, now),
-            kind => kind.order().touch(heap, loc, now),
+            Kind::S3Fifo(order) => order.touch(heap, loc, now),
+            kind => kind.touch(heap, loc, now),
         }
+    }
+
+    /// Memory held beside the items.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The next to go, of the policies that go by this order; none when none may go.
+    pub fn victim(&mut self, heap: &mut Heap, now: UnixMillis, pace: Pace) -> Option<Candidate> {
+        if let Kind::Lru(order) = &mut self.kind {
+            return order.victim(heap, now, pace);
+        }
+        let candidate = self.any().victim(heap, now, pace);
+        self.bytes = self.view().bytes();
+        candidate
     }
 
     /// For all that most commands do not ask for.
@@ -150,6 +187,11 @@ impl Order {
         self.kind.view()
     }
 
+    #[cfg(test)]
+    pub fn s3fifo(&self) -> Option<&S3Fifo> {
+        if let Kind::S3Fifo(order) = &self.kind { Some(order) } else { None }
+    }
+
     /// Some work towards the order that the rules ask for; false when it is that.
     pub fn change_step(&mut self, heap: &mut Heap, now: UnixMillis) -> bool {
         let Kind::Changing(change) = &mut self.kind else { return false };
@@ -158,6 +200,7 @@ impl Order {
             // To a third, which was asked for in the meantime.
             self.apply(heap);
         }
+        self.bytes = self.view().bytes();
         true
     }
 
@@ -203,6 +246,7 @@ impl Kind {
         match rules.kind {
             OrderKind::Lru => Kind::Lru(Recency::new(rules.spares_lasting)),
             OrderKind::Lfu => Kind::Lfu(Frequency::new(rules.lfu)),
+            OrderKind::S3Fifo => Kind::S3Fifo(Box::new(S3Fifo::new(rules.spares_lasting))),
         }
     }
 
@@ -211,15 +255,30 @@ impl Kind {
         match self {
             Kind::Lru(order) if rules.kind == OrderKind::Lru => order.set_spares_lasting(heap, rules.spares_lasting),
             Kind::Lfu(order) if rules.kind == OrderKind::Lfu => order.set_rules(rules.lfu),
+            Kind::S3Fifo(order) => {
+                return rules.kind == OrderKind::S3Fifo && rules.spares_lasting == order.spares_lasting();
+            }
             _ => return false,
         }
         true
+    }
+
+    // Out of the way of the order of use, which is asked with each command.
+    #[inline(never)]
+    fn link(&mut self, heap: &mut Heap, loc: Loc, now: UnixMillis) {
+        self.order().link(heap, loc, now);
+    }
+
+    #[inline(never)]
+    fn touch(&mut self, heap: &mut Heap, loc: Loc, now: UnixMillis) {
+        self.order().touch(heap, loc, now);
     }
 
     fn order(&mut self) -> &mut dyn EvictionOrder {
         match self {
             Kind::Lru(order) => order,
             Kind::Lfu(order) => order,
+            Kind::S3Fifo(order) => &mut **order,
             Kind::Changing(change) => &mut **change,
         }
     }
@@ -228,6 +287,7 @@ impl Kind {
         match self {
             Kind::Lru(order) => order,
             Kind::Lfu(order) => order,
+            Kind::S3Fifo(order) => &**order,
             Kind::Changing(change) => &**change,
         }
     }
@@ -243,11 +303,11 @@ struct Change {
 }
 
 impl Change {
-    /// Takes one item over; false when there is none left.
+    /// Takes one item over, or gives back what the empty order held; false when there is nothing left.
     fn step(&mut self, heap: &mut Heap, now: UnixMillis) -> bool {
         let hottest = self.from.order().hottest(heap, now);
         hottest.inspect(|&loc| self.take_over(heap, loc, now));
-        hottest.is_some()
+        hottest.is_some() || self.from.order().dissolve_step()
     }
 
     fn take_over(&mut self, heap: &mut Heap, loc: Loc, now: UnixMillis) {
@@ -330,6 +390,10 @@ impl EvictionOrder for Change {
 
     fn frequency(&self, heap: &Heap, loc: Loc, now: UnixMillis) -> u8 {
         self.view_of(heap, loc).frequency(heap, loc, now)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.from.view().bytes() + self.to.view().bytes()
     }
 
     fn clear(&mut self) {

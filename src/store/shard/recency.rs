@@ -51,7 +51,7 @@ impl Recency {
     }
 
     /// Makes a linked item the most recently used.
-    #[inline]
+    #[inline(always)]
     fn use_again(&mut self, heap: &mut Heap, loc: Loc) {
         heap.prefetch(heap.newer(loc), 1);
         heap.prefetch(heap.older(loc), 1);
@@ -85,7 +85,7 @@ impl Recency {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn move_to_newest(&mut self, heap: &mut Heap, loc: Loc) {
         let newest = self.evictable.newest;
         if newest == loc {
@@ -93,15 +93,20 @@ impl Recency {
         }
         let (newer, older) = heap.replace_links(loc, Loc::NONE, newest);
         if newer.is_none() || older.is_none() || newest.is_none() {
-            // At an end of one of the lists, or parked.
             heap.replace_links(loc, newer, older);
-            self.list_of(loc).take(heap, loc);
-            return self.evictable.push_newest(heap, loc);
+            return self.move_from_end(heap, loc);
         }
         heap.set_older(newer, older);
         heap.set_newer(older, newer);
         heap.set_newer(newest, loc);
         self.evictable.newest = loc;
+    }
+
+    /// The same for an item at an end of one of the lists, or while there are only parked ones.
+    #[cold]
+    fn move_from_end(&mut self, heap: &mut Heap, loc: Loc) {
+        self.list_of(loc).take(heap, loc);
+        self.evictable.push_newest(heap, loc);
     }
 
     /// The list that an item is at an end of; either, if it is between two others.
@@ -129,7 +134,7 @@ impl EvictionOrder for Recency {
         self.list_of(loc).take(heap, loc);
     }
 
-    #[inline]
+    #[inline(always)]
     fn touch(&mut self, heap: &mut Heap, loc: Loc, now: UnixMillis) {
         self.use_again(heap, loc);
         heap.set_accessed(loc, now);
