@@ -66,6 +66,7 @@ impl Shard {
 
     pub fn reset_counts(&mut self) {
         (self.evicted, self.expired) = (0, 0);
+        self.order.reset_ghost_hits();
     }
 
     pub fn stats(&self) -> ShardStats {
@@ -73,6 +74,7 @@ impl Shard {
             evicted: self.evicted,
             expired: self.expired,
             eviction_age_millis: self.eviction_age_millis,
+            ghost_hits: self.order.ghost_hits(),
             items: self.len() as u64,
             expiring: self.expiring() as u64,
             used_bytes: self.used_bytes(),

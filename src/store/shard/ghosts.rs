@@ -3,15 +3,13 @@
 //!
 //! A line of the processor's cache holds 32 ghosts, the newest first, of the hashes that end in its number: one more pushes
 //! the oldest out. So a ghost is two bytes, and its place in the line tells how long ago it left. The table grows and shrinks
-//! a line at a time, as `index` does, and is half as many ghosts as there are items: a byte an item. A line that is added
-//! begins as a copy of the one that it shares hashes with: what is not its own there is never asked for, and is pushed out.
+//! a line at a time, as `index` does, with the number of items. A line that is added begins as a copy of the one that it shares
+//! hashes with: what is not its own there is never asked for, and is pushed out.
 
 use super::space::{LINE_BYTES, Line, Space};
 
 /// Ghosts in a line.
 pub const SLOTS: usize = LINE_BYTES / 2;
-/// Items for each line.
-const ITEMS: usize = 2 * SLOTS;
 /// Half as many as a shard can hold items, in address space; memory comes in kernel pages, as the table grows.
 const RESERVED_BYTES: usize = 1024 * 1024 * 1024;
 const STEP_BYTES: usize = 4096;
@@ -20,6 +18,8 @@ const NOBODY: u16 = 0;
 
 pub struct Ghosts {
     space: Space,
+    /// How many items there are for each line.
+    items_per_line: usize,
     /// Lines in use.
     homes: u32,
     /// Lines that have memory.
@@ -27,8 +27,8 @@ pub struct Ghosts {
 }
 
 impl Ghosts {
-    pub const fn new() -> Ghosts {
-        Ghosts { space: Space::empty(), homes: 0, backed: 0 }
+    pub const fn new(items_per_line: usize) -> Ghosts {
+        Ghosts { space: Space::empty(), items_per_line, homes: 0, backed: 0 }
     }
 
     /// Memory held.
@@ -66,7 +66,7 @@ impl Ghosts {
         slots(line).iter().position(|&slot| slot == fingerprint(tag))
     }
 
-    #[cfg(test)]
+    /// How many lines there are.
     pub fn lines(&self) -> usize {
         self.homes as usize
     }
@@ -83,7 +83,7 @@ impl Ghosts {
 
     /// One line more or less, if there are too few or too many for so many items.
     fn fit(&mut self, items: usize) {
-        let wanted = items / ITEMS + 1;
+        let wanted = items / self.items_per_line + 1;
         let homes = self.homes as usize;
         if homes < wanted {
             self.grow();
@@ -150,11 +150,11 @@ mod tests {
     #[test]
     fn the_last_to_go_are_remembered_in_order_and_each_once() {
         let mut random = Random(5);
-        let mut ghosts = Ghosts::new();
+        let mut ghosts = Ghosts::new(64);
         let items = 64_000;
         // Until there are as many lines as that many items have.
         (0..20_000).for_each(|_| ghosts.add(random.next() as u32, items));
-        assert_eq!(ghosts.lines(), items / ITEMS + 1);
+        assert_eq!(ghosts.lines(), items / 64 + 1);
         let mut left = VecDeque::new();
         for _ in 0..100_000 {
             let tag = random.next() as u32;
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn the_table_follows_the_items_a_line_at_a_time_and_loses_little_on_the_way_up() {
         let mut random = Random(6);
-        let mut ghosts = Ghosts::new();
+        let mut ghosts = Ghosts::new(64);
         let mut last = VecDeque::new();
         for step in 0..200_000 {
             let tag = random.next() as u32;

@@ -126,7 +126,10 @@ impl Shard {
 
     /// Finds and marks as most recently used.
     pub fn get(&mut self, key: Key, now: UnixMillis) -> Option<Entry<'_>> {
-        let loc = self.find_live(key, now)?;
+        let Some(loc) = self.find_live(key, now) else {
+            self.order.missed(key.tag());
+            return None;
+        };
         self.touch(loc, now);
         Some(self.entry(loc))
     }

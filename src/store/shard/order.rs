@@ -10,7 +10,8 @@ use super::frequency::{FIRST_COUNT, Frequency};
 use super::heap::{Heap, Loc};
 use super::item::{Generation, Shape, Standing};
 use super::recency::Recency;
-use super::s3fifo::S3Fifo;
+use super::s3fifo::{S3Fifo, SAMPLED};
+use super::types::GHOST_MEMORY;
 use crate::config::{LfuRules, OrderKind, Policy};
 
 /// What an order of eviction does. Every item of the shard is linked in one.
@@ -54,6 +55,11 @@ pub trait EvictionOrder {
         FIRST_COUNT
     }
 
+    /// Of a key that is not there: how many more items, for each that is, would have kept it. None if that is not known.
+    fn regret(&self, _tag: u32) -> Option<f32> {
+        None
+    }
+
     /// Memory held beside the items.
     fn bytes(&self) -> u64 {
         0
@@ -91,6 +97,7 @@ pub struct Order {
     rules: Rules,
     /// As `EvictionOrder::bytes` says: asked for with each command that writes.
     bytes: u64,
+    ghost_hits: [u64; GHOST_MEMORY.len()],
 }
 
 #[derive(Clone, Copy)]
@@ -111,7 +118,7 @@ enum Kind {
 impl Order {
     pub fn new(policy: Policy) -> Order {
         let rules = Rules { kind: policy.order(), spares_lasting: policy.is_volatile(), lfu: LfuRules::default() };
-        Order { kind: Kind::new(rules), generation: Generation::FIRST, rules, bytes: 0 }
+        Order { kind: Kind::new(rules), generation: Generation::FIRST, rules, bytes: 0, ghost_hits: [0; _] }
     }
 
     /// Goes by another policy from now on. What takes longer than a moment is done by `change_step`.
@@ -175,6 +182,27 @@ impl Order {
         let candidate = self.any().victim(heap, now, pace);
         self.bytes = self.view().bytes();
         candidate
+    }
+
+    /// A key was asked for that is not there.
+    #[inline]
+    pub fn missed(&mut self, tag: u32) {
+        if !matches!(self.kind, Kind::Lru(_))
+            && let Some(regret) = self.view().regret(tag)
+        {
+            for (count, more) in self.ghost_hits.iter_mut().zip(GHOST_MEMORY) {
+                *count += if regret <= more - 1.0 { SAMPLED as u64 } else { 0 };
+            }
+        }
+    }
+
+    /// About how many misses would have been hits with `GHOST_MEMORY` times the memory, of those that orders with ghosts saw.
+    pub fn ghost_hits(&self) -> [u64; GHOST_MEMORY.len()] {
+        self.ghost_hits
+    }
+
+    pub fn reset_ghost_hits(&mut self) {
+        self.ghost_hits = [0; _];
     }
 
     /// For all that most commands do not ask for.
@@ -390,6 +418,10 @@ impl EvictionOrder for Change {
 
     fn frequency(&self, heap: &Heap, loc: Loc, now: UnixMillis) -> u8 {
         self.view_of(heap, loc).frequency(heap, loc, now)
+    }
+
+    fn regret(&self, tag: u32) -> Option<f32> {
+        self.to.view().regret(tag)
     }
 
     fn bytes(&self) -> u64 {

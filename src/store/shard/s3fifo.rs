@@ -12,7 +12,7 @@
 //! Where the policy spares what never expires, such items lie on a list of their own.
 
 use super::UnixMillis;
-use super::ghosts::Ghosts;
+use super::ghosts::{Ghosts, SLOTS};
 use super::heap::{Heap, Loc};
 use super::item::Shape;
 use super::list::List;
@@ -23,6 +23,10 @@ const SMALL_SHARE: u64 = 10;
 /// Queues of a row: for sizes from 16 bytes to the largest that a cache takes in.
 const QUEUES: usize = 26;
 const LEAST_POWER: u32 = 4;
+/// Items for each line of ghosts: nearly half as many ghosts as items. With the sample it is a byte an item.
+const ITEMS_PER_LINE: usize = 74;
+/// Of one key in so many it is remembered longer, for `regret`: until as many have left as there are items.
+pub const SAMPLED: usize = 16;
 /// "Lately" is while about as many came as there are, and this many at least.
 const LATELY_MIN: f32 = 64.0;
 
@@ -31,6 +35,7 @@ pub struct S3Fifo {
     main: Row,
     spared: List,
     ghosts: Ghosts,
+    sample: Ghosts,
     spares_lasting: bool,
 }
 
@@ -44,7 +49,8 @@ enum Place {
 impl S3Fifo {
     pub fn new(spares_lasting: bool) -> S3Fifo {
         let (small, main) = (Row::new(), Row::new());
-        S3Fifo { small, main, spared: List::EMPTY, ghosts: Ghosts::new(), spares_lasting }
+        let (ghosts, sample) = (Ghosts::new(ITEMS_PER_LINE), Ghosts::new(SLOTS));
+        S3Fifo { small, main, spared: List::EMPTY, ghosts, sample, spares_lasting }
     }
 
     pub fn spares_lasting(&self) -> bool {
@@ -75,7 +81,11 @@ impl S3Fifo {
 impl EvictionOrder for S3Fifo {
     fn link(&mut self, heap: &mut Heap, loc: Loc, now: UnixMillis) {
         heap.set_accessed(loc, now);
-        let is_known = self.ghosts.take(heap.tag(loc));
+        let tag = heap.tag(loc);
+        let is_known = self.ghosts.take(tag);
+        if is_sampled(tag) {
+            self.sample.take(tag);
+        }
         heap.set_shape(loc, heap.shape(loc).marked(is_known, false));
         self.link_again(heap, loc);
     }
@@ -131,8 +141,12 @@ impl EvictionOrder for S3Fifo {
             self.main.push(heap, loc, shape);
             return Some(Candidate::Spared);
         }
+        let (tag, items) = (heap.tag(loc), self.len());
         if of_small {
-            self.ghosts.add(heap.tag(loc), self.len());
+            self.ghosts.add(tag, items);
+        }
+        if is_sampled(tag) {
+            self.sample.add(tag, items / SAMPLED);
         }
         Some(Candidate::Evict(loc))
     }
@@ -158,12 +172,18 @@ impl EvictionOrder for S3Fifo {
         heap.idle_millis(loc, now)
     }
 
+    fn regret(&self, tag: u32) -> Option<f32> {
+        let place = if is_sampled(tag) { self.sample.find(tag)? } else { return None };
+        let left_since = (place as f32 + 0.5) * (self.sample.lines() * SAMPLED) as f32;
+        Some(left_since / self.len().max(1) as f32)
+    }
+
     fn bytes(&self) -> u64 {
-        self.ghosts.bytes()
+        self.ghosts.bytes() + self.sample.bytes()
     }
 
     fn dissolve_step(&mut self) -> bool {
-        self.ghosts.dissolve_step()
+        self.ghosts.dissolve_step() || self.sample.dissolve_step()
     }
 
     fn clear(&mut self) {
@@ -262,6 +282,11 @@ impl Row {
         self.items -= 1;
         self.bytes -= middle(at);
     }
+}
+
+/// By bits that neither tell a line from another nor a ghost.
+fn is_sampled(tag: u32) -> bool {
+    tag.wrapping_mul(0x9e37_79b1) >> (u32::BITS - SAMPLED.ilog2()) == 0
 }
 
 /// The number of the queue for items of a shape.

@@ -39,7 +39,7 @@ impl Model {
             clocks: [0; 2],
             since: [[0; QUEUES]; 2],
             items: HashMap::new(),
-            ghosts: Ghosts::new(),
+            ghosts: Ghosts::new(ITEMS_PER_LINE),
             evicted: 0,
         }
     }
@@ -293,5 +293,34 @@ fn an_item_changes_its_queue_when_its_size_or_its_expiry_changes() {
         }
         let spared = if policy.is_volatile() { shard.len() - shard.expiring() } else { 0 };
         assert_eq!(order(&shard).len() + spared, shard.len());
+    }
+}
+
+#[test]
+fn misses_that_more_memory_would_have_been_hits_are_counted_by_how_much_more() {
+    // What comes round again after so many others, beside as many items as there are.
+    for (round, expected) in [(1.02, [1.0, 1.0, 1.0]), (1.3, [0.0, 1.0, 1.0]), (1.7, [0.0, 0.0, 1.0]), (3.0, [0.0; 3])]
+    {
+        let mut shard = Shard::new(16 * MIB, Policy::AllKeysS3Fifo);
+        let mut number = 0;
+        while shard.stats().evicted < 300_000 {
+            shard.put(number, 100, Expiry::Never).unwrap();
+            number += 1;
+        }
+        let back = (shard.len() as f64 * round) as u64;
+        let before = shard.stats().ghost_hits;
+        let mut still_there = 0;
+        for _ in 0..100_000 {
+            // Some are taken for ghosts, and stay.
+            still_there += u64::from(shard.get(key(&(number - back).to_le_bytes()), NOW).is_some());
+            shard.put(number, 100, Expiry::Never).unwrap();
+            number += 1;
+        }
+        let counted = std::array::from_fn::<_, 3, _>(|at| (shard.stats().ghost_hits[at] - before[at]) as f64 / 1e5);
+        assert!(still_there < 1_000, "{still_there}");
+        let is_near = |at: usize| (counted[at] - expected[at]).abs() < 0.15;
+        assert!((0..3).all(is_near), "{round}: {counted:?}, and {expected:?} were expected");
+        shard.reset_counts();
+        assert_eq!(shard.stats().ghost_hits, [0; 3]);
     }
 }
