@@ -34,6 +34,13 @@ pub const SPARE_BUFFERS_MAX: usize = 64;
 /// A connection that has been silent for so long gives its armed buffer back while buffers are short.
 pub const ARMED_IDLE_MS: u64 = 1_000;
 
+/// Items that are drawn at random where the policy goes by that, of which the least used is evicted. Redis documents that
+/// ten come close to looking at all.
+pub const EVICTION_SAMPLES: usize = 10;
+
+/// The largest `lfu-log-factor` and `lfu-decay-time`, as in Redis.
+pub const LFU_RULES_MAX: u32 = i32::MAX as u32;
+
 /// Requests that are parsed ahead, so that their memory can be fetched while the first ones run.
 pub const BATCH_REQUESTS_MAX: usize = 64;
 

@@ -12,6 +12,6 @@ pub mod target;
 pub mod units;
 
 pub use options::*;
-pub use policy::{POLICIES, Policy, parse_policy, policy_name};
+pub use policy::{LfuRules, OrderKind, POLICIES, Policy, parse_policy, policy_name};
 pub use resolve::{Origin, Request, Resolved, Setting, resolve};
 pub use start_error::StartError;

@@ -10,7 +10,7 @@ use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 use super::StartError;
 use super::limits;
 use super::pin::Pin;
-use super::policy::{POLICIES, Policy, parse_policy};
+use super::policy::{LfuRules, POLICIES, Policy, parse_policy};
 use super::target::Target;
 use super::units::{Memory, Size};
 
@@ -63,11 +63,19 @@ pub struct Options {
     #[arg(long, env = "KV_CACHE_MAXMEMORY", value_name = "SIZE", default_value = "70%")]
     pub maxmemory: Memory,
 
-    /// What to evict when the cap is reached: what was not used for the longest time (allkeys-lru), anything
-    /// (allkeys-random), of the keys that expire the least used (volatile-lru) or the first to expire (volatile-ttl), or
-    /// nothing, and refuse writes (noeviction)
+    /// What to evict when the cap is reached: of all keys, or (volatile) of those that expire, what was not used for the
+    /// longest time (lru), what is used least often (lfu), anything (random) or what expires first (ttl); or nothing, and
+    /// refuse writes (noeviction)
     #[arg(long, env = "KV_CACHE_MAXMEMORY_POLICY", value_name = "POLICY", default_value = "allkeys-lru", ignore_case = true, value_parser = policy_parser())]
     pub maxmemory_policy: Policy,
+
+    /// How many uses it takes to be counted to the end under the LFU policies: 10 takes a million, 100 ten million
+    #[arg(long, env = "KV_CACHE_LFU_LOG_FACTOR", value_name = "N", default_value_t = LfuRules::default().log_factor, value_parser = clap::value_parser!(u32).range(..=limits::LFU_RULES_MAX as i64))]
+    pub lfu_log_factor: u32,
+
+    /// Minutes without a use after which a key's count under the LFU policies loses one; 0 never does
+    #[arg(long, env = "KV_CACHE_LFU_DECAY_TIME", value_name = "MINUTES", default_value_t = LfuRules::default().decay_minutes, value_parser = clap::value_parser!(u32).range(..=limits::LFU_RULES_MAX as i64))]
+    pub lfu_decay_time: u32,
 
     /// Connections at a time
     #[arg(long, env = "KV_CACHE_MAXCLIENTS", value_name = "N", default_value_t = limits::CLIENTS_MAX as u32, value_parser = clap::value_parser!(u32).range(1..))]

@@ -4,21 +4,73 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
     AllKeysLru,
-    NoEviction,
+    /// What was used neither when new nor lately, the larger the sooner.
+    AllKeysS3Fifo,
+    AllKeysLfu,
+    AllKeysRandom,
     /// The least recently used of the items that expire.
     VolatileLru,
-    AllKeysRandom,
+    VolatileS3Fifo,
+    /// The least frequently used of them.
+    VolatileLfu,
+    VolatileRandom,
     /// Of the items that expire, one of those that do so soonest.
     VolatileTtl,
+    NoEviction,
+}
+
+/// The orders of eviction in which a shard can keep its items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderKind {
+    Lru,
+    Lfu,
+    S3Fifo,
+}
+
+/// How the counters of the LFU policies grow and shrink: `lfu-log-factor` and `lfu-decay-time`, as Redis has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LfuRules {
+    /// The larger, the more uses it takes to be counted to the end.
+    pub log_factor: u32,
+    /// A counter loses one in so many minutes without a use; 0 never does.
+    pub decay_minutes: u32,
+}
+
+impl Default for LfuRules {
+    fn default() -> LfuRules {
+        LfuRules { log_factor: 10, decay_minutes: 1 }
+    }
+}
+
+impl Policy {
+    /// Whether it spares what never expires.
+    pub fn is_volatile(self) -> bool {
+        use Policy::*;
+        matches!(self, VolatileLru | VolatileS3Fifo | VolatileLfu | VolatileRandom | VolatileTtl)
+    }
+
+    /// The order in which a shard keeps its items. Policies that ask for none have that of use: it is what most change to.
+    pub fn order(self) -> OrderKind {
+        match self {
+            Policy::AllKeysLfu | Policy::VolatileLfu => OrderKind::Lfu,
+            Policy::AllKeysS3Fifo | Policy::VolatileS3Fifo => OrderKind::S3Fifo,
+            _ => OrderKind::Lru,
+        }
+    }
 }
 
 /// The eviction policies under Redis's names.
-pub const POLICIES: [(&str, Policy); 5] = [
+pub const POLICIES: [(&str, Policy); 10] = [
     ("allkeys-lru", Policy::AllKeysLru),
-    ("noeviction", Policy::NoEviction),
-    ("volatile-lru", Policy::VolatileLru),
+    ("allkeys-s3fifo", Policy::AllKeysS3Fifo),
+    ("allkeys-lfu", Policy::AllKeysLfu),
     ("allkeys-random", Policy::AllKeysRandom),
+    ("volatile-lru", Policy::VolatileLru),
+    ("volatile-s3fifo", Policy::VolatileS3Fifo),
+    ("volatile-lfu", Policy::VolatileLfu),
+    ("volatile-random", Policy::VolatileRandom),
     ("volatile-ttl", Policy::VolatileTtl),
+    ("noeviction", Policy::NoEviction),
 ];
 
 pub fn parse_policy(text: &str) -> Result<Policy, String> {

@@ -421,8 +421,8 @@ mod tests {
                 "--maxmemory lots: 'lots' is not an amount of memory; write it as 1400mb, 1.4gb or 70%",
             ),
             (
-                vec!["--maxmemory-policy", "allkeys-lfu"],
-                "--maxmemory-policy allkeys-lfu: possible values: allkeys-lru, ",
+                vec!["--maxmemory-policy", "allkeys-fifo"],
+                "--maxmemory-policy allkeys-fifo: possible values: allkeys-lru, ",
             ),
             (vec!["--engine", "kqueue"], "--engine kqueue: possible values: auto, multishot, uring, epoll"),
             (vec!["--prot", "1"], "--port"),

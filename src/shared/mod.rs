@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 use crate::base::clock::{self, UnixMillis};
 use crate::clients::Clients;
 use crate::config::limits;
-use crate::config::{ClusterMode, Options, Policy, Setting, UndeclaredKeys, YesNo};
+use crate::config::{ClusterMode, LfuRules, Options, Policy, Setting, UndeclaredKeys, YesNo};
 use crate::observe::latency::Latency;
 use crate::observe::rates::{Rates, Sample};
 use crate::observe::slowlog::SlowLog;
@@ -73,6 +73,7 @@ pub struct EngineReport {
 pub struct Settings {
     pub max_memory_bytes: AtomicU64,
     pub policy: Mutex<Policy>,
+    pub lfu: Mutex<LfuRules>,
     pub timeout_s: AtomicU32,
     pub tcp_keepalive_s: AtomicU32,
     /// Clients of other hosts are refused while there is no password.
@@ -117,6 +118,7 @@ impl Shared {
         let Plan { options, cores, .. } = plan;
         let registered_bytes = plan.registered_buffers * limits::IO_BUFFER_BYTES * cores;
         let data = limits::data_bytes(plan.max_memory_bytes, registered_bytes);
+        let lfu = LfuRules { log_factor: options.lfu_log_factor, decay_minutes: options.lfu_decay_time };
         let shared = Shared {
             keyspace: Keyspace::new(cores, data, options.maxmemory_policy),
             clients: Clients::new(cores, plan.maxclients, 0),
@@ -124,6 +126,7 @@ impl Shared {
             settings: Settings {
                 max_memory_bytes: AtomicU64::new(0),
                 policy: Mutex::new(options.maxmemory_policy),
+                lfu: Mutex::new(lfu),
                 timeout_s: AtomicU32::new(options.timeout),
                 tcp_keepalive_s: AtomicU32::new(options.tcp_keepalive),
                 protected_mode: AtomicBool::new(options.protected_mode == YesNo::Yes),
@@ -159,7 +162,10 @@ impl Shared {
             options,
         };
         let mut guards = shared.keyspace.guards();
-        shared.set_max_memory(&mut guards.lock_all().expect("no script runs yet"), plan.max_memory_bytes);
+        let mut shards = guards.lock_all().expect("no script runs yet");
+        shared.set_max_memory(&mut shards, plan.max_memory_bytes);
+        shared.set_lfu(&mut shards, lfu);
+        drop(shards);
         drop(guards);
         shared
     }
@@ -187,6 +193,11 @@ impl Shared {
     pub fn set_policy(&self, shards: &mut AllShards, policy: Policy) {
         *self.settings.policy.lock() = policy;
         shards.set_policy(policy);
+    }
+
+    pub fn set_lfu(&self, shards: &mut AllShards, rules: LfuRules) {
+        *self.settings.lfu.lock() = rules;
+        shards.each(|shard| shard.set_lfu(rules));
     }
 
     /// What counts against the memory cap, given what the shards use.

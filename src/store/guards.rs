@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::keyspace::{Guard, Keyspace};
-use super::shard::{DATABASES, Key, Shard, ShardStats};
+use super::shard::{DATABASES, GHOST_MEMORY, Key, Shard, ShardStats};
 use crate::base::clock::{self, UnixMillis};
 use crate::config::Policy;
 
@@ -301,7 +301,9 @@ impl AllShards<'_, '_> {
                 *expiring += own.1;
                 totals.expiry_sums[database] += shard.expiry_sum_of(database as u8);
             }
-            let ShardStats { evicted, expired, eviction_age_millis, used_bytes, dataset_bytes, .. } = shard.stats();
+            let stats = shard.stats();
+            let ShardStats { evicted, expired, eviction_age_millis, used_bytes, dataset_bytes, .. } = stats;
+            totals.ghost_hits = std::array::from_fn(|at| totals.ghost_hits[at] + stats.ghost_hits[at]);
             totals.used_bytes += used_bytes;
             totals.dataset_bytes += dataset_bytes;
             totals.evicted += evicted;
@@ -363,6 +365,8 @@ pub struct Totals {
     pub dataset_bytes: u64,
     pub evicted: u64,
     pub expired: u64,
+    /// See `ShardStats`.
+    pub ghost_hits: [u64; GHOST_MEMORY.len()],
     /// How long what was evicted of late had been idle: the shards' figures, each by its part of the evictions.
     pub eviction_age_millis: u64,
 }

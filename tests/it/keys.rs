@@ -110,6 +110,22 @@ fn what_is_told_of_a_value(engine: Engine) {
     client.check("OBJECT REFCOUNT k", ":1\r\n");
     client.check("OBJECT IDLETIME k", ":0\r\n");
     client.check_error("OBJECT FREQ k", "ERR An LFU maxmemory policy is not selected");
+    for policy in ["allkeys-lfu", "volatile-lfu"] {
+        client.check(&format!("CONFIG SET maxmemory-policy {policy}"), "+OK\r\n");
+        client.check("SET counted v", "+OK\r\n");
+        client.check("OBJECT FREQ counted", ":5\r\n");
+        client.check("GET counted", "$1\r\nv\r\n");
+        client.check("OBJECT FREQ counted", ":6\r\n");
+        client.check_error("OBJECT IDLETIME k", "ERR An LFU maxmemory policy is selected, idle time not tracked.");
+        client.check("OBJECT IDLETIME none", "$-1\r\n");
+        client.check("DEL counted", ":1\r\n");
+    }
+    for policy in ["allkeys-s3fifo", "volatile-s3fifo", "allkeys-lru", "volatile-random", "volatile-ttl", "noeviction"]
+    {
+        client.check(&format!("CONFIG SET maxmemory-policy {policy}"), "+OK\r\n");
+        client.check("OBJECT IDLETIME k", ":0\r\n");
+        client.check_error("OBJECT FREQ k", "ERR An LFU maxmemory policy is not selected");
+    }
     for subcommand in ["ENCODING", "REFCOUNT", "IDLETIME", "FREQ"] {
         client.check(&format!("OBJECT {subcommand} none"), "$-1\r\n");
     }

@@ -1,6 +1,7 @@
 //! The memory cap: it holds whatever is written, what is used stays, and what to do at the cap is a policy.
 
 use kv_cache::config::limits::PROCESS_MEMORY_BYTES;
+use kv_cache::config::{POLICIES, Policy};
 
 use crate::client::{Client, patterned, request};
 use crate::harness::{Engine, Server, on_every_driver, peak_resident_bytes, wait_until};
@@ -14,6 +15,7 @@ on_every_driver!(
     without_eviction_writes_are_refused,
     several_are_written_or_none,
     volatile_keys_go_first,
+    the_policy_changes_while_the_cap_holds,
     the_cap_can_be_lowered,
 );
 
@@ -34,8 +36,14 @@ fn fill(client: &mut Client, prefix: &str, count: usize, length: usize) {
 
 /// Four times the cap in small values, then in larger and larger ones, then in small ones again.
 fn the_cap_holds_when_sizes_shift(engine: Engine) {
+    for policy in ["allkeys-lru", "allkeys-s3fifo"] {
+        the_cap_holds_under(engine, policy);
+    }
+}
+
+fn the_cap_holds_under(engine: Engine, policy: &str) {
     const CAP: usize = 64 << 20;
-    let server = Server::with(engine, &["--maxmemory=64mb"]);
+    let server = Server::with(engine, &["--maxmemory=64mb", &format!("--maxmemory-policy={policy}")]);
     let mut client = server.client();
     for (round, length) in [100, 1000, 10_000, 100_000, 1_000_000, 50, 20_000].into_iter().enumerate() {
         let count = (4 * CAP / (length + 60)).min(400_000);
@@ -63,21 +71,38 @@ fn the_peak_is_bounded_too(engine: Engine) {
 }
 
 fn what_is_used_stays(engine: Engine) {
-    let server = Server::with(engine, &["--maxmemory=64mb"]);
-    let mut client = server.client();
-    fill(&mut client, "dear", 100, 1000);
-    for round in 0..40 {
-        fill(&mut client, &format!("r{round}"), 4000, 1000);
-        for n in 0..100 {
-            assert_eq!(client.call(&["TOUCH", &format!("dear:{n}")]), Value::Integer(1), "round {round}");
+    for policy in ["allkeys-lru", "allkeys-s3fifo", "allkeys-lfu"] {
+        let server = Server::with(engine, &["--maxmemory=64mb", &format!("--maxmemory-policy={policy}")]);
+        let mut client = server.client();
+        fill(&mut client, "dear", 100, 1000);
+        for round in 0..40 {
+            fill(&mut client, &format!("r{round}"), 4000, 1000);
+            for n in 0..100 {
+                assert_eq!(client.call(&["TOUCH", &format!("dear:{n}")]), Value::Integer(1), "{policy}, round {round}");
+            }
         }
+        let first: Vec<String> = (0..4000).map(|n| format!("r0:{n}")).collect();
+        let first = std::iter::once("EXISTS".to_owned()).chain(first).collect::<Vec<_>>();
+        let Value::Integer(left) = client.call(&first) else { panic!("a number") };
+        assert!(left <= if policy == "allkeys-lfu" { 2000 } else { 0 }, "{policy}: {left} that were not used");
+        // Those of a later round went lately: with twice the memory they would be there.
+        (0..4000).for_each(|n| assert_eq!(client.call(&["GET", &format!("r20:{n}")]), Value::Null));
+        let ghosts = ["110", "150", "200"].map(|more| client.info_number(&format!("ghost_hits_{more}_percent")));
+        assert!(ghosts.is_sorted() && (ghosts[2] > 0) == (policy == "allkeys-s3fifo"), "{policy}: {ghosts:?}");
+        client.check("CONFIG RESETSTAT", "+OK\r\n");
+        assert_eq!(client.info_number("ghost_hits_200_percent"), 0);
     }
-    assert_eq!(client.call(&["EXISTS", "r0:0", "r0:1", "r1:0"]), Value::Integer(0), "what was not used has gone");
 }
 
 /// A cache full of small items makes room for large ones, bit by bit, while others are served.
 fn large_values_find_their_room(engine: Engine) {
-    let server = Server::with(engine, &["--maxmemory=64mb", "--threads=1"]);
+    for policy in ["allkeys-lru", "allkeys-s3fifo"] {
+        large_values_find_their_room_under(engine, policy);
+    }
+}
+
+fn large_values_find_their_room_under(engine: Engine, policy: &str) {
+    let server = Server::with(engine, &["--maxmemory=64mb", "--threads=1", &format!("--maxmemory-policy={policy}")]);
     let mut client = server.client();
     let mut other = server.client();
     fill(&mut client, "small", 400_000, 200);
@@ -173,7 +198,7 @@ fn several_are_written_or_none(engine: Engine) {
 
 /// Keys without a time of expiry are never given up under a volatile policy.
 fn volatile_keys_go_first(engine: Engine) {
-    for policy in ["volatile-lru", "volatile-ttl"] {
+    for (policy, _) in POLICIES.iter().filter(|(_, policy)| policy.is_volatile()) {
         let server = Server::with(engine, &["--maxmemory=32mb", &format!("--maxmemory-policy={policy}")]);
         let mut client = server.client();
         fill(&mut client, "dear", 2000, 1000);
@@ -189,6 +214,28 @@ fn volatile_keys_go_first(engine: Engine) {
             std::iter::once("EXISTS".to_owned()).chain((0..2000).map(|n| format!("dear:{n}"))).collect();
         assert_eq!(client.call(&dear), Value::Integer(2000), "{policy}");
     }
+}
+
+/// From each policy to another, with the cache full and being written to: the cap holds, and what is written is there.
+fn the_policy_changes_while_the_cap_holds(engine: Engine) {
+    let server = Server::with(engine, &["--maxmemory=32mb"]);
+    let mut client = server.client();
+    fill(&mut client, "key", 40_000, 1000);
+    for round in 0..2 {
+        for (policy, _) in POLICIES.iter().filter(|(_, policy)| *policy != Policy::NoEviction) {
+            client.check(&format!("CONFIG SET maxmemory-policy {policy}"), "+OK\r\n");
+            let value = "v".repeat(300 + 700 * round);
+            for n in 0..4_000 {
+                client.send(request(&["SET", &format!("{policy}:{n}"), &value, "EX", "1000"]));
+                if n % 100 == 99 {
+                    client.expect("+OK\r\n".repeat(100));
+                    assert_eq!(client.call(&["STRLEN", &format!("{policy}:{n}")]), Value::Integer(value.len() as i64));
+                }
+            }
+            assert!(client.info_number("used_memory") <= 32 << 20, "{policy}");
+        }
+    }
+    assert_eq!(client.call(&["CONFIG", "GET", "maxmemory-policy"]).field("maxmemory-policy").text(), "volatile-ttl");
 }
 
 fn the_cap_can_be_lowered(engine: Engine) {

@@ -158,7 +158,7 @@ fn a_bad_option_is_one_line_and_exit_code_2() {
         (vec!["--maxmemory=lots"], "1400mb, 1.4gb or 70%"),
         (vec!["--maxmemory=0%"], "%"),
         (vec!["--maxmemory=1mb"], "must be at least"),
-        (vec!["--maxmemory-policy=allkeys-lfu"], "allkeys-lru"),
+        (vec!["--maxmemory-policy=allkeys-fifo"], "allkeys-lru"),
         (vec!["--maxclients=0"], "--maxclients"),
         (vec!["--timeout=-1"], "--timeout"),
         (vec!["--unixsocketperm=999"], "octal"),

@@ -1,6 +1,7 @@
 //! OBJECT: how a value would be kept by Redis, and how a key has been used.
 
 use crate::command::{Call, Command, Flags, Group, Keys, parse_integer, reply_help};
+use crate::config::OrderKind;
 use crate::message::error::Stop;
 
 pub const COMMANDS: &[Command] = &[Command::container("object", Group::Generic, SUBCOMMANDS)
@@ -39,23 +40,34 @@ fn encoding(call: &mut Call) -> Result<(), Stop> {
     Ok(())
 }
 
+const NO_LFU: &str = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
+                      switching between policies at runtime LRU and LFU data will take some time to adjust.";
+const NO_IDLE_TIME: &str = "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when \
+                            switching between policies at runtime LRU and LFU data will take some time to adjust.";
+
 fn freq(call: &mut Call) -> Result<(), Stop> {
-    if call.peek(call.key_at(2)).is_none() {
-        call.reply.null();
-        return Ok(());
+    let (key, counts) = (call.key_at(2), counts_uses(call));
+    match call.guards.shard(key.hash).frequency(key, call.now) {
+        None => call.reply.null(),
+        Some(_) if !counts => return Err(NO_LFU.into()),
+        Some(frequency) => call.reply.integer(frequency.into()),
     }
-    Err("ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
-         between policies at runtime LRU and LFU data will take some time to adjust."
-        .into())
+    Ok(())
 }
 
 fn idletime(call: &mut Call) -> Result<(), Stop> {
-    let key = call.key_at(2);
+    let (key, counts) = (call.key_at(2), counts_uses(call));
     match call.guards.shard(key.hash).idle_millis(key, call.now) {
-        Some(idle_millis) => call.reply.integer((idle_millis / 1000) as i64),
         None => call.reply.null(),
+        Some(_) if counts => return Err(NO_IDLE_TIME.into()),
+        Some(idle_millis) => call.reply.integer((idle_millis / 1000) as i64),
     }
     Ok(())
+}
+
+/// Whether the policy counts how often a key is used, instead of noting when.
+fn counts_uses(call: &Call) -> bool {
+    call.shared.settings.policy.lock().order() == OrderKind::Lfu
 }
 
 fn refcount(call: &mut Call) -> Result<(), Stop> {

@@ -14,6 +14,7 @@ use crate::observe::rates::Sample;
 use crate::observe::stats::{self, COUNTERS, CallStats, Counter};
 use crate::shared::Shared;
 use crate::store::guards::Totals;
+use crate::store::shard::GHOST_MEMORY;
 
 pub const COMMANDS: &[Command] = &[Command::new("info", -1, Group::Server, info)
     .flags(Flags::WHOLE.union(Flags::TELLS))
@@ -210,6 +211,9 @@ fn statistics(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     lines.field("expired_keys", totals.expired);
     lines.field("evicted_keys", totals.evicted);
     lines.field("eviction_age_ms", totals.eviction_age_millis);
+    for (more, hits) in GHOST_MEMORY.iter().zip(totals.ghost_hits) {
+        lines.field(&format!("ghost_hits_{:.0}_percent", more * 100.0), hits);
+    }
     lines.field("evicted_clients", shared.clients.evicted.load(Relaxed));
     lines.field("evicted_scripts", shared.scripts.evicted());
     lines.field("pubsub_channels", 0);

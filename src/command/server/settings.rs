@@ -11,7 +11,7 @@ use crate::command::{Call, Command, Flags, Group, is_word, reply_help};
 use crate::config::limits;
 use crate::config::rewrite::rewrite;
 use crate::config::units::Size;
-use crate::config::{ClusterMode, LogFormat, LogLevel, Origin, POLICIES, parse_policy, policy_name};
+use crate::config::{ClusterMode, LfuRules, LogFormat, LogLevel, Origin, POLICIES, parse_policy, policy_name};
 use crate::message::error::{self, Stop};
 use crate::observe::{log, stats};
 use crate::shared::Shared;
@@ -68,6 +68,16 @@ type Setter = fn(&Shared, &mut AllShards, &str) -> Result<(), String>;
 static PARAMETERS: &[Parameter] = &[
     changeable("maxmemory", |s| s.settings.max_memory_bytes.load(Relaxed).to_string(), set_maxmemory),
     changeable("maxmemory-policy", |s| policy_name(*s.settings.policy.lock()).to_owned(), set_policy),
+    changeable(
+        "lfu-log-factor",
+        |s| s.settings.lfu.lock().log_factor.to_string(),
+        |s, shards, text| set_lfu(s, shards, text, |rules, number| rules.log_factor = number),
+    ),
+    changeable(
+        "lfu-decay-time",
+        |s| s.settings.lfu.lock().decay_minutes.to_string(),
+        |s, shards, text| set_lfu(s, shards, text, |rules, number| rules.decay_minutes = number),
+    ),
     changeable(
         "maxclients",
         |s| s.clients.max.load(Relaxed).to_string(),
@@ -167,8 +177,8 @@ static PARAMETERS: &[Parameter] = &[
     fixed("pin", |s| s.options.pin.to_string()),
     fixed("hz", |_| "10".to_owned()),
     fixed("dynamic-hz", |_| "yes".to_owned()),
-    // An order of use is exact; nothing is sampled.
-    fixed("maxmemory-samples", |_| "5".to_owned()),
+    // The orders of use and of arrival are exact; what is drawn at random is drawn so often.
+    fixed("maxmemory-samples", |_| limits::EVICTION_SAMPLES.to_string()),
     fixed("port", |s| s.tcp_port.to_string()),
     fixed("http-port", |s| s.http_port.to_string()),
     fixed("bind", |s| s.options.bind.iter().map(|address| address.to_string()).collect::<Vec<_>>().join(" ")),
@@ -277,6 +287,19 @@ fn set_policy(shared: &Shared, shards: &mut AllShards, text: &str) -> Result<(),
         format!("argument(s) must be one of the following: {}", names.join(", "))
     })?;
     shared.set_policy(shards, policy);
+    Ok(())
+}
+
+fn set_lfu(
+    shared: &Shared,
+    shards: &mut AllShards,
+    text: &str,
+    change: impl Fn(&mut LfuRules, u32),
+) -> Result<(), String> {
+    let number = number(text, 0, limits::LFU_RULES_MAX)?;
+    let mut rules = *shared.settings.lfu.lock();
+    change(&mut rules, number);
+    shared.set_lfu(shards, rules);
     Ok(())
 }
 

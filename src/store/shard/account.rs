@@ -39,12 +39,21 @@ impl Shard {
         Some(self.heap.cell_bytes(loc) + own + self.databases.bytes() / self.len() as u64)
     }
 
-    /// Milliseconds since the item was last used, to a tenth of a second. None if it is not there.
+    /// Milliseconds since the item was last used, to a tenth of a second (under the LFU policies: to a quarter of a minute).
+    /// None if it is not there.
     pub fn idle_millis(&self, key: Key, now: UnixMillis) -> Option<u64> {
-        Some(self.heap.idle_millis(self.peek_live(key, now)?, now))
+        let loc = self.peek_live(key, now)?;
+        Some(self.order.view().idle_millis(&self.heap, loc, now))
+    }
+
+    /// How often the item is used, as the LFU policies count it. None if it is not there.
+    pub fn frequency(&self, key: Key, now: UnixMillis) -> Option<u8> {
+        let loc = self.peek_live(key, now)?;
+        Some(self.order.view().frequency(&self.heap, loc, now))
     }
 
     /// What the shard holds of memory, as the limit counts it.
+    #[inline(always)]
     pub fn used_bytes(&self) -> u64 {
         self.heap.resident_bytes()
             + self.databases.bytes()
@@ -52,10 +61,12 @@ impl Shard {
             + self.large.bytes()
             + self.deferred_free.bytes()
             + self.extents.overhead_bytes()
+            + self.order.bytes()
     }
 
     pub fn reset_counts(&mut self) {
         (self.evicted, self.expired) = (0, 0);
+        self.order.reset_ghost_hits();
     }
 
     pub fn stats(&self) -> ShardStats {
@@ -63,6 +74,7 @@ impl Shard {
             evicted: self.evicted,
             expired: self.expired,
             eviction_age_millis: self.eviction_age_millis,
+            ghost_hits: self.order.ghost_hits(),
             items: self.len() as u64,
             expiring: self.expiring() as u64,
             used_bytes: self.used_bytes(),

@@ -1,6 +1,8 @@
 //! Changing a large value where it lies: only what changes is touched, however long the value is. It must not know what is
 //! changed.
 
+use super::item::Shape;
+use super::large::LargeItems;
 use super::{Key, Shard, UnixMillis};
 
 impl Shard {
@@ -24,7 +26,9 @@ impl Shard {
         let loc = self.find(key)?;
         let value = self.large.edit(self.heap.large_id(loc), least)?;
         change(value);
-        let len = value.len();
+        let (key_len, len) = (key.bytes.len(), value.len());
+        let old = self.heap.shape(loc);
+        self.set_shape(loc, Shape::large(LargeItems::cost(key_len, len), old.expires()).marked_as(old));
         self.dataset_bytes += (len - old_len) as u64;
         self.note_change(loc);
         // Beyond the limit for a moment rather than refused: the next command pays.

@@ -105,6 +105,8 @@ pub struct Heap {
     idle_from: usize,
     /// Pages that have memory: in classes or idle.
     resident: u32,
+    /// What describes the pages of all blocks.
+    described_bytes: u64,
     /// Bytes of live cells.
     live_bytes: u64,
 }
@@ -124,15 +126,14 @@ impl Heap {
             idle_pages: 0,
             idle_from: 0,
             resident: 0,
+            described_bytes: 0,
             live_bytes: 0,
         }
     }
 
     /// Memory held: resident pages and their descriptions.
     pub fn resident_bytes(&self) -> u64 {
-        let described = self.pages.len() * size_of::<Page>();
-        let listed = (self.vacant.len() + self.idle.len()) * size_of::<u32>();
-        self.resident as u64 * PAGE_BYTES as u64 + (described + listed) as u64
+        self.resident as u64 * PAGE_BYTES as u64 + self.described_bytes
     }
 
     /// Bytes in holes and idle pages: held, but not by items.
@@ -363,6 +364,7 @@ impl Heap {
         self.pages.resize(blocks * PAGES_PER_BLOCK as usize, UNUSED_PAGE);
         self.vacant.push(u32::MAX);
         self.idle.push(0);
+        self.described_bytes += (PAGES_PER_BLOCK as usize * size_of::<Page>() + 2 * size_of::<u32>()) as u64;
         true
     }
 

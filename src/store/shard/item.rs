@@ -1,30 +1,36 @@
 //! How an item lies in its cell, and nothing about where cells come from or when items go.
 //!
 //! ```text
-//! word 0      newer     the item used next after this one
-//! word 1      older     the item used last before this one
+//! word 0      newer     the item next to it in the order of eviction, which goes later
+//! word 1      older     the one that goes sooner
 //! word 2      tag       the upper half of the key's hash: enough to find the item's place in the index again
-//! word 3      accessed  when it was last used, in `ACCESS_GRAIN_MILLIS` (27 bits), and its table (5 bits)
-//! word 4      shape     key length, value length, flags
+//! word 3      use       what its order of eviction notes of its uses (26 bits): when it was last used, in
+//!                       `ACCESS_GRAIN_MILLIS`, unless the order's file says otherwise; of which generation of orders that
+//!                       is (1 bit); and its table (5 bits)
+//! word 4      shape     key length, value length, flags, and two marks of `s3fifo`
 //! words 5-8   expiry (8 bytes), neighbours in the timer's list; only in items that expire
 //! then        key and value; or, of a large item, the number under which they are held elsewhere
 //! ```
 
 use super::UnixMillis;
+use super::classes::{cell_units, class_of};
 use super::databases::{TABLE_BITS, Table};
-use super::heap::{Heap, Loc};
+use super::heap::{Heap, Loc, UNIT_BYTES};
 
-/// Grain of the time of last use: its bits last for 155 days.
+/// Grain of the time of last use: its bits last for 77 days.
 pub const ACCESS_GRAIN_MILLIS: u64 = 100;
-const ACCESS_BITS: u32 = 32 - TABLE_BITS;
-const ACCESS_MASK: u32 = (1 << ACCESS_BITS) - 1;
+/// Bits for what an order notes.
+pub const NOTE_BITS: u32 = 31 - TABLE_BITS;
+const NOTE_MASK: u32 = (1 << NOTE_BITS) - 1;
+const GENERATION: u32 = 1 << NOTE_BITS;
+const TABLE_SHIFT: u32 = NOTE_BITS + 1;
 /// A time of last use so little ahead is in the future, because the clock was set back; one further ahead is long past.
 const ACCESS_AHEAD: u32 = (24 * 60 * 60 * 1000 / ACCESS_GRAIN_MILLIS) as u32;
 
 const NEWER: usize = 0;
 const OLDER: usize = 1;
 const TAG: usize = 2;
-const ACCESSED: usize = 3;
+const USE: usize = 3;
 const SHAPE: usize = 4;
 const EXPIRY: usize = 5;
 const TIMER_NEXT: usize = 7;
@@ -38,9 +44,29 @@ const LENGTH_BITS: u32 = 14;
 const LENGTH_MASK: u32 = (1 << LENGTH_BITS) - 1;
 const EXPIRES: u32 = 1 << 28;
 const LARGE: u32 = 1 << 29;
+/// Marks of `s3fifo`.
+const USED: u32 = 1 << 30;
+const MAIN: u32 = 1 << 31;
 
+const _: () = assert!(NOTE_MASK & (MAIN | USED) == 0);
 // The lengths of whatever fits a cell fit their bits.
 const _: () = assert!(super::classes::MAX_CELL_BYTES - HEADER_BYTES <= LENGTH_MASK as usize);
+
+/// Which of two orders of eviction an item is in while one takes over from the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Generation(u32);
+
+impl Generation {
+    pub const FIRST: Generation = Generation(0);
+
+    pub fn next(self) -> Generation {
+        Generation(self.0 ^ GENERATION)
+    }
+}
+
+/// What an order of eviction knows of an item, beside its place.
+#[derive(Clone, Copy)]
+pub struct Standing(u32);
 
 /// What decides the layout of an item.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,12 +78,43 @@ impl Shape {
         Shape(key_len as u32 | (value_len as u32) << LENGTH_BITS | if expires { EXPIRES } else { 0 })
     }
 
-    pub fn large(expires: bool) -> Shape {
-        Shape(LARGE | if expires { EXPIRES } else { 0 })
+    /// Of an item that takes so much memory outside of its cell: the power of two in it stands where a value's length would.
+    pub fn large(bytes: u64, expires: bool) -> Shape {
+        Shape(LARGE | bytes.ilog2() << LENGTH_BITS | if expires { EXPIRES } else { 0 })
     }
 
     pub fn with_expires(self, expires: bool) -> Shape {
         Shape(self.0 & !EXPIRES | if expires { EXPIRES } else { 0 })
+    }
+
+    /// With these marks: whether the item is in the main row, and whether it has been used there.
+    pub fn marked(self, is_main: bool, is_used: bool) -> Shape {
+        let marks = if is_main { MAIN } else { 0 } | if is_used { USED } else { 0 };
+        Shape(self.0 & !(MAIN | USED) | marks)
+    }
+
+    /// With the marks of another.
+    pub fn marked_as(self, other: Shape) -> Shape {
+        Shape(self.0 & !(MAIN | USED) | other.0 & (MAIN | USED))
+    }
+
+    pub fn is_main(self) -> bool {
+        self.0 & MAIN != 0
+    }
+
+    pub fn is_used(self) -> bool {
+        self.0 & USED != 0
+    }
+
+    /// The power of two in what the item takes of memory.
+    pub fn power(self) -> u32 {
+        match self.is_large() {
+            true => self.value_len() as u32,
+            false => {
+                let class = class_of(self.cell_bytes()).expect("inline items fit a cell");
+                (cell_units(class) * UNIT_BYTES as u32).ilog2()
+            }
+        }
     }
 
     pub fn expires(self) -> bool {
@@ -130,21 +187,48 @@ impl Heap {
     pub fn set_tag(&mut self, loc: Loc, tag: u32) {
         self.set_word(loc, TAG, tag);
     }
-    pub fn set_accessed(&mut self, loc: Loc, now: UnixMillis) {
-        let table = self.word(loc, ACCESSED) & !ACCESS_MASK;
-        self.set_word(loc, ACCESSED, table | (now / ACCESS_GRAIN_MILLIS) as u32 & ACCESS_MASK);
-    }
     pub fn table(&self, loc: Loc) -> Table {
-        Table((self.word(loc, ACCESSED) >> ACCESS_BITS) as u8)
+        Table((self.word(loc, USE) >> TABLE_SHIFT) as u8)
     }
-    /// Sets the table, and the time of last use to nothing.
     pub fn set_table(&mut self, loc: Loc, table: Table) {
-        self.set_word(loc, ACCESSED, (table.0 as u32) << ACCESS_BITS);
+        let rest = self.word(loc, USE) & (GENERATION | NOTE_MASK);
+        self.set_word(loc, USE, (table.0 as u32) << TABLE_SHIFT | rest);
     }
-    /// Milliseconds since the item was last used.
+    /// Writes the whole word of a new item: its table, its generation, and nothing noted.
+    pub fn begin_use(&mut self, loc: Loc, table: Table, generation: Generation) {
+        self.set_word(loc, USE, (table.0 as u32) << TABLE_SHIFT | generation.0);
+    }
+    pub fn generation(&self, loc: Loc) -> Generation {
+        Generation(self.word(loc, USE) & GENERATION)
+    }
+    pub fn set_generation(&mut self, loc: Loc, generation: Generation) {
+        let rest = self.word(loc, USE) & !GENERATION;
+        self.set_word(loc, USE, rest | generation.0);
+    }
+    /// What the item's order has noted of its uses.
+    pub fn note(&self, loc: Loc) -> u32 {
+        self.word(loc, USE) & NOTE_MASK
+    }
+    pub fn set_note(&mut self, loc: Loc, note: u32) {
+        let rest = self.word(loc, USE) & !NOTE_MASK;
+        self.set_word(loc, USE, rest | note & NOTE_MASK);
+    }
+    /// How an item stands in its order, for the one that replaces it.
+    pub fn standing(&self, loc: Loc) -> Standing {
+        Standing(self.note(loc) | self.shape(loc).0 & (MAIN | USED))
+    }
+    pub fn set_standing(&mut self, loc: Loc, standing: Standing) {
+        self.set_note(loc, standing.0);
+        self.set_shape(loc, self.shape(loc).marked_as(Shape(standing.0)));
+    }
+    /// Notes the time of use.
+    pub fn set_accessed(&mut self, loc: Loc, now: UnixMillis) {
+        self.set_note(loc, (now / ACCESS_GRAIN_MILLIS) as u32);
+    }
+    /// Milliseconds since the time of use that is noted.
     pub fn idle_millis(&self, loc: Loc, now: UnixMillis) -> u64 {
-        let grains = ((now / ACCESS_GRAIN_MILLIS) as u32).wrapping_sub(self.word(loc, ACCESSED)) & ACCESS_MASK;
-        if grains > ACCESS_MASK - ACCESS_AHEAD { 0 } else { grains as u64 * ACCESS_GRAIN_MILLIS }
+        let grains = ((now / ACCESS_GRAIN_MILLIS) as u32).wrapping_sub(self.note(loc)) & NOTE_MASK;
+        if grains > NOTE_MASK - ACCESS_AHEAD { 0 } else { grains as u64 * ACCESS_GRAIN_MILLIS }
     }
     pub fn shape(&self, loc: Loc) -> Shape {
         Shape(self.word(loc, SHAPE))
@@ -200,7 +284,7 @@ impl Heap {
     /// Copies an item to a cell of another class, with a header of another shape. What is new in it is not set.
     pub fn copy_reshaped(&mut self, from: Loc, to: Loc, shape: Shape) {
         let old = self.shape(from);
-        for word in [NEWER, OLDER, TAG, ACCESSED] {
+        for word in [NEWER, OLDER, TAG, USE] {
             self.set_word(to, word, self.word(from, word));
         }
         self.set_shape(to, shape);

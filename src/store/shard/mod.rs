@@ -8,7 +8,10 @@
 //! - `several`: items that are set together or not at all;
 //! - `account`: what is held, counted;
 //! - `scan`: the commands on any key;  `edit`: changes of large values where they lie;
-//! - `databases`, `index`: from a key's hash to its cell;  `recency`: the order of use;  `wheel`: the order of expiry;
+//! - `evict`: which item goes, by the policy;  `order`: the order of eviction, and how one takes over from another;
+//! - `recency`: the order of use;  `frequency`: that of counted uses;  `s3fifo`, `ghosts`: that of arrival, with second
+//!   chances;  `list`: how items are threaded together;
+//! - `databases`, `index`: from a key's hash to its cell;  `wheel`: the order of expiry;
 //! - `item`: what lies in a cell;  `heap`, `classes`: where cells lie;  `large`: what is too large for one;
 //! - `space`: the memory of cells and indexes;
 //! - `watch`: who is told when a key changes;
@@ -24,16 +27,22 @@
 mod account;
 mod classes;
 mod databases;
-mod edit;
 mod deferred_free;
+mod edit;
+mod evict;
+mod frequency;
+mod ghosts;
 mod heap;
 mod index;
 mod item;
 mod large;
+mod list;
+mod order;
 mod prefetch;
 mod prefixes;
 mod reclaim;
 mod recency;
+mod s3fifo;
 mod scan;
 mod several;
 mod space;
@@ -48,9 +57,9 @@ use databases::Databases;
 use deferred_free::DeferredFree;
 use heap::{Heap, Loc};
 use index::Place;
-use item::Shape;
+use item::{Shape, Standing};
 use large::{Large, LargeItems};
-use recency::Recency;
+use order::Order;
 use reclaim::Reservation;
 use watch::Watches;
 use wheel::Wheel;
@@ -74,7 +83,7 @@ pub struct Shard {
     large: LargeItems,
     extents: Extents,
     databases: Databases,
-    recency: Recency,
+    order: Order,
     wheel: Wheel,
     deferred_free: DeferredFree,
     watches: Watches,
@@ -102,7 +111,7 @@ impl Shard {
             large: LargeItems::default(),
             extents,
             databases: Databases::new(),
-            recency: Recency::new(),
+            order: Order::new(policy),
             wheel: Wheel::new(),
             deferred_free: DeferredFree::default(),
             watches: Watches::new(),
@@ -119,7 +128,10 @@ impl Shard {
 
     /// Finds and marks as most recently used.
     pub fn get(&mut self, key: Key, now: UnixMillis) -> Option<Entry<'_>> {
-        let loc = self.find_live(key, now)?;
+        let Some(loc) = self.find_live(key, now) else {
+            self.order.missed(key.tag());
+            return None;
+        };
         self.touch(loc, now);
         Some(self.entry(loc))
     }
@@ -188,12 +200,13 @@ impl Shard {
             true => Some(Large::new(key.bytes, value.clone(), &self.extents).ok_or(SetError::OutOfMemory)?),
             false => None,
         };
-        if old.is_some()
-            && let Some(loc) = self.find(key)
-        {
+        // It may have been evicted for its successor after all.
+        let standing = old.and_then(|_| self.find(key)).map(|loc| {
+            let standing = self.heap.standing(loc);
             self.remove(loc);
-        }
-        let loc = self.insert(class, shape, key, expires_at, now).ok_or(SetError::OutOfMemory)?;
+            standing
+        });
+        let loc = self.insert(class, shape, key, expires_at, standing, now).ok_or(SetError::OutOfMemory)?;
         match large {
             Some(large) => {
                 let id = self.large.insert(large);
@@ -230,9 +243,7 @@ impl Shard {
         }
         if let Some(at) = at {
             self.start_timer(loc, at, now);
-            if self.policy == Policy::VolatileLru {
-                self.recency.touch(&mut self.heap, loc);
-            }
+            self.order.any().begin_expiring(&mut self.heap, loc);
         }
         // Beyond the limit for a moment rather than refused: the next command pays.
         let _ = self.settle(now);
@@ -245,7 +256,7 @@ impl Shard {
         self.heap.clear();
         self.databases.clear();
         self.deferred_free.add(std::mem::take(&mut self.large));
-        self.recency = Recency::new();
+        self.order.clear();
         self.wheel = Wheel::new();
         self.dataset_bytes = 0;
     }
@@ -288,7 +299,6 @@ impl Shard {
         }
         self.databases.remove(from, key.tag(), place, |loc| self.heap.tag(loc));
         self.heap.set_table(loc, to);
-        self.heap.set_accessed(loc, now);
         self.note_change(loc);
         Ok(true)
     }
@@ -347,8 +357,7 @@ impl Shard {
 
     #[inline]
     fn touch(&mut self, loc: Loc, now: UnixMillis) {
-        self.recency.touch(&mut self.heap, loc);
-        self.heap.set_accessed(loc, now);
+        self.order.touch(&mut self.heap, loc, now);
     }
 
     fn key_at(&self, loc: Loc) -> &[u8] {
@@ -367,7 +376,15 @@ impl Shard {
 
     /// Adds an item for which room has been made and whose key is not there: all of it but key and value, which are for the
     /// caller to fill in at once. None when there is no memory for its entry in the index.
-    fn insert(&mut self, class: u8, shape: Shape, key: Key, expires_at: Option<u64>, now: UnixMillis) -> Option<Loc> {
+    fn insert(
+        &mut self,
+        class: u8,
+        shape: Shape,
+        key: Key,
+        expires_at: Option<UnixMillis>,
+        standing: Option<Standing>,
+        now: UnixMillis,
+    ) -> Option<Loc> {
         let loc = self.heap.alloc(class).expect("room has been made");
         let table = self.databases.table(key.db);
         if !self.databases.insert(table, key.tag(), loc, |loc| self.heap.tag(loc)) {
@@ -376,9 +393,11 @@ impl Shard {
         }
         self.heap.set_shape(loc, shape);
         self.heap.set_tag(loc, key.tag());
-        self.heap.set_table(loc, table);
-        self.heap.set_accessed(loc, now);
-        self.recency.link(&mut self.heap, loc);
+        self.heap.begin_use(loc, table, self.order.generation());
+        match standing {
+            None => self.order.link(&mut self.heap, loc, now),
+            Some(standing) => self.order.link_as(&mut self.heap, loc, standing),
+        }
         if let Some(at) = expires_at {
             self.start_timer(loc, at, now);
         }
@@ -388,20 +407,35 @@ impl Shard {
     /// Replaces the value of an inline item by one for which a cell of the same class will do.
     fn overwrite(&mut self, loc: Loc, shape: Shape, key: Key, value: &[u8], expires_at: Option<u64>, now: UnixMillis) {
         let old = self.heap.shape(loc);
+        let shape = shape.marked_as(old);
         self.dataset_bytes = self.dataset_bytes - old.body_len() as u64 + shape.body_len() as u64;
         if old.expires() {
             self.stop_timer(loc);
         }
-        self.heap.set_shape(loc, shape);
         if old.expires() == shape.expires() {
+            self.heap.set_shape(loc, shape);
             self.heap.set_value(loc, shape, value);
         } else {
+            self.set_shape(loc, shape);
             self.heap.set_key_and_value(loc, key.bytes, value);
         }
         if let Some(at) = expires_at {
             self.start_timer(loc, at, now);
         }
         self.note_change(loc);
+    }
+
+    /// Gives an item another shape where it lies.
+    #[inline(never)]
+    fn set_shape(&mut self, loc: Loc, shape: Shape) {
+        let parts = self.order.view().parts(self.heap.shape(loc), shape);
+        if parts {
+            self.order.unlink(&mut self.heap, loc);
+        }
+        self.heap.set_shape(loc, shape);
+        if parts {
+            self.order.any().link_again(&mut self.heap, loc);
+        }
     }
 
     fn start_timer(&mut self, loc: Loc, at: UnixMillis, now: UnixMillis) {
@@ -419,7 +453,7 @@ impl Shard {
     fn remove(&mut self, loc: Loc) {
         self.note_change(loc);
         let (tag, shape) = (self.heap.tag(loc), self.heap.shape(loc));
-        self.recency.unlink(&mut self.heap, loc);
+        self.order.unlink(&mut self.heap, loc);
         if shape.expires() {
             self.stop_timer(loc);
         }
@@ -455,7 +489,13 @@ impl Shard {
             self.stop_timer(from);
         }
         self.heap.copy_reshaped(from, to, shape);
-        self.follow(from, to);
+        if self.order.view().parts(old, shape) {
+            self.order.unlink(&mut self.heap, from);
+            self.order.any().link_again(&mut self.heap, to);
+        } else {
+            self.order.any().follow(&mut self.heap, from, to);
+        }
+        self.relocate(from, to);
         self.heap.free(from);
         Some(to)
     }
@@ -464,16 +504,16 @@ impl Shard {
     fn move_item(&mut self, from: Loc) {
         let to = self.heap.alloc(self.heap.class_at(from)).expect("the class has a hole for it");
         self.heap.copy_cell(from, to);
-        self.follow(from, to);
+        self.order.any().follow(&mut self.heap, from, to);
+        self.relocate(from, to);
         if self.heap.shape(to).expires() {
             self.wheel.follow(&mut self.heap, to);
         }
         self.heap.free(from);
     }
 
-    /// The item at `from` has been copied to `to`: the order of use and the index follow.
-    fn follow(&mut self, from: Loc, to: Loc) {
-        self.recency.follow(&mut self.heap, from, to);
+    /// The item at `from` has been copied to `to`: the index follows.
+    fn relocate(&mut self, from: Loc, to: Loc) {
         let place = self.place_of(from);
         self.databases.relocate(self.heap.table(to), place, to);
     }
@@ -492,7 +532,7 @@ fn shape_of(key_len: usize, value_len: usize, expires: bool) -> Shape {
     if item::inline_bytes(key_len, value_len, true) <= MAX_CELL_BYTES {
         Shape::inline(key_len, value_len, expires)
     } else {
-        Shape::large(expires)
+        Shape::large(LargeItems::cost(key_len, value_len), expires)
     }
 }
 

@@ -1,75 +1,58 @@
 //! The order of use: a list threaded through the items. It must not know why an item moves in it.
 //!
-//! Beside the list of what may be evicted there is a second one, of items that were met at its old end and that the
-//! policy spares (volatile-lru): *parked*, so that they are not met again and again. An item does not know on which of
-//! the two it is; only the ends differ, and those are found by comparing.
+//! Beside the list of what may be evicted there is a second one, of items that were met at its old end and that the policy
+//! spares because they never expire (volatile-lru): *parked*, so that they are not met again and again. An item
+//! does not know on which of the two it is; only the ends differ, and those are found by comparing.
 //!
 //! A use is noted at once, and some uses later the list is mended for it: meanwhile the neighbours, whose links change,
 //! are fetched. Nobody sees the difference: whoever asks for the order, or adds to it, has the noted uses done first.
 
+use super::UnixMillis;
 use super::heap::{Heap, Loc};
-
-#[derive(Clone, Copy)]
-struct Ends {
-    newest: Loc,
-    oldest: Loc,
-}
-
-const EMPTY: Ends = Ends { newest: Loc::NONE, oldest: Loc::NONE };
+use super::list::List;
+use super::order::{Candidate, EvictionOrder, Pace};
 
 /// Uses that are noted: as many as a processor can have misses under way for, and one cache line.
 const NOTED_MAX: usize = 16;
 
 pub struct Recency {
-    evictable: Ends,
-    parked: Ends,
+    evictable: List,
+    parked: List,
     /// Items that have been used, in a ring from `next_note` on; none where nothing is noted.
     noted: [Loc; NOTED_MAX],
     next_note: usize,
     has_notes: bool,
+    /// What never expires is no candidate.
+    spares_lasting: bool,
 }
 
 impl Recency {
-    pub fn new() -> Recency {
+    pub fn new(spares_lasting: bool) -> Recency {
         let noted = [Loc::NONE; NOTED_MAX];
-        Recency { evictable: EMPTY, parked: EMPTY, noted, next_note: 0, has_notes: false }
+        let (evictable, parked) = (List::EMPTY, List::EMPTY);
+        Recency { evictable, parked, noted, next_note: 0, has_notes: false, spares_lasting }
     }
 
-    /// The least recently used of those that are not parked.
-    pub fn oldest(&mut self, heap: &mut Heap) -> Option<Loc> {
+    /// Whether what never expires is spared from now on. What was parked is the least recently used again.
+    pub fn set_spares_lasting(&mut self, heap: &mut Heap, spares: bool) {
+        self.spares_lasting = spares;
         self.settle(heap);
-        (!self.evictable.oldest.is_none()).then_some(self.evictable.oldest)
-    }
-
-    /// Links an item that is on no list, as the most recently used.
-    #[inline]
-    pub fn link(&mut self, heap: &mut Heap, loc: Loc) {
-        self.settle(heap);
-        self.evictable.push_newest(heap, loc);
-    }
-
-    pub fn unlink(&mut self, heap: &mut Heap, loc: Loc) {
-        self.rename_notes(loc, Loc::NONE);
-        self.take_out(heap, loc);
-    }
-
-    fn take_out(&mut self, heap: &mut Heap, loc: Loc) {
-        let (newer, older) = (heap.newer(loc), heap.older(loc));
-        if newer.is_none() {
-            self.ends_with(|ends| ends.newest == loc).newest = older;
-        } else {
-            heap.set_older(newer, older);
+        let parked = std::mem::replace(&mut self.parked, List::EMPTY);
+        if parked.is_empty() {
+            return;
         }
-        if older.is_none() {
-            self.ends_with(|ends| ends.oldest == loc).oldest = newer;
-        } else {
-            heap.set_newer(older, newer);
+        if self.evictable.is_empty() {
+            self.evictable = parked;
+            return;
         }
+        heap.set_older(self.evictable.oldest, parked.newest);
+        heap.set_newer(parked.newest, self.evictable.oldest);
+        self.evictable.oldest = parked.oldest;
     }
 
     /// Makes a linked item the most recently used.
-    #[inline]
-    pub fn touch(&mut self, heap: &mut Heap, loc: Loc) {
+    #[inline(always)]
+    fn use_again(&mut self, heap: &mut Heap, loc: Loc) {
         heap.prefetch(heap.newer(loc), 1);
         heap.prefetch(heap.older(loc), 1);
         let earlier = std::mem::replace(&mut self.noted[self.next_note], loc);
@@ -102,7 +85,7 @@ impl Recency {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn move_to_newest(&mut self, heap: &mut Heap, loc: Loc) {
         let newest = self.evictable.newest;
         if newest == loc {
@@ -110,10 +93,8 @@ impl Recency {
         }
         let (newer, older) = heap.replace_links(loc, Loc::NONE, newest);
         if newer.is_none() || older.is_none() || newest.is_none() {
-            // At an end of one of the lists, or parked.
             heap.replace_links(loc, newer, older);
-            self.take_out(heap, loc);
-            return self.evictable.push_newest(heap, loc);
+            return self.move_from_end(heap, loc);
         }
         heap.set_older(newer, older);
         heap.set_newer(older, newer);
@@ -121,59 +102,85 @@ impl Recency {
         self.evictable.newest = loc;
     }
 
-    /// Puts a linked item among those that are spared.
-    pub fn park(&mut self, heap: &mut Heap, loc: Loc) {
-        self.unlink(heap, loc);
-        self.parked.push_newest(heap, loc);
+    /// The same for an item at an end of one of the lists, or while there are only parked ones.
+    #[cold]
+    fn move_from_end(&mut self, heap: &mut Heap, loc: Loc) {
+        self.list_of(loc).take(heap, loc);
+        self.evictable.push_newest(heap, loc);
     }
 
-    /// Makes the parked items evictable again, as the least recently used.
-    pub fn unpark_all(&mut self, heap: &mut Heap) {
-        self.settle(heap);
-        let parked = std::mem::replace(&mut self.parked, EMPTY);
-        if parked.newest.is_none() {
-            return;
-        }
-        if self.evictable.oldest.is_none() {
-            self.evictable = parked;
-            return;
-        }
-        heap.set_older(self.evictable.oldest, parked.newest);
-        heap.set_newer(parked.newest, self.evictable.oldest);
-        self.evictable.oldest = parked.oldest;
-    }
-
-    /// The item at `from` has been copied to `to`, links and all: its neighbours follow.
-    pub fn follow(&mut self, heap: &mut Heap, from: Loc, to: Loc) {
-        self.rename_notes(from, to);
-        let (newer, older) = (heap.newer(to), heap.older(to));
-        if newer.is_none() {
-            self.ends_with(|ends| ends.newest == from).newest = to;
-        } else {
-            heap.set_older(newer, to);
-        }
-        if older.is_none() {
-            self.ends_with(|ends| ends.oldest == from).oldest = to;
-        } else {
-            heap.set_newer(older, to);
-        }
-    }
-
-    fn ends_with(&mut self, has: impl Fn(&Ends) -> bool) -> &mut Ends {
-        if has(&self.evictable) { &mut self.evictable } else { &mut self.parked }
+    /// The list that an item is at an end of; either, if it is between two others.
+    fn list_of(&mut self, loc: Loc) -> &mut List {
+        if self.parked.ends_at(loc) { &mut self.parked } else { &mut self.evictable }
     }
 }
 
-impl Ends {
+impl EvictionOrder for Recency {
     #[inline]
-    fn push_newest(&mut self, heap: &mut Heap, loc: Loc) {
-        heap.set_newer(loc, Loc::NONE);
-        heap.set_older(loc, self.newest);
-        if self.newest.is_none() {
-            self.oldest = loc;
-        } else {
-            heap.set_newer(self.newest, loc);
+    fn link(&mut self, heap: &mut Heap, loc: Loc, now: UnixMillis) {
+        heap.set_accessed(loc, now);
+        self.link_again(heap, loc);
+    }
+
+    #[inline]
+    fn link_again(&mut self, heap: &mut Heap, loc: Loc) {
+        self.settle(heap);
+        self.evictable.push_newest(heap, loc);
+    }
+
+    #[inline]
+    fn unlink(&mut self, heap: &mut Heap, loc: Loc) {
+        self.rename_notes(loc, Loc::NONE);
+        self.list_of(loc).take(heap, loc);
+    }
+
+    #[inline(always)]
+    fn touch(&mut self, heap: &mut Heap, loc: Loc, now: UnixMillis) {
+        self.use_again(heap, loc);
+        heap.set_accessed(loc, now);
+    }
+
+    fn begin_expiring(&mut self, heap: &mut Heap, loc: Loc) {
+        if self.spares_lasting {
+            self.use_again(heap, loc);
         }
-        self.newest = loc;
+    }
+
+    fn follow(&mut self, heap: &mut Heap, from: Loc, to: Loc) {
+        self.rename_notes(from, to);
+        self.list_of(from).follow(heap, to);
+    }
+
+    fn victim(&mut self, heap: &mut Heap, _: UnixMillis, _: Pace) -> Option<Candidate> {
+        self.settle(heap);
+        let oldest = self.evictable.oldest;
+        if oldest.is_none() {
+            return None;
+        }
+        if self.spares_lasting && !heap.shape(oldest).expires() {
+            self.evictable.take(heap, oldest);
+            self.parked.push_newest(heap, oldest);
+            return Some(Candidate::Spared);
+        }
+        Some(Candidate::Evict(oldest))
+    }
+
+    fn hottest(&mut self, heap: &mut Heap, _: UnixMillis) -> Option<Loc> {
+        self.settle(heap);
+        let newest = if self.evictable.is_empty() { self.parked.newest } else { self.evictable.newest };
+        (!newest.is_none()).then_some(newest)
+    }
+
+    fn adopt(&mut self, heap: &mut Heap, loc: Loc, idle_millis: u64, now: UnixMillis) {
+        heap.set_accessed(loc, now.saturating_sub(idle_millis));
+        self.evictable.push_oldest(heap, loc);
+    }
+
+    fn idle_millis(&self, heap: &Heap, loc: Loc, now: UnixMillis) -> u64 {
+        heap.idle_millis(loc, now)
+    }
+
+    fn clear(&mut self) {
+        *self = Recency::new(self.spares_lasting);
     }
 }

@@ -1,13 +1,14 @@
-//! Room for what comes: eviction by policy, moving cells together, giving memory back. All of it is done in steps of a
+//! Room for what comes: expiry, eviction, moving cells together, giving memory back. All of it is done in steps of a
 //! microsecond or a few, and whoever asks says how many. It must not know what a command wants the room for.
 
 use std::ops::RangeInclusive;
 
 use super::heap::PAGE_BYTES;
 use super::large::LargeItems;
+use super::order::Pace;
 use super::wheel::Step;
-use super::{Loc, Room, SMALL_SET_BYTES, SetError, Shard, Tick, UnixMillis};
-use crate::config::Policy;
+use super::{Room, SMALL_SET_BYTES, SetError, Shard, Tick, UnixMillis};
+use crate::config::{LfuRules, Policy};
 
 /// Work is counted in evictions or moves of an item: each takes up to a microsecond, for it touches half a dozen cache
 /// lines. This much is done in one call of `make_room`, which somebody waits for, ...
@@ -18,8 +19,10 @@ const TICK_WORK: usize = 256;
 const SETTLE_WORK: usize = 16;
 /// ... and, when the memory for its item is not at hand either, this much at most: about a millisecond. If that was not
 /// enough, because the limit has just fallen far, the item is taken in beyond it, and the next command goes on. That
-/// converges: so many evictions free more than the largest item takes.
+/// converges: so many evictions as the hasty half of it is free more than the largest item in a cell takes.
 const SET_WORK: usize = 4096;
+/// This much of it may go into steps after which there is no more room than before.
+const PATIENT_WORK: usize = SET_WORK / 2;
 /// What giving a page back to the kernel counts for: it takes some 12 us.
 const PAGE_WORK: usize = 16;
 /// How long room that was begun for a waiting caller is kept from others when the caller does not come back.
@@ -33,13 +36,16 @@ const IDLE_EXTENTS_SHARE: u64 = 64;
 const IDLE_EXTENTS_KEPT: RangeInclusive<u64> = 256 * 1024..=32 * 1024 * 1024;
 /// Cells are moved together in the background when more than one byte in this many is in holes.
 const TOLERATED_HOLES: u64 = 8;
-/// An eviction's weight in the mean of the eviction age is one over this.
-const AGE_WEIGHT: u64 = 16;
 
 /// Room that is being made for a caller of `make_room`: until it comes back, what others set has to fit beside it.
 pub struct Reservation {
     bytes: u64,
     until: UnixMillis,
+}
+
+/// The pace of a command that has done so much already.
+pub(super) fn pace(work: usize) -> Pace {
+    if work < PATIENT_WORK { Pace::Patient } else { Pace::Hasty }
 }
 
 impl Shard {
@@ -59,7 +65,7 @@ impl Shard {
                 self.reservation = None;
                 return Room::Ready;
             }
-            let Some(done) = self.shrink_step(now) else {
+            let Some(done) = self.shrink_step(now, Pace::Patient) else {
                 self.reservation = None;
                 return Room::Refused(SetError::OutOfMemory);
             };
@@ -106,7 +112,12 @@ impl Shard {
 
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
-        self.recency.unpark_all(&mut self.heap);
+        self.order.set_policy(&mut self.heap, policy);
+    }
+
+    /// How the counters of the LFU policies grow and shrink.
+    pub fn set_lfu(&mut self, rules: LfuRules) {
+        self.order.set_lfu(&mut self.heap, rules);
     }
 
     /// Makes room for a cell of the class and `outside` bytes beside it.
@@ -116,7 +127,7 @@ impl Shard {
         while outside > 0 && work < SET_WORK && self.used_bytes() + outside + PAGE_BYTES as u64 > self.limit_bytes {
             let is_too_large = outside + PAGE_BYTES as u64 > self.limit_bytes;
             let refusal = if is_too_large { SetError::TooLarge } else { SetError::OutOfMemory };
-            work += self.shrink_step(now).ok_or(refusal)?;
+            work += self.shrink_step(now, pace(work)).ok_or(refusal)?;
         }
         // Room that a waiting caller has reserved is not for small items: they evict for themselves, up to a point.
         let mut reserved = if outside > 0 { 0 } else { self.reserved(now) };
@@ -132,7 +143,7 @@ impl Shard {
             if used + PAGE_BYTES as u64 <= self.limit_bytes && self.heap.grow(self.limit_bytes - used) {
                 break;
             }
-            match self.shrink_step(now) {
+            match self.shrink_step(now, pace(work)) {
                 Some(done) => work += done,
                 None if reserved == 0 => return Err(SetError::OutOfMemory),
                 None => reserved = 0,
@@ -150,7 +161,7 @@ impl Shard {
         let reserved = self.reserved(now);
         let mut work = 0;
         while work < SETTLE_WORK && self.used_bytes() + reserved > self.limit_bytes {
-            match self.shrink_step(now) {
+            match self.shrink_step(now, Pace::Patient) {
                 Some(done) => work += done,
                 None if self.used_bytes() > self.limit_bytes => return Err(SetError::OutOfMemory),
                 None => break,
@@ -188,7 +199,7 @@ impl Shard {
     /// Work that nobody waits for.
     fn background_step(&mut self, now: UnixMillis) -> Option<usize> {
         if self.used_bytes() + self.reserved(now) > self.limit_bytes {
-            return self.shrink_step(now);
+            return self.shrink_step(now, Pace::Patient);
         }
         let too_many_idle = self.heap.idle_pages() > self.idle_pages_kept();
         let too_many_holes = self.heap.hole_bytes() * TOLERATED_HOLES > self.heap.resident_bytes();
@@ -199,10 +210,12 @@ impl Shard {
             .or_else(|| if too_many_idle { self.release_step() } else { None })
             .or_else(|| if self.has_too_many_idle_extents() { self.release_extents_step() } else { None })
             .or_else(|| if too_many_holes { self.evacuate_step() } else { None })
+            .or_else(|| self.order.change_step(&mut self.heap, now).then_some(1))
     }
 
-    /// A step towards less memory in use.
-    pub(super) fn shrink_step(&mut self, now: UnixMillis) -> Option<usize> {
+    /// A step towards less memory in use. What has expired goes before what has not, as long as there is time to look for it.
+    pub(super) fn shrink_step(&mut self, now: UnixMillis, pace: Pace) -> Option<usize> {
+        let is_patient = pace == Pace::Patient;
         self.watches
             .free_step()
             .or_else(|| self.free_deferred_step())
@@ -210,7 +223,8 @@ impl Shard {
             .or_else(|| self.release_step())
             .or_else(|| if self.has_too_many_idle_extents() { self.release_extents_step() } else { None })
             .or_else(|| self.evacuate_step())
-            .or_else(|| self.evict_step(now))
+            .or_else(|| if is_patient { self.expire_step(now) } else { None })
+            .or_else(|| self.evict_step(now, pace))
             .or_else(|| self.expire_step(now))
             .or_else(|| self.release_extents_step())
     }
@@ -246,44 +260,6 @@ impl Shard {
         let loc = self.heap.next_evacuee()?;
         self.move_item(loc);
         Some(1)
-    }
-
-    /// Evicts one item, or parks one that the policy spares; none when the policy allows no more.
-    fn evict_step(&mut self, now: UnixMillis) -> Option<usize> {
-        let loc = match self.policy {
-            Policy::AllKeysLru | Policy::VolatileLru => self.recency.oldest(&mut self.heap),
-            Policy::AllKeysRandom => self.pick_random(),
-            Policy::VolatileTtl => self.wheel.soonest(),
-            Policy::NoEviction => None,
-        }?;
-        self.prefetch_removal(self.heap.newer(loc));
-        if self.policy == Policy::VolatileLru && !self.heap.shape(loc).expires() {
-            self.recency.park(&mut self.heap, loc);
-        } else {
-            self.evict(loc, now);
-        }
-        Some(1)
-    }
-
-    /// Starts fetching the entry of an item that is likely the next to go; `loc` may be none.
-    fn prefetch_removal(&self, loc: Loc) {
-        if !loc.is_none() {
-            self.databases.index(self.heap.table(loc)).prefetch(self.heap.tag(loc));
-        }
-    }
-
-    fn evict(&mut self, loc: Loc, now: UnixMillis) {
-        if self.heap.is_expired(loc, now) {
-            self.expired += 1;
-        } else {
-            let age = self.heap.idle_millis(loc, now);
-            self.eviction_age_millis = match self.evicted {
-                0 => age,
-                _ => (self.eviction_age_millis * (AGE_WEIGHT - 1) + age) / AGE_WEIGHT,
-            };
-            self.evicted += 1;
-        }
-        self.remove(loc);
     }
 }
 

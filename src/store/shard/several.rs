@@ -5,7 +5,7 @@ use super::classes::{CLASS_COUNT, cells_per_page, class_of};
 use super::heap::PAGE_BYTES;
 use super::index::Index;
 use super::large::LargeItems;
-use super::reclaim::ROOM_WORK;
+use super::reclaim::{ROOM_WORK, pace};
 use super::{Expiry, Key, NewValue, Room, SMALL_SET_BYTES, SetError, Shard, UnixMillis, shape_of};
 use crate::base::extents::Blob;
 use crate::config::Policy;
@@ -47,7 +47,7 @@ impl Shard {
                     self.reserve(self.missing(&need), now);
                     return Room::Retry;
                 }
-                let Some(done) = self.shrink_step(now) else {
+                let Some(done) = self.shrink_step(now, pace(work)) else {
                     self.reservation = None;
                     return Room::Refused(SetError::OutOfMemory);
                 };
@@ -60,7 +60,7 @@ impl Shard {
     /// Items of so many bytes together find their room as they are set: there is little that they need, and anything goes
     /// for it.
     pub fn admits_one_by_one(&self, bytes: usize) -> bool {
-        bytes < SMALL_SET_BYTES && matches!(self.policy, Policy::AllKeysLru | Policy::AllKeysRandom)
+        bytes < SMALL_SET_BYTES && self.policy != Policy::NoEviction && !self.policy.is_volatile()
     }
 
     /// Whether a value is too large for a cell with its key.
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn what_is_evicted_for_items_is_counted_again() {
-        for policy in [Policy::AllKeysRandom, Policy::AllKeysLru, Policy::VolatileTtl] {
+        for policy in [Policy::AllKeysRandom, Policy::AllKeysLru, Policy::AllKeysS3Fifo, Policy::VolatileTtl] {
             let mut shard = Shard::new(4 << 20, policy);
             let at = Expiry::At(NOW + 1000);
             (0..50_000).for_each(|number| shard.put(number, 60, at).unwrap());

@@ -112,6 +112,9 @@ pub struct Tick {
     pub more: bool,
 }
 
+/// For so many times the memory it is counted which misses would have been hits.
+pub const GHOST_MEMORY: [f32; 3] = [1.1, 1.5, 2.0];
+
 /// What a shard counts; read under its lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardStats {
@@ -121,6 +124,8 @@ pub struct ShardStats {
     pub expired: u64,
     /// How long the items evicted of late had been idle: a mean in which each eviction weighs 1/16. In milliseconds.
     pub eviction_age_millis: u64,
+    /// About how many misses would have been hits with `GHOST_MEMORY` times the memory, under the policies that know.
+    pub ghost_hits: [u64; GHOST_MEMORY.len()],
     pub items: u64,
     /// Items that carry a time of expiry.
     pub expiring: u64,

@@ -35,6 +35,8 @@ pub struct Wheel {
     /// The first level of the set in use.
     base: usize,
     len: usize,
+    /// Nothing has to be done before the next grain, but what is linked into the bucket of this one.
+    rests: bool,
 }
 
 /// What one step of the wheel came to.
@@ -49,7 +51,14 @@ pub enum Step {
 
 impl Wheel {
     pub fn new() -> Wheel {
-        Wheel { current: 0, heads: [[Loc::NONE; BUCKETS]; 2 * LEVELS], occupied: [0; 2 * LEVELS], base: 0, len: 0 }
+        Wheel {
+            current: 0,
+            heads: [[Loc::NONE; BUCKETS]; 2 * LEVELS],
+            occupied: [0; 2 * LEVELS],
+            base: 0,
+            len: 0,
+            rests: false,
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -58,7 +67,7 @@ impl Wheel {
 
     pub fn link(&mut self, heap: &mut Heap, loc: Loc, now: UnixMillis) {
         if self.len == 0 && now > 0 {
-            self.current = now / GRAIN_MILLIS;
+            (self.current, self.rests) = (now / GRAIN_MILLIS, false);
         }
         let at = heap.expires_at(loc).expect("an item with a time of expiry");
         let (level, bucket) = self.place(at);
@@ -94,6 +103,10 @@ impl Wheel {
     /// One step of bounded work towards `now`.
     pub fn step(&mut self, heap: &mut Heap, now: UnixMillis) -> Step {
         let now = now / GRAIN_MILLIS;
+        if self.rests && self.current == now && self.heads[self.base][now as usize % BUCKETS].is_none() {
+            return Step::Rest;
+        }
+        self.rests = false;
         if self.len == 0 {
             self.current = now;
             return Step::Rest;
@@ -126,6 +139,7 @@ impl Wheel {
             return Step::Due(due);
         }
         if self.current == now {
+            self.rests = true;
             return Step::Rest;
         }
         self.current = self.next_stop().min(now);
@@ -139,6 +153,17 @@ impl Wheel {
         let from = (self.current >> (DIGIT_BITS * level as u32)) as u32 % BUCKETS as u32;
         let bucket = (own[level].rotate_right(from).trailing_zeros() + from) as usize % BUCKETS;
         Some(self.heads[self.base + level][bucket])
+    }
+
+    /// Up to `count` items of a bucket that is picked by a random number, each of those that are filled as likely as any other.
+    pub fn some(&self, heap: &Heap, random: u64, count: usize) -> Vec<Loc> {
+        let filled: u32 = self.occupied.iter().map(|level| level.count_ones()).sum();
+        let Some(nth) = random.checked_rem(filled as u64) else { return Vec::new() };
+        let buckets = (0..2 * LEVELS).flat_map(|level| (0..BUCKETS).map(move |bucket| (level, bucket)));
+        let mut filled = buckets.filter(|(level, bucket)| self.occupied[*level] & 1 << bucket != 0);
+        let (level, bucket) = filled.nth(nth as usize).expect("as many are filled as have been counted");
+        let next = |loc: &Loc| Some(heap.timer_next(*loc)).filter(|next| !next.is_none());
+        std::iter::successors(Some(self.heads[level][bucket]), next).take(count).collect()
     }
 
     /// An item that lies where an earlier clock has put it.
