@@ -19,6 +19,7 @@ on_every_driver!(
     a_conversation_cut_at_every_byte,
     large_values_come_and_go,
     who_does_not_read_is_bounded,
+    uploads_share_a_bounded_memory,
     who_leaves_in_the_middle_leaves_nothing,
     passwords,
     one_too_many,
@@ -269,6 +270,24 @@ fn who_does_not_read_is_bounded(engine: Engine) {
     writing.join().unwrap();
     let peak = peak_resident_bytes(&server);
     assert!(peak <= before + 2 * limit as usize, "{before} bytes before, {peak} at the peak");
+    server.wait_for_info("used_memory_clients", |bytes| bytes < 1 << 20);
+}
+
+/// All connections together may hold an eighth of the cap: the one that goes beyond is refused, not the server.
+fn uploads_share_a_bounded_memory(engine: Engine) {
+    let (server, address) = start(engine, &["--maxmemory=64mb", "--threads=1"]);
+    let value = patterned(5 << 20, 1);
+    let head = format!("PUT /kv/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", value.len());
+    let mut first = Client::new(address);
+    first.send(&head);
+    first.send(&value[..value.len() - 2]);
+    server.wait_for_info("used_memory_clients", |bytes| bytes >= (5 << 20) - 2);
+    let mut second = Client::new(address);
+    let _ = second.stream.write_all(head.as_bytes()).and_then(|()| second.stream.write_all(&value));
+    assert_eq!(second.reply(false).status, 507);
+    assert_eq!(Client::new(address).ask("PUT", "/kv/small", "", b"v").status, 201);
+    first.send(&value[value.len() - 2..]);
+    assert_eq!(first.reply(false).status, 201);
     server.wait_for_info("used_memory_clients", |bytes| bytes < 1 << 20);
 }
 
