@@ -3,20 +3,23 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
 
 use kv_cache::config::limits;
 use nix::sys::signal::Signal;
 
 use crate::client::{bulk, patterned, request};
-use crate::harness::{self, DEADLINE, Engine, Server, on_every_driver, peak_resident_bytes, skip};
+use crate::harness::{DEADLINE, Engine, Server, on_every_driver, peak_resident_bytes};
+use crate::long_scripts::{FOREVER, start_and_wait};
 use crate::wire::Value;
 
 on_every_driver!(
     one_keyspace_behind_both_doors,
+    operators_and_watchers_see_it_as_any_other,
+    a_long_script_keeps_only_its_own_key,
     a_conversation_cut_at_every_byte,
     large_values_come_and_go,
     who_does_not_read_is_bounded,
+    uploads_share_a_bounded_memory,
     who_leaves_in_the_middle_leaves_nothing,
     passwords,
     one_too_many,
@@ -26,7 +29,7 @@ on_every_driver!(
 );
 
 /// A server with its door for HTTP.
-fn start(engine: Engine, flags: &[&str]) -> (Server, SocketAddr) {
+pub fn start(engine: Engine, flags: &[&str]) -> (Server, SocketAddr) {
     loop {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let port = format!("--http-port={}", free.port());
@@ -39,25 +42,25 @@ fn start(engine: Engine, flags: &[&str]) -> (Server, SocketAddr) {
 }
 
 /// A client of HTTP that hides nothing.
-struct Client {
+pub struct Client {
     stream: TcpStream,
     received: Vec<u8>,
 }
 
-struct Reply {
-    status: u16,
+pub struct Reply {
+    pub status: u16,
     head: String,
-    body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 impl Reply {
-    fn field(&self, name: &str) -> Option<&str> {
+    pub fn field(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 }
 
 impl Client {
-    fn new(address: SocketAddr) -> Client {
+    pub fn new(address: SocketAddr) -> Client {
         let stream = TcpStream::connect(address).expect("the server accepts");
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
@@ -69,7 +72,7 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).expect("the server takes what it is sent");
     }
 
-    fn ask(&mut self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
+    pub fn ask(&mut self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
         let length = if body.is_empty() && method != "PUT" {
             String::new()
         } else {
@@ -136,6 +139,55 @@ fn one_keyspace_behind_both_doors(engine: Engine) {
     http.ask("PUT", "/kv/w", "", b"v");
     resp.check("MULTI", "+OK\r\n");
     resp.check("EXEC", "*-1\r\n");
+}
+
+fn operators_and_watchers_see_it_as_any_other(engine: Engine) {
+    let (server, address) = start(engine, &[]);
+    let (mut resp, mut http) = (server.client(), Client::new(address));
+    let mut caching = server.resp3_client();
+    caching.check("CLIENT TRACKING ON", "+OK\r\n");
+    caching.check("GET k", "_\r\n");
+    let mut monitor = server.client();
+    monitor.check("MONITOR", "+OK\r\n");
+    assert_eq!(http.ask("PUT", "/kv/k?ttl=100", "", b"v").status, 201);
+    caching.expect(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n");
+    let line = String::from_utf8(monitor.raw_reply()).unwrap();
+    let peer = http.stream.local_addr().unwrap();
+    assert!(line.ends_with(&format!("[0 {peer}] \"setex\" \"k\" \"100\" \"v\"\r\n")), "{line}");
+    drop(monitor);
+    let listed = resp.call(&["CLIENT", "LIST"]).text();
+    assert!(
+        listed.lines().any(|line| line.contains(&format!("addr={peer} ")) && line.contains(" cmd=setex ")),
+        "{listed}"
+    );
+    // Writes wait for the end of a pause, reads do not.
+    resp.check("CLIENT PAUSE 1000000 WRITE", "+OK\r\n");
+    http.send("PUT /kv/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nwGET /kv/k HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(Client::new(address).ask("GET", "/kv/k", "", b"").body, b"v");
+    server.wait_for_info("blocked_clients", |count| count == 1);
+    resp.check("CLIENT UNPAUSE", "+OK\r\n");
+    assert_eq!((http.reply(false).status, http.reply(false).body), (204, b"w".to_vec()));
+    assert_eq!(resp.call(&["CLIENT", "KILL", "ADDR", &peer.to_string()]), Value::Integer(1));
+    http.expect_closed();
+}
+
+fn a_long_script_keeps_only_its_own_key(engine: Engine) {
+    let (server, address) = start(engine, &["--busy-reply-threshold=50"]);
+    let mut client = server.client();
+    start_and_wait(&server, &mut client, FOREVER);
+    // Whoever comes now is served by the other core.
+    let mut http = Client::new(address);
+    let reply = http.ask("GET", "/kv/k", "", b"");
+    assert_eq!((reply.status, reply.field("Retry-After")), (503, Some("1")));
+    assert!(reply.body.starts_with(b"BUSY "));
+    assert_eq!(http.ask("PUT", "/kv/k", "", b"v").status, 503);
+    assert_eq!(http.ask("GET", "/healthz", "", b"").status, 200);
+    let free = (0..).map(|n| format!("/kv/key:{n}")).find(|path| http.ask("GET", path, "", b"").status == 404);
+    assert_eq!(http.ask("PUT", &free.unwrap(), "", b"v").status, 201);
+    assert_eq!(http.ask("GET", "/metrics", "", b"").status, 503);
+    server.client().check("SCRIPT KILL", "+OK\r\n");
+    client.raw_reply();
+    assert_eq!(http.ask("PUT", "/kv/k", "", b"v").status, 201);
 }
 
 fn a_conversation_cut_at_every_byte(engine: Engine) {
@@ -218,6 +270,24 @@ fn who_does_not_read_is_bounded(engine: Engine) {
     writing.join().unwrap();
     let peak = peak_resident_bytes(&server);
     assert!(peak <= before + 2 * limit as usize, "{before} bytes before, {peak} at the peak");
+    server.wait_for_info("used_memory_clients", |bytes| bytes < 1 << 20);
+}
+
+/// All connections together may hold an eighth of the cap: the one that goes beyond is refused, not the server.
+fn uploads_share_a_bounded_memory(engine: Engine) {
+    let (server, address) = start(engine, &["--maxmemory=64mb", "--threads=1"]);
+    let value = patterned(5 << 20, 1);
+    let head = format!("PUT /kv/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", value.len());
+    let mut first = Client::new(address);
+    first.send(&head);
+    first.send(&value[..value.len() - 2]);
+    server.wait_for_info("used_memory_clients", |bytes| bytes >= (5 << 20) - 2);
+    let mut second = Client::new(address);
+    let _ = second.stream.write_all(head.as_bytes()).and_then(|()| second.stream.write_all(&value));
+    assert_eq!(second.reply(false).status, 507);
+    assert_eq!(Client::new(address).ask("PUT", "/kv/small", "", b"v").status, 201);
+    first.send(&value[value.len() - 2..]);
+    assert_eq!(first.reply(false).status, 201);
     server.wait_for_info("used_memory_clients", |bytes| bytes < 1 << 20);
 }
 
@@ -359,111 +429,4 @@ fn other_hosts_and_names_are_refused_without_a_password() {
     let mut http = Client::new(address);
     http.send("GET /metrics HTTP/1.1\r\nHost: kv-cache\r\n\r\n");
     assert_eq!(http.reply(false).status, 200);
-}
-
-/// Runs a program of others against the server, if it is there.
-fn run(test: &str, program: &str, args: &[&str]) -> Option<String> {
-    let output = match Command::new(program).args(args).stdin(Stdio::null()).output() {
-        Ok(output) => output,
-        Err(_) => {
-            skip(test, &format!("{program} is not there"));
-            return None;
-        }
-    };
-    let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    assert!(output.status.success(), "{program} {args:?}: {stdout}{stderr}");
-    Some(stdout)
-}
-
-#[test]
-fn curl_puts_and_gets() {
-    let (_server, address) = start(Engine::Epoll, &[]);
-    let url = |path: &str| format!("http://{address}{path}");
-    let path = harness::temporary("curl");
-    // Large enough for curl to wait for 100.
-    std::fs::write(&path, patterned(3 << 20, 1)).unwrap();
-    let file = path.to_str().unwrap();
-    let test = "http::curl_puts_and_gets";
-    let code = ["-s", "-S", "-m", "30", "-o", "/dev/null", "-w", "%{http_code}"];
-    let curl = |args: &[&str]| run(test, "curl", args);
-    let Some(created) = curl(&[&code[..], &["-T", file, &url("/kv/file")]].concat()) else { return };
-    assert_eq!(created, "201");
-    let back = harness::temporary("curl-back");
-    curl(&["-s", "-S", "-m", "30", "-o", back.to_str().unwrap(), &url("/kv/file")]);
-    assert!(std::fs::read(&back).unwrap() == std::fs::read(&path).unwrap());
-    std::fs::remove_file(&path).unwrap();
-    assert_eq!(curl(&["-s", "-m", "30", "-X", "PUT", "-d", "hello", &url("/kv/k?ttl=60")]).unwrap(), "");
-    assert_eq!(curl(&["-s", "-m", "30", &url("/kv/k"), "-r", "1-3", &url("/kv/k")]).unwrap(), "ellell");
-    assert_eq!(curl(&["-s", "-m", "30", "-X", "POST", &url("/kv/n?by=5"), &url("/kv/n?by=5")]).unwrap(), "510");
-    let chunked = ["-H", "Transfer-Encoding: chunked", "-X", "PUT", "-d", "chunks", &url("/kv/c")];
-    assert_eq!(curl(&[&code[..], &chunked].concat()).unwrap(), "201");
-    assert_eq!(curl(&["-s", "-m", "30", &url("/kv/c")]).unwrap(), "chunks");
-    assert_eq!(curl(&[&code[..], &["-X", "DELETE", &url("/kv/c")]].concat()).unwrap(), "204");
-}
-
-#[test]
-fn pythons_http_client_keeps_a_connection() {
-    let (_server, address) = start(Engine::Epoll, &[]);
-    let script = format!(
-        "import http.client\n\
-         c = http.client.HTTPConnection('127.0.0.1', {}, timeout=30)\n\
-         def ask(*args, **more):\n\
-         \x20   c.request(*args, **more); r = c.getresponse(); return r.status, r.read(), r.getheader('ETag')\n\
-         value = bytes(range(256)) * 1000\n\
-         status, _, tag = ask('PUT', '/kv/k', body=value); assert status == 201, status\n\
-         sock = c.sock\n\
-         assert ask('GET', '/kv/k') == (200, value, tag)\n\
-         assert ask('GET', '/kv/k', headers={{'If-None-Match': tag}}) == (304, b'', tag)\n\
-         assert ask('HEAD', '/kv/k') == (200, b'', tag)\n\
-         assert ask('PUT', '/kv/c', body=iter([b'a', b'bc']), encode_chunked=True,\n\
-         \x20          headers={{'Transfer-Encoding': 'chunked'}})[0] == 201\n\
-         assert ask('GET', '/kv/c')[1] == b'abc'\n\
-         assert ask('POST', '/kv/n')[1] == b'1'\n\
-         assert ask('DELETE', '/kv/k')[0] == 204\n\
-         assert ask('GET', '/kv/k')[0] == 404\n\
-         assert c.sock is sock\n",
-        address.port()
-    );
-    run("http::pythons_http_client_keeps_a_connection", "python3", &["-c", &script]);
-}
-
-#[test]
-fn nodes_fetch_puts_and_gets() {
-    let (_server, address) = start(Engine::Epoll, &[]);
-    let script = format!(
-        "const url = path => 'http://{address}/kv/' + path;\n\
-         const check = (got, want) => {{ if (got !== want) throw new Error(got + ' instead of ' + want) }};\n\
-         (async () => {{\n\
-           const value = 'v'.repeat(100000);\n\
-           check((await fetch(url('k'), {{ method: 'PUT', body: value }})).status, 201);\n\
-           const got = await fetch(url('k'));\n\
-           check(await got.text(), value);\n\
-           check((await fetch(url('k'), {{ headers: {{ 'If-None-Match': got.headers.get('etag') }} }})).status, 304);\n\
-           const stream = new Blob(['stream', 'ed']).stream();\n\
-           check((await fetch(url('s'), {{ method: 'PUT', body: stream, duplex: 'half' }})).status, 201);\n\
-           check(await (await fetch(url('s'))).text(), 'streamed');\n\
-           check(await (await fetch(url('n'), {{ method: 'POST' }})).text(), '1');\n\
-           const all = await Promise.all([...Array(50).keys()].map(() => fetch(url('n'), {{ method: 'POST' }})));\n\
-           await Promise.all(all.map(reply => reply.text()));\n\
-           check(await (await fetch(url('n'))).text(), '51');\n\
-         }})().catch(error => {{ console.error(error); process.exit(1) }});"
-    );
-    run("http::nodes_fetch_puts_and_gets", "node", &["-e", &script]);
-}
-
-#[test]
-fn promtool_finds_nothing_to_say_of_the_metrics() {
-    let (server, address) = start(Engine::Epoll, &[]);
-    server.client().check("SET k v", "+OK\r\n");
-    server.client().check_error("NOPE", "ERR");
-    let page = Client::new(address).ask("GET", "/metrics", "", b"").body;
-    let mut promtool = Command::new("promtool");
-    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let Ok(mut checking) = promtool.spawn() else {
-        return skip("http::promtool_finds_nothing_to_say_of_the_metrics", "promtool is not there");
-    };
-    checking.stdin.take().unwrap().write_all(&page).unwrap();
-    let output = checking.wait_with_output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
 }

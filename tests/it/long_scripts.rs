@@ -14,7 +14,7 @@ on_every_driver!(
     shutdown_ends_a_script,
 );
 
-const FOREVER: &str = "while true do end";
+pub const FOREVER: &str = "while true do end";
 
 /// A connection on another core than `client`.
 pub fn elsewhere(server: &Server, client: &mut Client) -> Client {
@@ -39,7 +39,7 @@ fn start(client: &mut Client, source: &str, key: &str) {
 
 /// Starts a script that never ends and waits until it has the processor: a connection that comes before it would wait
 /// with its core.
-fn start_and_wait(server: &Server, client: &mut Client, source: &str) {
+pub fn start_and_wait(server: &Server, client: &mut Client, source: &str) {
     let ticks = || -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).expect("the server runs");
         stat.rsplit(')').next().unwrap().split_whitespace().nth(11).unwrap().parse().unwrap()

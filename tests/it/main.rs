@@ -33,6 +33,7 @@
 //! | tune, ping, reload, the service manager | `operations` |
 //! | the Unix socket | `unix_socket` |
 //! | HTTP | `http` |
+//! | curl, Python, Node and promtool at the door for HTTP | `http_clients` |
 //! | hosts that forbid io_uring or locked memory | `engine_fallback` |
 //! | what only the multishot driver meets | `multishot` |
 //! | hosts that grant little memory, cores that fail | `host_limits` |
@@ -60,6 +61,7 @@ mod expiry;
 mod host_limits;
 mod hostile_scripts;
 mod http;
+mod http_clients;
 mod idle_connections;
 mod introspection;
 mod keys;

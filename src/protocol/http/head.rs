@@ -1,6 +1,8 @@
 //! The head of a request: where it ends, and what stands in it. Whatever another program on the way might read in another
 //! way is refused.
 
+use std::mem::MaybeUninit;
+
 use super::answer::{Refusal, Status};
 use super::fields::{self, ByteRange, Tags};
 use super::target::Target;
@@ -13,16 +15,21 @@ const MALFORMED: Refusal = Refusal::new(Status::BadRequest, "the request is malf
 pub struct Scan {
     looked_at: usize,
     line_start: usize,
+    /// Where the request line ends, when it has come, ...
+    first_end: usize,
+    /// ... and whether it was looked at.
+    is_checked: bool,
 }
 
 impl Scan {
-    pub const NONE: Scan = Scan { looked_at: 0, line_start: 0 };
+    pub const NONE: Scan = Scan { looked_at: 0, line_start: 0, first_end: 0, is_checked: false };
 
     /// Where the head ends that begins `bytes`; `None` when more has to come. To be asked again with the same bytes and
     /// more. An empty line in place of a head ends behind itself.
     ///
     /// # Errors
-    /// A line ends otherwise than with CRLF, the head is too long, or it does not begin like one.
+    /// A line ends otherwise than with CRLF, the head is too long, or it does not begin like one: who speaks something else
+    /// may wait for an answer to that.
     pub fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
         match bytes.first() {
             // The beginning of a TLS handshake.
@@ -30,6 +37,16 @@ impl Scan {
             Some(first) if !first.is_ascii_graphic() && *first != b'\r' => return Err(MALFORMED),
             _ => {}
         }
+        let found = self.look(bytes);
+        // A whole head is read from its beginning in any case.
+        if !self.is_checked && self.first_end > 0 && !matches!(found, Ok(Some(_))) {
+            self.is_checked = true;
+            read(&bytes[..self.first_end], |_| Ok(()))?;
+        }
+        found
+    }
+
+    fn look(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
         while let Some(found) = memchr::memchr(b'\n', &bytes[self.looked_at..]) {
             let newline = self.looked_at + found;
             if newline >= limits::HTTP_HEAD_MAX_BYTES {
@@ -39,14 +56,12 @@ impl Scan {
                 return Err(Refusal::new(Status::BadRequest, "a line of the head does not end with CRLF"));
             }
             let is_empty = newline - 1 == self.line_start;
-            let is_first = self.line_start == 0;
             (self.looked_at, self.line_start) = (newline + 1, newline + 1);
             if is_empty {
                 return Ok(Some(newline + 1));
             }
-            if is_first {
-                // Who speaks something else may wait for an answer to it.
-                read(&bytes[..=newline], |_| Ok(()))?;
+            if self.first_end == 0 {
+                self.first_end = newline + 1;
             }
         }
         self.looked_at = bytes.len();
@@ -131,10 +146,11 @@ fn read<'h>(
     bytes: &'h [u8],
     act: impl FnOnce(&httparse::Request<'_, 'h>) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
-    let mut headers = [httparse::EMPTY_HEADER; limits::HTTP_HEADERS_MAX];
-    let mut request = httparse::Request::new(&mut headers);
+    // To fill them with something would cost as much as to parse.
+    let mut headers = [const { MaybeUninit::uninit() }; limits::HTTP_HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut []);
     // It takes empty lines before the request line, of which Scan lets none pass.
-    match request.parse(bytes) {
+    match request.parse_with_uninit_headers(bytes, &mut headers) {
         Ok(httparse::Status::Complete(_)) => act(&request),
         Ok(httparse::Status::Partial) => Ok(()),
         Err(error) => Err(match error {
