@@ -44,15 +44,25 @@ impl Hold {
     #[inline]
     fn begins(&mut self) {
         if self.is_timed {
-            self.since = Some(clock::tick());
+            self.note_begin();
         }
     }
 
     #[inline]
     fn ends(&mut self) {
-        if self.is_timed
-            && let Some(since) = self.since.take()
-        {
+        if self.is_timed {
+            self.note_end();
+        }
+    }
+
+    #[cold]
+    fn note_begin(&mut self) {
+        self.since = Some(clock::tick());
+    }
+
+    #[cold]
+    fn note_end(&mut self) {
+        if let Some(since) = self.since.take() {
             self.longest = self.longest.max(since.elapsed());
         }
     }
