@@ -455,4 +455,6 @@ struct Run<'r, 'k> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
