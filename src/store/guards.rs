@@ -311,7 +311,9 @@ impl AllShards<'_, '_> {
                 *expiring += own.1;
                 totals.expiry_sums[database] += shard.expiry_sum_of(database as u8);
             }
-            let ShardStats { evicted, expired, eviction_age_millis, used_bytes, dataset_bytes, .. } = shard.stats();
+            let ShardStats { evicted, expired, eviction_age_millis, used_bytes, dataset_bytes, watches_bytes, .. } =
+                shard.stats();
+            totals.watches_bytes += watches_bytes;
             totals.used_bytes += used_bytes;
             totals.dataset_bytes += dataset_bytes;
             totals.evicted += evicted;
@@ -371,6 +373,8 @@ pub struct Totals {
     pub used_bytes: u64,
     /// Keys and values alone.
     pub dataset_bytes: u64,
+    /// What is kept of keys that are watched or tracked, and of prefixes.
+    pub watches_bytes: u64,
     pub evicted: u64,
     pub expired: u64,
     /// How long what was evicted of late had been idle: the shards' figures, each by its part of the evictions.
