@@ -21,7 +21,23 @@ pub fn edited(file: &str, mut text: String) -> String {
     text
 }
 
-const GROUPS: [&[Edit]; 6] = [MEMORY, WORK, GARBAGE, PATTERNS, TABLES, STACK];
+const GROUPS: [&[Edit]; 7] = [MEMORY, REFUSALS, WORK, GARBAGE, PATTERNS, TABLES, STACK];
+
+/// Behind the interpreter's allocator a refusal of the kernel would be the end of the process. Small blocks have a reserve;
+/// for a large one the kernel is asked first whether there are as many pages, and the block that it takes the place of.
+const REFUSALS: &[Edit] = &[
+    edit("lmem.c", "#include \"lua.h\"", "#include <sys/mman.h>\n\n#include \"lua.h\""),
+    edit(
+        "lmem.c",
+        "void *luaM_realloc_ (lua_State *L, void *block, size_t osize, size_t nsize) {",
+        "static int is_granted (size_t size) {\n  void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);\n  return pages != MAP_FAILED && munmap(pages, size) == 0;\n}\n\n\nvoid *luaM_realloc_ (lua_State *L, void *block, size_t osize, size_t nsize) {",
+    ),
+    edit(
+        "lmem.c",
+        "  block = (*g->frealloc)(g->ud, block, osize, nsize);",
+        "  if (nsize > osize && nsize >= 512 * 1024 && !is_granted(2 * nsize))\n    luaD_throw(L, LUA_ERRMEM);\n  block = (*g->frealloc)(g->ud, block, osize, nsize);",
+    ),
+];
 
 /// Faults that reach memory which is not theirs.
 const MEMORY: &[Edit] = &[

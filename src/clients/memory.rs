@@ -106,9 +106,12 @@ impl ClientMemory {
         taken.ok().map(|_| granted)
     }
 
-    /// Charges more, or gives back what was charged.
+    /// Charges more, or gives back what was charged, to those who wait for it.
     pub fn change(&self, bytes: isize) {
         self.used.fetch_add(bytes as usize, SeqCst);
+        if bytes < 0 {
+            self.serve_line();
+        }
     }
 
     /// Up to where the memory may be used when a reply asks for `bytes`. Who wants little may go a little further. The
@@ -390,6 +393,19 @@ mod tests {
         assert_eq!((quotas[1].bytes(), quotas[2].bytes()), (8 * STEP, 2 * STEP));
         assert!(!clients.memory.is_waited_for());
         quotas.iter_mut().for_each(|quota| quota.end(&clients));
+        assert_eq!(clients.memory.used_bytes(), 0);
+    }
+
+    #[test]
+    fn what_scripts_give_back_is_for_those_who_wait() {
+        let clients = Clients::new(1, 10, 32 * STEP);
+        let granted = clients.memory.take(30 * STEP, 16 * STEP).expect("there is room for a script");
+        let mut quota = MemoryQuota::new(enter(&clients));
+        assert_eq!(quota.extend_or_wait(&clients, 20 * STEP, false), Granted::Later);
+        clients.memory.change(-(granted as isize));
+        assert!(!quota.is_in_line() && !quota.is_waiting(&clients));
+        assert_eq!(quota.bytes(), 20 * STEP);
+        quota.end(&clients);
         assert_eq!(clients.memory.used_bytes(), 0);
     }
 

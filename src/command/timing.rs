@@ -17,6 +17,8 @@ pub struct Timing<'t> {
     /// Where the stretch that is running began: its first request, and when.
     from: usize,
     begun: Instant,
+    /// What the last stretch took.
+    nanos: u64,
     /// What takes at least so long is noted by the slow log or the latency monitor.
     slow_nanos: u64,
     spread: bool,
@@ -37,6 +39,7 @@ impl<'t> Timing<'t> {
             stats,
             from: 0,
             begun,
+            nanos: 0,
             slow_nanos: shared.slowlog.threshold_nanos().min(shared.latency.threshold_nanos()),
             spread: shared.latency.is_tracking(),
         }
@@ -52,6 +55,11 @@ impl<'t> Timing<'t> {
         self.begun
     }
 
+    /// What the last stretch took.
+    pub fn took_nanos(&self) -> u64 {
+        self.nanos
+    }
+
     /// The requests before `upto` have run. `place` tells a request's row.
     pub fn lap(&mut self, upto: usize, place: impl Fn(usize) -> Option<usize>) -> Option<Slow> {
         let (first, count) = (self.from, upto - self.from);
@@ -60,7 +68,7 @@ impl<'t> Timing<'t> {
         }
         let now = clock::tick();
         let nanos = now.duration_since(self.begun).as_nanos() as u64;
-        (self.from, self.begun) = (upto, now);
+        (self.from, self.begun, self.nanos) = (upto, now, nanos);
         let each = nanos / count as u64;
         let mut at = first;
         while at < upto {

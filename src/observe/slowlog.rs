@@ -84,6 +84,15 @@ impl SlowLog {
         self.log().entries.len()
     }
 
+    /// Memory held: a part of the process's own.
+    pub fn held_bytes(&self) -> usize {
+        let bytes = |entry: &Entry| {
+            let args: usize = entry.args.iter().map(|arg| arg.len() + size_of::<Vec<u8>>()).sum();
+            size_of::<Entry>() + args + entry.address.len() + entry.client_name.len()
+        };
+        self.log().entries.iter().map(bytes).sum()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

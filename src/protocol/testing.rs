@@ -29,6 +29,24 @@ pub struct Conversation {
     pub replies: Vec<u8>,
 }
 
+/// A server of two shards, without sockets.
+pub fn server() -> Arc<Shared> {
+    let plan = Plan {
+        settings: Vec::new(),
+        options: Options::try_parse_from(["kv-cache"]).unwrap(),
+        password: None,
+        cores: CORES,
+        max_memory_bytes: CAP_BYTES,
+        granted_bytes: 1 << 30,
+        maxclients: 10,
+        descriptors: 100,
+        registered_buffers: 0,
+        tcp_port: 0,
+        http_port: 0,
+    };
+    Arc::new(Shared::new(plan, Table::get().names().len()))
+}
+
 impl Conversation {
     /// With a full cache.
     pub fn begin(protocol: Protocol) -> Conversation {
@@ -38,20 +56,7 @@ impl Conversation {
     }
 
     pub fn with_empty_cache(protocol: Protocol) -> Conversation {
-        let plan = Plan {
-            settings: Vec::new(),
-            options: Options::try_parse_from(["kv-cache"]).unwrap(),
-            password: None,
-            cores: CORES,
-            max_memory_bytes: CAP_BYTES,
-            granted_bytes: 1 << 30,
-            maxclients: 10,
-            descriptors: 100,
-            registered_buffers: 0,
-            tcp_port: 0,
-            http_port: 0,
-        };
-        let shared = Arc::new(Shared::new(plan, Table::get().names().len()));
+        let shared = server();
         let client = enter(&shared.clients);
         let session = protocol.session(client, &shared);
         let core = Core::new(shared, 0);

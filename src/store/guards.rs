@@ -44,15 +44,25 @@ impl Hold {
     #[inline]
     fn begins(&mut self) {
         if self.is_timed {
-            self.since = Some(clock::tick());
+            self.note_begin();
         }
     }
 
     #[inline]
     fn ends(&mut self) {
-        if self.is_timed
-            && let Some(since) = self.since.take()
-        {
+        if self.is_timed {
+            self.note_end();
+        }
+    }
+
+    #[cold]
+    fn note_begin(&mut self) {
+        self.since = Some(clock::tick());
+    }
+
+    #[cold]
+    fn note_end(&mut self) {
+        if let Some(since) = self.since.take() {
             self.longest = self.longest.max(since.elapsed());
         }
     }
@@ -302,8 +312,10 @@ impl AllShards<'_, '_> {
                 totals.expiry_sums[database] += shard.expiry_sum_of(database as u8);
             }
             let stats = shard.stats();
-            let ShardStats { evicted, expired, eviction_age_millis, used_bytes, dataset_bytes, .. } = stats;
+            let ShardStats { evicted, expired, eviction_age_millis, used_bytes, dataset_bytes, watches_bytes, .. } =
+                stats;
             totals.ghost_hits = std::array::from_fn(|at| totals.ghost_hits[at] + stats.ghost_hits[at]);
+            totals.watches_bytes += watches_bytes;
             totals.used_bytes += used_bytes;
             totals.dataset_bytes += dataset_bytes;
             totals.evicted += evicted;
@@ -363,6 +375,8 @@ pub struct Totals {
     pub used_bytes: u64,
     /// Keys and values alone.
     pub dataset_bytes: u64,
+    /// What is kept of keys that are watched or tracked, and of prefixes.
+    pub watches_bytes: u64,
     pub evicted: u64,
     pub expired: u64,
     /// See `ShardStats`.

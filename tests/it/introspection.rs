@@ -260,6 +260,13 @@ fn info_memory(engine: Engine) {
     assert_eq!(field("used_memory_overhead"), field("used_memory") - field("used_memory_dataset"));
     assert!(field("used_memory_peak") >= field("used_memory"));
     assert!(text.contains("mem_fragmentation_ratio:"));
+    assert_eq!((field("used_memory_tracking"), field("used_memory_slowlog")), (0, 0));
+    let mut reader = server.resp3_client();
+    reader.check("CLIENT TRACKING ON", "+OK\r\n");
+    reader.call(&["GET", "key:000001"]);
+    client.check("CONFIG SET slowlog-log-slower-than 0", "+OK\r\n");
+    client.check("PING", "+PONG\r\n");
+    assert!(client.info_number("used_memory_tracking") > 0 && client.info_number("used_memory_slowlog") > 0);
 }
 
 /// Rates are sampled while commands come.

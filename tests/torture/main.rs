@@ -15,6 +15,8 @@ mod harness;
 #[path = "../it/wire.rs"]
 mod wire;
 
+mod clock;
 mod memory;
 mod siege;
+mod smuggling;
 mod starvation;

@@ -156,7 +156,9 @@ fn memory(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     lines.field("used_memory_dataset", totals.dataset_bytes);
     lines.field("used_memory_dataset_perc", percent(totals.dataset_bytes, used - buffers));
     lines.field("used_memory_data", totals.used_bytes);
+    lines.field("used_memory_tracking", totals.watches_bytes);
     lines.field("used_memory_clients", clients);
+    lines.field("used_memory_slowlog", shared.slowlog.held_bytes());
     lines.field("used_memory_registered_buffers", buffers);
     lines.bytes("total_system_memory", shared.granted_bytes);
     lines.bytes("maxmemory", shared.settings.max_memory_bytes.load(Relaxed));

@@ -8,7 +8,6 @@ mod room;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use super::batch::{Batch, Request};
 use super::foreign;
@@ -282,7 +281,6 @@ impl Session {
         let mut timing = Timing::start(shared, stats, *begun);
         let is_exact = timing.is_exact();
         let mut lap = |this: &Session, guards: &ShardGuards, upto: usize| {
-            let before = timing.ended();
             let place = |at: usize| batch.requests[at].found.map(|(place, _)| place);
             if let Some(slow) = timing.lap(upto, place) {
                 let Request { from, to, found, .. } = batch.requests[slow.first];
@@ -295,12 +293,11 @@ impl Session {
                     &slow,
                 );
             }
-            let ended = timing.ended();
-            if guards.is_locked() {
+            if timing.took_nanos() > stats.longest.hold_nanos.get() && guards.is_locked() {
                 // Quick ones, all of them together: what they had locked one after the other is hardly less.
-                this.note_hold(stats, ended.duration_since(before), false);
+                this.note_hold(stats, timing.took_nanos(), false);
             }
-            ended.duration_since(turn_begun) >= limits::TURN_TIME
+            timing.ended().duration_since(turn_begun) >= limits::TURN_TIME
         };
         let mut run = Run { shared, stats, batch, guards, input, now, reply, scripts, only_urgent: *only_urgent };
         let mut at = 0;
@@ -316,7 +313,7 @@ impl Session {
             let outcome = self.run_request(&mut run, at);
             if alone {
                 let is_script = batch.requests[at].found.is_some_and(|(_, row)| row.group == Group::Scripting);
-                self.note_hold(stats, run.guards.longest_hold(), is_script);
+                self.note_hold(stats, run.guards.longest_hold().as_nanos() as u64, is_script);
             }
             match outcome {
                 Ok(next) => {
@@ -343,9 +340,9 @@ impl Session {
     }
 
     /// A shard was locked for so long by the last command, or those before it.
-    fn note_hold(&self, stats: &CoreStats, took: Duration, by_script: bool) {
+    #[cold]
+    fn note_hold(&self, stats: &CoreStats, nanos: u64, by_script: bool) {
         let longest = &stats.longest;
-        let nanos = took.as_nanos() as u64;
         if by_script {
             longest.script_hold_nanos.raise(nanos);
         } else if longest.hold_nanos.raise(nanos) {
@@ -457,5 +454,7 @@ struct Run<'r, 'k> {
     only_urgent: bool,
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

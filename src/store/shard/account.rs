@@ -79,6 +79,7 @@ impl Shard {
             expiring: self.expiring() as u64,
             used_bytes: self.used_bytes(),
             dataset_bytes: self.dataset_bytes,
+            watches_bytes: self.watches.bytes(),
         }
     }
 }

@@ -133,4 +133,6 @@ pub struct ShardStats {
     pub used_bytes: u64,
     /// Keys and values alone.
     pub dataset_bytes: u64,
+    /// What is kept of keys that are watched or tracked, and of prefixes.
+    pub watches_bytes: u64,
 }
