@@ -338,6 +338,10 @@ impl Serving {
         }
         if done.result >= 0 {
             Self::receive_now(&self.worker, entry, &mut self.scratch);
+            // The beginning of something large has come: most of the rest is there as a rule.
+            if entry.connection.wants_place() {
+                Self::receive_now(&self.worker, entry, &mut self.scratch);
+            }
         }
         self.settle(key);
     }
