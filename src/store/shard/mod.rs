@@ -250,6 +250,13 @@ impl Shard {
         true
     }
 
+    /// Says how often an item is used, for the policies that count it.
+    pub fn set_frequency(&mut self, key: Key, count: u8, now: UnixMillis) {
+        if let Some(loc) = self.find_live(key, now) {
+            self.order.any().set_frequency(&mut self.heap, loc, count, now);
+        }
+    }
+
     /// Empties at once; `tick` gives the memory back piece by piece.
     pub fn clear(&mut self) {
         (0..DATABASES as u8).for_each(|database| self.note_emptying(database));
