@@ -28,6 +28,10 @@ fn values_come_back(engine: Engine) {
     client.check("TTL a", ":100\r\n");
     client.call(&[b"RESTORE".as_slice(), b"b", b"32503680000123", &payload, b"ABSTTL", b"IDLETIME", b"10"]);
     client.check("PEXPIRETIME b", ":32503680000123\r\n");
+    client.check("CONFIG SET maxmemory-policy allkeys-lfu lfu-decay-time 0", "+OK\r\n");
+    client.call(&[b"RESTORE".as_slice(), b"often", b"0", &payload, b"FREQ", b"100"]);
+    client.check("OBJECT FREQ often", ":100\r\n");
+    client.check("CONFIG SET maxmemory-policy allkeys-lru", "+OK\r\n");
     client.call(&[b"RESTORE".as_slice(), b"b", b"1", &payload, b"ABSTTL", b"REPLACE", b"FREQ", b"10"]);
     client.check("EXISTS b", ":0\r\n");
 }

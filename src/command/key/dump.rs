@@ -63,10 +63,11 @@ const STEP_BYTES: usize = 1 << 17;
 struct Options {
     replaces: bool,
     is_absolute: bool,
+    frequency: Option<u8>,
 }
 
 impl Options {
-    /// IDLETIME and FREQ are understood and change nothing: a value that is restored counts as just used.
+    /// IDLETIME is understood and changes nothing: a value that is restored counts as just used.
     fn parse(call: &Call) -> Result<Options, Stop> {
         let mut options = Options::default();
         let mut usage = "";
@@ -83,6 +84,7 @@ impl Options {
                     match (name, call.integer(index)?) {
                         ("IDLETIME", ..0) => return Err("ERR Invalid IDLETIME value, must be >= 0".into()),
                         ("FREQ", ..0 | 256..) => return Err("ERR Invalid FREQ value, must be >= 0 and <= 255".into()),
+                        ("FREQ", count) => options.frequency = Some(count as u8),
                         _ => {}
                     }
                 }
@@ -129,6 +131,9 @@ fn restore(call: &mut Call) -> Result<(), Stop> {
     call.reserve(key, encoded.len())?;
     let value = encoded.decode().ok_or(BAD_FORMAT)?;
     call.store(key, NewValue::Copied(&value), expiry)?;
+    if let Some(count) = options.frequency {
+        call.guards.shard(key.hash).set_frequency(key, count, call.now);
+    }
     call.reply.ok();
     Ok(())
 }

@@ -177,7 +177,6 @@ static PARAMETERS: &[Parameter] = &[
     fixed("pin", |s| s.options.pin.to_string()),
     fixed("hz", |_| "10".to_owned()),
     fixed("dynamic-hz", |_| "yes".to_owned()),
-    // The orders of use and of arrival are exact; what is drawn at random is drawn so often.
     fixed("maxmemory-samples", |_| limits::EVICTION_SAMPLES.to_string()),
     fixed("port", |s| s.tcp_port.to_string()),
     fixed("http-port", |s| s.http_port.to_string()),
@@ -290,16 +289,10 @@ fn set_policy(shared: &Shared, shards: &mut AllShards, text: &str) -> Result<(),
     Ok(())
 }
 
-fn set_lfu(
-    shared: &Shared,
-    shards: &mut AllShards,
-    text: &str,
-    change: impl Fn(&mut LfuRules, u32),
-) -> Result<(), String> {
-    let number = number(text, 0, limits::LFU_RULES_MAX)?;
-    let mut rules = *shared.settings.lfu.lock();
-    change(&mut rules, number);
-    shared.set_lfu(shards, rules);
+fn set_lfu(s: &Shared, shards: &mut AllShards, text: &str, set: fn(&mut LfuRules, u32)) -> Result<(), String> {
+    let mut rules = *s.settings.lfu.lock();
+    set(&mut rules, number(text, 0, limits::LFU_RULES_MAX)?);
+    s.set_lfu(shards, rules);
     Ok(())
 }
 

@@ -103,6 +103,10 @@ impl EvictionOrder for Frequency {
         (heap.note(loc) as u8).saturating_sub(u8::try_from(lost).unwrap_or(u8::MAX))
     }
 
+    fn set_frequency(&mut self, heap: &mut Heap, loc: Loc, count: u8, now: UnixMillis) {
+        self.note(heap, loc, count, now);
+    }
+
     fn clear(&mut self) {
         self.arrivals = List::EMPTY;
     }

@@ -40,6 +40,8 @@ pub struct LargeItems {
     free: Vec<u32>,
     used: u32,
     payload_bytes: u64,
+    /// Of the records, and of the list of free numbers.
+    table_bytes: u64,
 }
 
 impl LargeItems {
@@ -52,8 +54,7 @@ impl LargeItems {
     }
 
     pub fn bytes(&self) -> u64 {
-        let records = self.chunks.len() * CHUNK_RECORDS * size_of::<Option<Large>>();
-        self.payload_bytes + (records + self.free.capacity() * size_of::<u32>()) as u64
+        self.payload_bytes + self.table_bytes
     }
 
     pub fn get(&self, id: u32) -> &Large {
@@ -77,6 +78,7 @@ impl LargeItems {
         let id = self.free.pop().unwrap_or_else(|| {
             if self.used as usize == self.chunks.len() * CHUNK_RECORDS {
                 self.chunks.push((0..CHUNK_RECORDS).map(|_| None).collect());
+                self.table_bytes += (CHUNK_RECORDS * size_of::<Option<Large>>()) as u64;
             }
             self.used += 1;
             self.used - 1
@@ -89,7 +91,9 @@ impl LargeItems {
         let record = self.chunks[id as usize / CHUNK_RECORDS][id as usize % CHUNK_RECORDS].take();
         let large = record.expect("a large item is there as long as its cell");
         self.payload_bytes -= Self::cost(large.key.len(), large.value.len());
+        let before = self.free.capacity();
         self.free.push(id);
+        self.table_bytes += ((self.free.capacity() - before) * size_of::<u32>()) as u64;
         large
     }
 

@@ -55,6 +55,9 @@ pub trait EvictionOrder {
         FIRST_COUNT
     }
 
+    /// Says how often an item is used, where that is counted.
+    fn set_frequency(&mut self, _heap: &mut Heap, _loc: Loc, _count: u8, _now: UnixMillis) {}
+
     /// Of a key that is not there: how many more items, for each that is, would have kept it. None if that is not known.
     fn regret(&self, _tag: u32) -> Option<f32> {
         None
@@ -418,6 +421,10 @@ impl EvictionOrder for Change {
 
     fn frequency(&self, heap: &Heap, loc: Loc, now: UnixMillis) -> u8 {
         self.view_of(heap, loc).frequency(heap, loc, now)
+    }
+
+    fn set_frequency(&mut self, heap: &mut Heap, loc: Loc, count: u8, now: UnixMillis) {
+        self.order_of(heap, loc).set_frequency(heap, loc, count, now);
     }
 
     fn regret(&self, tag: u32) -> Option<f32> {

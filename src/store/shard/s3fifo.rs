@@ -241,24 +241,25 @@ impl Row {
 
     /// Takes an item in that has just come.
     fn push(&mut self, heap: &mut Heap, loc: Loc, shape: Shape) {
-        let queue = &mut self.queues[queue(shape)];
+        let at = queue(shape);
+        let queue = &mut self.queues[at];
         queue.list.push_newest(heap, loc);
         if queue.items == 0 {
             queue.since = self.clock;
         }
-        self.count(shape);
+        self.count(at);
     }
 
     /// Takes an item in that came before all others, nobody knows when.
     fn push_oldest(&mut self, heap: &mut Heap, loc: Loc, shape: Shape) {
-        let queue = &mut self.queues[queue(shape)];
+        let at = queue(shape);
+        let queue = &mut self.queues[at];
         queue.list.push_oldest(heap, loc);
         queue.since = 0;
-        self.count(shape);
+        self.count(at);
     }
 
-    fn count(&mut self, shape: Shape) {
-        let at = queue(shape);
+    fn count(&mut self, at: usize) {
         let queue = &mut self.queues[at];
         queue.items += 1;
         self.clock += 1;
