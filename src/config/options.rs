@@ -63,10 +63,10 @@ pub struct Options {
     #[arg(long, env = "KV_CACHE_MAXMEMORY", value_name = "SIZE", default_value = "70%")]
     pub maxmemory: Memory,
 
-    /// What to evict when the cap is reached: of all keys, or (volatile) of those that expire, what was not used for the
-    /// longest time (lru), what is used least often (lfu), anything (random) or what expires first (ttl); or nothing, and
-    /// refuse writes (noeviction)
-    #[arg(long, env = "KV_CACHE_MAXMEMORY_POLICY", value_name = "POLICY", default_value = "allkeys-lru", ignore_case = true, value_parser = policy_parser())]
+    /// What to evict when the cap is reached: of all keys, or (volatile) of those that expire, what was used neither when new
+    /// nor lately, the larger the sooner (s3fifo), what was not used for the longest time (lru), what is used least often
+    /// (lfu), anything (random) or what expires first (ttl); or nothing, and refuse writes (noeviction)
+    #[arg(long, env = "KV_CACHE_MAXMEMORY_POLICY", value_name = "POLICY", default_value = "allkeys-s3fifo", ignore_case = true, value_parser = policy_parser())]
     pub maxmemory_policy: Policy,
 
     /// How many uses it takes to be counted to the end under the LFU policies: 10 takes a million, 100 ten million

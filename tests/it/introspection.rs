@@ -101,7 +101,7 @@ fn config_get(engine: Engine) {
     let found = client.call(&["CONFIG", "GET", "MAXMEMORY*", "maxclients", "maxmemory"]);
     assert_eq!(found.pairs().len(), 4, "each once: {found:?}");
     assert_eq!(found.field("maxmemory").text(), (512u64 << 20).to_string());
-    assert_eq!(found.field("maxmemory-policy").text(), "allkeys-lru");
+    assert_eq!(found.field("maxmemory-policy").text(), "allkeys-s3fifo");
     assert_eq!(found.field("maxclients").text(), "123");
     let all = client.call(&["CONFIG", "GET", "*"]);
     for name in ["port", "bind", "databases", "appendonly", "slave-read-only", "tcp-keepalive", "proto-max-bulk-len"] {
