@@ -394,6 +394,7 @@ fn what_is_counted(engine: Engine) {
     let page = String::from_utf8(http.ask("GET", "/metrics", "", b"").body).unwrap();
     for line in [
         "kv_cache_keys{db=\"0\"} 1",
+        "kv_cache_ghost_hits_total{memory=\"1.5\"} 0",
         "kv_cache_command_calls_total{command=\"set\"} 1",
         "kv_cache_command_duration_seconds_count{command=\"get\"} 3",
         "kv_cache_command_duration_seconds_bucket{command=\"get\",le=\"+Inf\"} 3",

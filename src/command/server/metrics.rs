@@ -14,6 +14,7 @@ use crate::observe::counter::Counter;
 use crate::observe::stats::{self, COUNTERS, CallStats};
 use crate::shared::Shared;
 use crate::store::guards::Totals;
+use crate::store::shard::GHOST_MEMORY;
 
 /// How they are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -165,6 +166,11 @@ fn keyspace(page: &mut Page, totals: &Totals) {
     }
     let age = totals.eviction_age_millis as f64 / 1e3;
     page.gauge("kv_cache_eviction_age_seconds", "How long what was evicted last had not been used", age);
+    let name = "kv_cache_ghost_hits_total";
+    page.describe(name, "counter", "About how many misses would have been hits with so many times the memory");
+    for (more, hits) in GHOST_MEMORY.iter().zip(totals.ghost_hits) {
+        page.sample(name, &[("memory", &more.to_string())], hits);
+    }
 }
 
 fn process(page: &mut Page, shared: &Shared) {
