@@ -68,6 +68,17 @@ pub fn note_time(core: &Core, client: &Client, begun: Instant) {
     }
 }
 
+/// A shard was locked for so long by the client's last command, or those before it.
+#[cold]
+pub fn note_hold(stats: &CoreStats, client: &Client, nanos: u64, by_script: bool) {
+    let longest = &stats.longest;
+    if by_script {
+        longest.script_hold_nanos.raise(nanos);
+    } else if longest.hold_nanos.raise(nanos) {
+        longest.hold_command.set(client.last_command.load(Relaxed).into());
+    }
+}
+
 /// Somebody who does not speak the protocol, or not well.
 #[cold]
 pub fn note_foreign(client: &Client, stats: &CoreStats, shared: &Shared, what: &dyn Display) {

@@ -112,6 +112,11 @@ fn counters(page: &mut Page, shared: &Shared, totals: &Totals) {
     let help = "Connections closed because they held the most when others needed a little";
     page.counter("kv_cache_evicted_clients_total", help, shared.clients.evicted.load(Relaxed));
     page.counter("kv_cache_evicted_scripts_total", "Scripts that were forgotten for others", shared.scripts.evicted());
+    let name = "kv_cache_ghost_hits_total";
+    page.describe(name, "counter", "Misses that so much more memory would have made hits, estimated");
+    for (more, hits) in GHOST_MEMORY.iter().zip(totals.ghost_hits) {
+        page.sample(name, &[("more", &format!("{:.0}%", more * 100.0))], hits);
+    }
     page.describe("kv_cache_errors_total", "counter", "Error replies by their first word");
     for (code, count) in stats::errors_by_code(&shared.stats) {
         page.sample("kv_cache_errors_total", &[("code", &code)], count);
@@ -191,6 +196,14 @@ fn process(page: &mut Page, shared: &Shared) {
     page.gauge("kv_cache_longest_turn_seconds", "The longest that a connection has kept a core", seconds(turn));
     let upkeep = stats::greatest(&shared.stats, |core| &core.longest.upkeep_nanos).longest.upkeep_nanos.get();
     page.gauge("kv_cache_longest_upkeep_seconds", "The longest step of a shard's upkeep", seconds(upkeep));
+    let hold = stats::greatest(&shared.stats, |core| &core.longest.hold_nanos).longest.hold_nanos.get();
+    page.gauge(
+        "kv_cache_longest_hold_seconds",
+        "The longest that a shard was locked, by scripts excepted",
+        seconds(hold),
+    );
+    let script = stats::greatest(&shared.stats, |core| &core.longest.script_hold_nanos).longest.script_hold_nanos.get();
+    page.gauge("kv_cache_longest_script_hold_seconds", "The longest that a script has kept a shard", seconds(script));
     let started = shared.started as f64 / 1e3;
     page.gauge("process_start_time_seconds", "When the process started, in Unix time", started);
     page.gauge(

@@ -90,13 +90,42 @@ impl Body {
         }
     }
 
+    /// Bytes that are known to come still, of a body that goes to the extents.
+    pub fn missing_bytes(&self) -> usize {
+        match (self.state, &self.sink) {
+            (State::Length(left) | State::Data(left), Sink::Large(_)) => left as usize,
+            _ => 0,
+        }
+    }
+
+    /// Where up to `bytes` of them, those that come next, will lie; `None` when none do, or there is no memory for it. What
+    /// has come there counts with `placed`.
+    pub fn place(&mut self, bytes: usize) -> Option<&mut [u8]> {
+        let missing = self.missing_bytes();
+        let promised = self.promised(missing as u64);
+        match &mut self.sink {
+            Sink::Large(filling) if missing > 0 => filling.space(bytes.min(missing), promised).ok(),
+            _ => None,
+        }
+    }
+
+    /// So many bytes have come where `place` said.
+    pub fn placed(&mut self, bytes: usize) {
+        if let (State::Length(left) | State::Data(left), Sink::Large(filling)) = (&mut self.state, &mut self.sink) {
+            filling.filled(bytes);
+            *left -= bytes as u64;
+            self.come += bytes;
+        }
+    }
+
     /// Takes what belongs to it from the front of `input`: how much that was, and whether it is whole.
     ///
     /// # Errors
     /// It is malformed, too large, or there is no memory for it: the connection has to be closed.
     pub fn take(&mut self, input: &[u8], extents: &Extents) -> Result<(usize, bool), Refusal> {
         let mut at = 0;
-        while at < input.len() {
+        // The last of it may have been placed.
+        while at < input.len() || self.state == State::Length(0) {
             match self.state {
                 State::Length(left) | State::Data(left) => {
                     let data = &input[at..at + left.min((input.len() - at) as u64) as usize];
@@ -143,11 +172,7 @@ impl Body {
 
     /// Keeps data, of which `left` bytes are known to come.
     fn push(&mut self, data: &[u8], left: u64, extents: &Extents) -> Result<(), Refusal> {
-        // What else comes in chunks nobody knows: it grows by doubling.
-        let promised = match self.state {
-            State::Length(_) => self.come + left as usize,
-            _ => (2 * self.come).max(self.come + left as usize).min(self.most),
-        };
+        let promised = self.promised(left);
         self.come += data.len();
         if let Sink::Small(bytes) = &mut self.sink {
             if promised < limits::STREAMED_ARGUMENT_MIN_BYTES {
@@ -162,6 +187,15 @@ impl Body {
         match &mut self.sink {
             Sink::Large(filling) => filling.push(data, promised).map_err(|_| NO_MEMORY),
             _ => Ok(()),
+        }
+    }
+
+    /// How many bytes there will be, of which `left` are known to come still.
+    fn promised(&self, left: u64) -> usize {
+        match self.state {
+            State::Length(_) => self.come + left as usize,
+            // What else comes in chunks nobody knows: it grows by doubling.
+            _ => (2 * self.come).max(self.come + left as usize).min(self.most),
         }
     }
 

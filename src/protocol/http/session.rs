@@ -97,6 +97,28 @@ impl front::Session for Session {
         next
     }
 
+    fn missing_bytes(&self) -> usize {
+        if let Stage::Body(body) = &self.stage { body.missing_bytes() } else { 0 }
+    }
+
+    fn place(&mut self, core: &Core, bytes: usize) -> Option<&mut [u8]> {
+        let held = self.held_bytes() + bytes.min(self.missing_bytes());
+        if held > core.shared.settings.query_limit_bytes.load(Relaxed)
+            || !self.state.room.hold(&core.shared.clients, held)
+        {
+            return None;
+        }
+        if let Stage::Body(body) = &mut self.stage { body.place(bytes) } else { None }
+    }
+
+    fn placed(&mut self, core: &Core, bytes: usize) {
+        if let Stage::Body(body) = &mut self.stage {
+            body.placed(bytes);
+        }
+        core.stats().net_input_bytes.add(bytes as u64);
+        core.stats().placed_bytes.add(bytes as u64);
+    }
+
     fn sent(&mut self, core: &Core, queued: usize) {
         self.state.client.waiting_bytes.store(queued, Relaxed);
         let held = self.held_bytes();
@@ -260,10 +282,12 @@ impl Session {
                     Ok(Step::Took(end + taken))
                 }
             },
-            Stage::Body(_) if input.is_empty() => Ok(Step::More),
             Stage::Body(body) => {
                 let (used, is_whole) = body.take(input, &self.extents)?;
-                if is_whole && let Stage::Body(body) = std::mem::replace(&mut self.stage, Stage::Run) {
+                if !is_whole {
+                    return Ok(Step::More);
+                }
+                if let Stage::Body(body) = std::mem::replace(&mut self.stage, Stage::Run) {
                     match body.finish() {
                         Received::Small(bytes) => self.words.push_argument(&bytes),
                         Received::Large(blob) => self.words.push_value(blob),
@@ -400,6 +424,9 @@ impl Session {
             stats.commands.add(1);
             if let Some(slow) = timing.lap(1, |_| Some(found.0)) {
                 command::server::slowlog::note(shared, now, &self.state, Some(found), args, &slow);
+            }
+            if timing.took_nanos() > stats.longest.hold_nanos.get() {
+                turn::note_hold(stats, &self.state.client, timing.took_nanos(), false);
             }
             *begun = timing.ended();
         }

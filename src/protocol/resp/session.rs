@@ -295,7 +295,7 @@ impl Session {
             }
             if timing.took_nanos() > stats.longest.hold_nanos.get() && guards.is_locked() {
                 // Quick ones, all of them together: what they had locked one after the other is hardly less.
-                this.note_hold(stats, timing.took_nanos(), false);
+                turn::note_hold(stats, &this.state.client, timing.took_nanos(), false);
             }
             timing.ended().duration_since(turn_begun) >= limits::TURN_TIME
         };
@@ -313,7 +313,7 @@ impl Session {
             let outcome = self.run_request(&mut run, at);
             if alone {
                 let is_script = batch.requests[at].found.is_some_and(|(_, row)| row.group == Group::Scripting);
-                self.note_hold(stats, run.guards.longest_hold().as_nanos() as u64, is_script);
+                turn::note_hold(stats, &self.state.client, run.guards.longest_hold().as_nanos() as u64, is_script);
             }
             match outcome {
                 Ok(next) => {
@@ -337,17 +337,6 @@ impl Session {
         stats.resp_requests.add(at as u64);
         *begun = timing.ended();
         ran
-    }
-
-    /// A shard was locked for so long by the last command, or those before it.
-    #[cold]
-    fn note_hold(&self, stats: &CoreStats, nanos: u64, by_script: bool) {
-        let longest = &stats.longest;
-        if by_script {
-            longest.script_hold_nanos.raise(nanos);
-        } else if longest.hold_nanos.raise(nanos) {
-            longest.hold_command.set(self.state.client.last_command.load(Relaxed).into());
-        }
     }
 
     /// Keeps request `at`, which will run again: its streamed arguments are no longer in the input.
