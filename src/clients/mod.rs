@@ -6,6 +6,7 @@ mod invalidations;
 mod memory;
 mod monitors;
 mod pause;
+mod relief;
 #[cfg(test)]
 pub mod testing;
 
@@ -21,7 +22,6 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::base::clock::UnixMillis;
-use crate::config::limits;
 use crate::message::reply::RespVersion;
 use inbox::Inbox;
 pub use memory::{ClientMemory, Granted, MemoryQuota};
@@ -382,38 +382,6 @@ impl Clients {
         all
     }
 
-    /// Closes whoever holds the most memory for one that needs `needed` bytes, a little: of those who hold far more, and
-    /// those who wait for room or leave their replies waiting. False, and nobody is closed, when that is not enough.
-    /// CLIENT NO-EVICT protects from it.
-    fn make_room(&self, needed: usize) -> bool {
-        let held = |client: &Arc<Client>| client.held_bytes.load(Relaxed);
-        let is_blocked = |client: &Client| client.in_line.load(Relaxed) || client.waiting_bytes.load(Relaxed) > 0;
-        let mut due: Vec<_> = (0..self.cores.len()).flat_map(|core| self.of_core(core)).collect();
-        due.retain(|client| {
-            let may_go = !client.is_killed() && !client.no_evict.load(Relaxed);
-            may_go && (held(client) >= 4 * limits::LITTLE_REQUEST_BYTES || is_blocked(client) && held(client) > 0)
-        });
-        // Who takes its replies, or is sending still, goes after others that hold an eighth of it.
-        let weight = |client: &Arc<Client>| held(client) * if is_blocked(client) { 8 } else { 1 };
-        due.sort_by_cached_key(|client| std::cmp::Reverse(weight(client)));
-        let mut found = 0;
-        let enough = due.iter().position(|client| {
-            found += held(client);
-            found >= needed
-        });
-        let Some(last) = enough else { return false };
-        for client in &due[..=last] {
-            tracing::info!(
-                client = client.id,
-                bytes = held(client),
-                "closed: it holds the most, and others need a little"
-            );
-            self.evicted.fetch_add(1, Relaxed);
-            client.kill();
-        }
-        true
-    }
-
     /// The connections with CLIENT TRACKING on.
     pub fn tracking(&self) -> Vec<Arc<Client>> {
         let of_core = |core| self.on_core(core).values().filter(|client| client.tracks()).cloned().collect::<Vec<_>>();
@@ -429,6 +397,7 @@ impl Clients {
 mod tests {
     use super::testing::{enter, socket};
     use super::*;
+    use crate::config::limits;
 
     #[test]
     fn connections_are_spread_evenly_whoever_accepts_them() {

@@ -379,6 +379,7 @@ async fn tend_connections<T: Transport>(transport: Rc<T>) {
         if worker.links.index == 0 {
             allocator::recover();
             worker.links.shared.sample(worker.now());
+            worker.links.shared.clients.relieve(limits::JANITOR_PERIOD_MS);
         }
         worker.connections.close_overdue(
             worker.links.shared.settings.timeout_s.load(Relaxed),

@@ -17,7 +17,8 @@
 //! | handshake, authentication, names, end of a connection | `connection` |
 //! | CLIENT for operators: LIST, KILL, PAUSE, REPLY | `clients` |
 //! | CLUSTER of one node | `cluster` |
-//! | COMMAND, CONFIG, INFO, SLOWLOG, LATENCY, ACL, DEBUG, TIME | `introspection` |
+//! | INFO | `info` |
+//! | COMMAND, CONFIG, SLOWLOG, LATENCY, ACL, DEBUG, TIME | `introspection` |
 //! | MONITOR, and messages that no request asked for | `monitor` |
 //! | input that comes in pieces | `cut` |
 //! | many requests without waiting for replies | `pipelines` |
@@ -63,6 +64,7 @@ mod hostile_scripts;
 mod http;
 mod http_clients;
 mod idle_connections;
+mod info;
 mod introspection;
 mod keys;
 mod large_values;
