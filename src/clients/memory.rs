@@ -303,7 +303,8 @@ impl MemoryQuota {
         needed <= limits::LITTLE_REQUEST_BYTES
             && !self.is_in_line()
             && clients.make_room(needed)
-            && self.adjust(&clients.memory, needed, usize::MAX)
+            // What was held by those who are closed is about to come back: until then the reserve goes twice.
+            && self.adjust(&clients.memory, needed, clients.memory.limit_bytes() + 2 * clients.memory.reserve_bytes())
     }
 
     /// The same for requests and replies together, which must leave something to requests of others.

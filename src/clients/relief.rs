@@ -14,15 +14,19 @@ impl Clients {
     pub(super) fn make_room(&self, needed: usize) -> bool {
         let held = |client: &Arc<Client>| client.held_bytes.load(Relaxed);
         let is_blocked = |client: &Client| client.in_line.load(Relaxed) || client.waiting_bytes.load(Relaxed) > 0;
-        let mut due: Vec<_> = (0..self.cores.len()).flat_map(|core| self.of_core(core)).collect();
+        let (killed, mut due): (Vec<_>, Vec<_>) = self.all().into_iter().partition(|client| client.is_killed());
+        // What those hold who are closed already is about to come back.
+        let mut found: usize = killed.iter().map(held).sum();
+        if found >= needed {
+            return true;
+        }
         due.retain(|client| {
-            let may_go = !client.is_killed() && !client.no_evict.load(Relaxed);
-            may_go && (held(client) >= 4 * limits::LITTLE_REQUEST_BYTES || is_blocked(client) && held(client) > 0)
+            !client.no_evict.load(Relaxed)
+                && (held(client) >= 4 * limits::LITTLE_REQUEST_BYTES || is_blocked(client) && held(client) > 0)
         });
         // Who takes its replies, or is sending still, goes after others that hold an eighth of it.
         let weight = |client: &Arc<Client>| held(client) * if is_blocked(client) { 8 } else { 1 };
         due.sort_by_cached_key(|client| Reverse(weight(client)));
-        let mut found = 0;
         let enough = due.iter().position(|client| {
             found += held(client);
             found >= needed

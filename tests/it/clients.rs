@@ -217,7 +217,7 @@ fn a_reply_is_skipped(engine: Engine) {
 
 /// What is read by such a client is evicted as if nobody had read it.
 fn no_touch_keeps_the_order_of_use(engine: Engine) {
-    let server = Server::with(engine, &["--threads=1", "--maxmemory=32mb"]);
+    let server = Server::with(engine, &["--threads=1", "--maxmemory=32mb", "--maxmemory-policy=allkeys-lru"]);
     let (mut client, mut reader) = (server.client(), server.client());
     client.check("SET read v", "+OK\r\n");
     client.check("SET touched v", "+OK\r\n");

@@ -211,7 +211,7 @@ fn many_replies_of_fifteen_kilobytes(engine: Engine) {
         let input = request(&["GET", "k"]);
         // The kernel takes some megabytes off the server; what comes then waits in it.
         for _ in 0..3 {
-            clients.iter_mut().for_each(|client| drop(client.try_send(&input.repeat(100))));
+            clients.iter_mut().for_each(|client| drop(client.try_send(&input.repeat(30))));
             settle(&siege);
         }
     }

@@ -112,11 +112,6 @@ fn counters(page: &mut Page, shared: &Shared, totals: &Totals) {
     let help = "Connections closed because they held the most when others needed a little";
     page.counter("kv_cache_evicted_clients_total", help, shared.clients.evicted.load(Relaxed));
     page.counter("kv_cache_evicted_scripts_total", "Scripts that were forgotten for others", shared.scripts.evicted());
-    let name = "kv_cache_ghost_hits_total";
-    page.describe(name, "counter", "Misses that so much more memory would have made hits, estimated");
-    for (more, hits) in GHOST_MEMORY.iter().zip(totals.ghost_hits) {
-        page.sample(name, &[("more", &format!("{:.0}%", more * 100.0))], hits);
-    }
     page.describe("kv_cache_errors_total", "counter", "Error replies by their first word");
     for (code, count) in stats::errors_by_code(&shared.stats) {
         page.sample("kv_cache_errors_total", &[("code", &code)], count);
