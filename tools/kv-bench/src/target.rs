@@ -113,7 +113,7 @@ mod tests {
         for (bad, reason) in [
             ("localhost", "HOST:PORT"),
             ("a=127.0.0.1:1,pid=x", "process id"),
-            ("a=127.0.0.1:1,protocol=http", "no protocol"),
+            ("a=127.0.0.1:1,protocol=gopher", "no protocol"),
             ("a=127.0.0.1:1,colour=red", "there are pid"),
             ("a=127.0.0.1:1,pid", "lacks its '='"),
         ] {
