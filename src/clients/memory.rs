@@ -17,9 +17,6 @@ pub struct ClientMemory {
     used: AtomicUsize,
     limit: AtomicUsize,
     line: Mutex<Line>,
-    /// What scripts hold of it, and how many of them run: what is left when none does stays.
-    by_scripts: AtomicUsize,
-    running: AtomicUsize,
     /// Somebody waits for room: all that a connection that gives back looks at.
     is_waited_for: AtomicBool,
 }
@@ -51,8 +48,6 @@ impl ClientMemory {
             used: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit_bytes),
             line: Mutex::default(),
-            by_scripts: AtomicUsize::new(0),
-            running: AtomicUsize::new(0),
             is_waited_for: AtomicBool::new(false),
         }
     }
@@ -101,8 +96,8 @@ impl ClientMemory {
         limit - limit / limits::CLIENT_MEMORY_FOR_REQUESTS
     }
 
-    /// A script begins: charges up to `wanted` bytes, as many as leave half of the memory free, but at least `least`; `None`
-    /// if there are not even so many. `script_ended` follows.
+    /// Charges up to `wanted` bytes, as many as leave half of the memory free, but at least `least`; `None` if there are not
+    /// even so many.
     pub fn take(&self, wanted: usize, least: usize) -> Option<usize> {
         let (half, limit) = (self.limit_bytes() / 2, self.output_limit_bytes());
         let mut granted = 0;
@@ -110,39 +105,15 @@ impl ClientMemory {
             granted = wanted.min(half.saturating_sub(used).max(least));
             (granted == 0 || used + granted <= limit).then_some(used + granted)
         });
-        taken.ok()?;
-        self.by_scripts.fetch_add(granted, SeqCst);
-        self.running.fetch_add(1, SeqCst);
-        Some(granted)
+        taken.ok().map(|_| granted)
     }
 
-    /// What it holds from now on has been told by `change`.
-    pub fn script_ended(&self) {
-        self.running.fetch_sub(1, SeqCst);
-        self.serve_line();
-    }
-
-    /// Scripts hold more, or give back what was charged, to those who wait for it.
+    /// Charges more, or gives back what was charged, to those who wait for it.
     pub fn change(&self, bytes: isize) {
-        // In this order: what scripts hold is never more than what is used.
+        self.used.fetch_add(bytes as usize, SeqCst);
         if bytes < 0 {
-            self.by_scripts.fetch_sub(bytes.unsigned_abs(), SeqCst);
-            self.used.fetch_sub(bytes.unsigned_abs(), SeqCst);
             self.serve_line();
-        } else {
-            self.used.fetch_add(bytes.unsigned_abs(), SeqCst);
-            self.by_scripts.fetch_add(bytes.unsigned_abs(), SeqCst);
         }
-    }
-
-    /// Nobody will give back what the client wants: it has read all its replies, no other holds anything, and what
-    /// interpreters hold between scripts stays.
-    fn is_hopeless(&self, client: &Client, bytes: usize, is_little: bool) -> bool {
-        let (by_scripts, own) = (self.by_scripts.load(SeqCst), client.held_bytes.load(SeqCst));
-        self.running.load(SeqCst) == 0
-            && client.waiting_bytes.load(SeqCst) == 0
-            && self.used_bytes() <= own + by_scripts
-            && by_scripts + bytes > self.limit_for_reply(bytes, is_little)
     }
 
     /// Up to where the memory may be used when a reply asks for `bytes`. Who wants little may go a little further. The
@@ -206,9 +177,7 @@ impl ClientMemory {
     fn serve(&self, line: &mut VecDeque<Waiting>, is_little: bool, served: &mut Vec<Arc<Client>>) {
         while let Some(Waiting { client, bytes, .. }) = line.front() {
             // Who will never get it, since the cap was lowered, has to hear it.
-            let is_hopeless = self.is_hopeless(client, *bytes, is_little);
-            client.in_vain.store(is_hopeless, SeqCst);
-            let is_vain = is_hopeless || client.is_killed() || *bytes > self.limit_bytes();
+            let is_vain = client.is_killed() || *bytes > self.limit_bytes();
             if !is_vain {
                 if !self.charge(*bytes, self.limit_for_reply(*bytes, is_little)) {
                     break;
@@ -329,8 +298,7 @@ impl MemoryQuota {
         }
         let is_little = self.is_little(more, has_backlog);
         let more = rounded(more);
-        let was_in_vain = self.client.in_vain.swap(false, SeqCst);
-        if more > clients.memory.limit_bytes() || was_in_vain && !has_backlog {
+        if more > clients.memory.limit_bytes() {
             return Granted::Never;
         }
         if !self.client.in_line.load(SeqCst) {

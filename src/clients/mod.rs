@@ -71,8 +71,6 @@ pub struct Client {
     /// It waits for room for a reply, and what it was granted then.
     in_line: AtomicBool,
     granted_bytes: AtomicUsize,
-    /// It was sent out of the line with nothing: nobody would have given back what it wanted.
-    in_vain: AtomicBool,
     /// Bytes of requests that have come and are not run yet, after the last turn.
     pub arrived_bytes: AtomicUsize,
     /// Bytes of replies that are not sent yet, after the last turn.
@@ -328,7 +326,6 @@ impl Clients {
             no_touch: AtomicBool::new(false),
             held_bytes: AtomicUsize::new(0),
             in_line: AtomicBool::new(false),
-            in_vain: AtomicBool::new(false),
             granted_bytes: AtomicUsize::new(0),
             arrived_bytes: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),

@@ -40,19 +40,19 @@ pub fn find_room(
         return Ok(Some(Next::Drain));
     }
     if is_read {
-        // Where there will never be room it is made already, and nobody else holds anything.
-        if room.cover_or_wait(clients, reply.len()) != Granted::Later {
-            return Ok(None);
+        let granted = room.cover_or_wait(clients, reply.len());
+        if granted != Granted::Now {
+            reply.rewind(before);
+            state.client.paused.store(true, Relaxed);
+            return Err(Next::Pause);
         }
-        reply.rewind(before);
-        state.client.paused.store(true, Relaxed);
-        return Err(Next::Pause);
+        return Ok(None);
     }
     if reply.since(before) > limits::UNASKED_REPLY_BYTES {
         reply.rewind(before);
         leave_out(reply);
     }
-    if room.cover_or_wait(clients, reply.len()) != Granted::Later {
+    if room.cover_or_wait(clients, reply.len()) == Granted::Now {
         return Ok(None);
     }
     state.client.paused.store(true, Relaxed);

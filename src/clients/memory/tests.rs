@@ -73,26 +73,6 @@ fn what_scripts_give_back_is_for_those_who_wait() {
 }
 
 #[test]
-fn who_waits_for_what_nobody_gives_back_is_told_so() {
-    let clients = Clients::new(1, 10, 32 * STEP);
-    let mut quotas: Vec<_> = (0..2).map(|_| MemoryQuota::new(enter(&clients))).collect();
-    let granted = clients.memory.take(16 * STEP, STEP).expect("there is room for a script");
-    assert!(quotas[0].resize(&clients, 4 * STEP));
-    let ask = |quota: &mut MemoryQuota| quota.extend_or_wait(&clients, 26 * STEP, false);
-    // While another holds something, or a script runs, there is hope.
-    assert_eq!((ask(&mut quotas[1]), quotas[1].is_waiting(&clients)), (Granted::Later, true));
-    quotas[0].resize(&clients, 0);
-    assert!(quotas[1].is_waiting(&clients));
-    clients.memory.change(10 * STEP as isize - granted as isize);
-    assert!(quotas[1].is_waiting(&clients));
-    clients.memory.script_ended();
-    assert!(!quotas[1].is_waiting(&clients));
-    assert_eq!((ask(&mut quotas[1]), ask(&mut quotas[1])), (Granted::Never, Granted::Later));
-    quotas[1].end(&clients);
-    assert_eq!(clients.memory.used_bytes(), 10 * STEP);
-}
-
-#[test]
 fn where_all_who_hold_the_memory_wait_in_line_some_are_closed() {
     let clients = Clients::new(1, 10, 32 * STEP);
     let mut quotas: Vec<_> = (0..4).map(|_| MemoryQuota::new(enter(&clients))).collect();

@@ -28,7 +28,6 @@ pub fn granted(call: &mut Call, act: impl FnOnce(&mut Call) -> Result<(), Stop>)
         charge_held(runner, shared, core);
     }
     charge_sources(shared);
-    shared.clients.memory.script_ended();
     outcome
 }
 
