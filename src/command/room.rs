@@ -81,13 +81,10 @@ impl ReplyRoom {
         // done: it would wait for itself.
         let replies = if self.quota.is_in_line() { self.room.max(self.queued + new) } else { self.queued + new };
         let needed = held + charged_for(replies);
-        let charged = self.quota.bytes();
-        let is_little_more = charged.saturating_sub(needed) < limits::CLIENT_MEMORY_STEP_BYTES && needed > 0;
-        let is_enough = charged >= needed && is_little_more;
         // What is charged covers replies that wait, if there was no room for all of them.
-        is_enough
+        self.is_about(needed)
             || self.quota.resize(clients, needed)
-            || self.quota.resize(clients, held.max(charged))
+            || self.quota.resize(clients, held.max(self.quota.bytes()))
             || self.quota.resize_in_place_of_another(clients, held)
     }
 
@@ -99,13 +96,17 @@ impl ReplyRoom {
     /// Replies have left: `queued` bytes still wait, and `held` bytes of requests.
     pub fn sent(&mut self, clients: &Clients, held: usize, queued: usize) {
         let needed = held + charged_for(queued);
-        let charged = self.quota.bytes();
-        let is_little_more = charged >= needed && charged - needed < limits::CLIENT_MEMORY_STEP_BYTES && needed > 0;
         // Nobody keeps what is over while others wait, least of all who waits itself.
-        if !is_little_more || clients.memory.is_waited_for() {
+        if !self.is_about(needed) || clients.memory.is_waited_for() {
             // What others have pushed may be more than there is room for: it waits all the same.
             self.quota.resize_with_replies(clients, needed);
         }
+    }
+
+    /// What is charged is what is needed, or so little more that it is not worth to give it back.
+    fn is_about(&self, needed: usize) -> bool {
+        let charged = self.quota.bytes();
+        needed > 0 && charged >= needed && charged - needed < limits::CLIENT_MEMORY_STEP_BYTES
     }
 
     /// The connection is over.

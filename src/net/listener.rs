@@ -40,8 +40,8 @@ pub struct Listener {
 
 /// Binds every endpoint: a TCP address once for each core, a Unix socket on the first core alone. Returns one list per
 /// core. A port of 0 leaves it to the kernel: which it gives is entered into the endpoint, and is that of the protocol's
-/// other addresses, too. Where one of an optional protocol's
-/// cannot be had, a warning says so, and all of that protocol are taken out.
+/// other addresses, too. Where one of an optional protocol's cannot be had, a warning says so, and all of that protocol are
+/// taken out.
 pub fn bind(endpoints: &mut Vec<Endpoint>, cores: usize, backlog: u32) -> Result<Vec<Vec<Listener>>, StartError> {
     let mut lists: Vec<Vec<Listener>> = (0..cores).map(|_| Vec::new()).collect();
     let mut given = None;

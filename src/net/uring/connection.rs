@@ -114,6 +114,7 @@ impl Driver<'_> {
                     self.waiting = Some(Waiting::Polled(ring::readable(self.client.clone())));
                 } else {
                     self.is_dry = received.as_ref().is_ok_and(|received| *received < buffer.len());
+                    let received = received.map(|buffered| Received { placed: 0, buffered });
                     self.take_in(connection, received, &buffer);
                     self.count_receive(&buffer);
                 }
@@ -122,23 +123,17 @@ impl Driver<'_> {
             Event::Readable => {
                 let mut scratch = self.uring.scratch.borrow_mut();
                 let received = direct::receive(connection, self.client, &mut scratch);
-                match received {
-                    // What was placed is told with what may be no more than that.
-                    Ok(Received { placed: 1.., buffered }) => {
-                        connection.received(&scratch[..buffered], &mut self.ready);
-                    }
-                    received => self.take_in(connection, received.map(|received| received.buffered), &scratch),
-                }
+                self.take_in(connection, received, &scratch);
                 self.uring.worker.stats().unregistered_receives.add(1);
             }
             Event::Sent(sent, chunk) => self.note_sent(connection, sent, chunk),
         }
     }
 
-    fn take_in(&mut self, connection: &mut Connection<Served>, received: io::Result<usize>, buffer: &[u8]) {
+    fn take_in(&mut self, connection: &mut Connection<Served>, received: io::Result<Received>, buffer: &[u8]) {
         match received {
-            Ok(0) => connection.ended(),
-            Ok(received) => connection.received(&buffer[..received], &mut self.ready),
+            Ok(Received::NOTHING) => connection.ended(),
+            Ok(received) => connection.received(&buffer[..received.buffered], &mut self.ready),
             Err(error) if is_passing(&error) => {}
             // What was asked is answered all the same, if anybody is there to take it.
             Err(_) => connection.ended(),
