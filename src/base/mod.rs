@@ -5,3 +5,5 @@ pub mod clock;
 pub mod extents;
 pub mod glob;
 pub mod reserved;
+#[cfg(test)]
+pub(crate) mod testing;

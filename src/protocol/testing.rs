@@ -150,6 +150,18 @@ pub enum Obstacle {
     Script,
 }
 
+/// Cuts and obstacles as planned, again and again.
+pub fn in_turn(plan: &[(usize, Obstacle)]) -> impl FnMut() -> (usize, Obstacle) {
+    let mut steps = plan.iter().copied().cycle();
+    let mut left = 2_000;
+    move || {
+        // Tiny pieces of a megabyte would take for ever.
+        left = usize::saturating_sub(left, 1);
+        let (cut, obstacle) = steps.next().unwrap();
+        (if left == 0 { usize::MAX } else { cut }, obstacle)
+    }
+}
+
 pub fn obstacle() -> impl Strategy<Value = Obstacle> {
     prop_oneof![
         Just(Obstacle::None),

@@ -1,4 +1,4 @@
-//! What the sessions of all protocols do alike in a turn: find room for replies, count how long it took, say who did not
+//! What the sessions of all protocols do alike: the turn itself, room for what they hold, how long it took, who did not
 //! speak the protocol. It must not know any of them.
 
 use std::fmt::Display;
@@ -6,15 +6,144 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::core::Core;
-use super::front::Next;
+use super::front::{Next, Session};
+use crate::base::clock::{Turn, UnixMillis};
 use crate::clients::{Client, Granted};
 use crate::command::ConnectionState;
 use crate::config::limits;
+use crate::message::error::Stop;
 use crate::message::output::Mark;
 use crate::message::reply::Reply;
 use crate::observe::log;
 use crate::observe::stats::CoreStats;
 use crate::shared::Shared;
+
+/// What a session of any protocol has turns with.
+pub trait Turns: Session {
+    fn state(&mut self) -> &mut ConnectionState;
+
+    /// What is held for the client beside replies: requests that are not run yet above all.
+    fn held_bytes(&self) -> usize;
+
+    /// Of those, bytes of requests that have come.
+    fn arrived_bytes(&self) -> usize;
+
+    /// Of those, bytes that were not looked at.
+    fn pending_bytes(&self) -> usize;
+
+    /// What is held for a reply that is being made.
+    fn unfinished_bytes(&self) -> usize {
+        0
+    }
+
+    /// Takes in what was received, and runs what is complete.
+    fn take_in(&mut self, input: &[u8], core: &mut Core, now: UnixMillis, reply: &mut Reply) -> Next;
+
+    /// Says why requests are too large, and ends.
+    fn refuse_excess(&mut self, excess: Excess, core: &mut Core, now: UnixMillis, reply: &mut Reply) -> Next;
+}
+
+/// Which bound requests have passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excess {
+    /// `client-query-limit`.
+    Query,
+    /// The client memory.
+    Memory,
+}
+
+impl Excess {
+    pub fn text(self) -> &'static str {
+        match self {
+            Excess::Query => "the request is larger than client-query-limit",
+            Excess::Memory => {
+                "requests and replies in flight hold an eighth of maxmemory; send smaller ones or raise maxmemory"
+            }
+        }
+    }
+}
+
+/// A session's turn, as `Session::advance` has it, with the replies written to `reply`.
+pub fn take(
+    session: &mut impl Turns,
+    input: &[u8],
+    core: &mut Core,
+    turn: Turn,
+    queued: usize,
+    reply: &mut Reply,
+) -> Next {
+    let now = turn.now;
+    (core.turn_begun, core.begun) = (turn.begun, turn.begun);
+    let held = session.held_bytes();
+    if session.state().room.begin(&core.shared.clients, queued, held) && input.is_empty() {
+        return Next::Pause;
+    }
+    if !input.is_empty() {
+        session.client().last_active.store(now, Relaxed);
+        core.stats().net_input_bytes.add(input.len() as u64);
+    }
+    let mut next = session.take_in(input, core, now, reply);
+    // What there is no room to keep runs now, rather than be refused, as long as that gets on.
+    let mut pending = usize::MAX;
+    while next == Next::Yield && session.pending_bytes() < pending && !settle(session, core, reply) {
+        pending = session.pending_bytes();
+        core.turn_begun = core.begun;
+        next = session.take_in(b"", core, now, reply);
+    }
+    note_time(core, session.client(), turn.begun);
+    let client = session.client();
+    client.arrived_bytes.store(session.arrived_bytes(), Relaxed);
+    client.waiting_bytes.store(queued + reply.len(), Relaxed);
+    if next == Next::Close {
+        session.end(core);
+        return Next::Close;
+    }
+    if session.held_bytes() > core.shared.settings.query_limit_bytes.load(Relaxed) {
+        return session.refuse_excess(Excess::Query, core, now, reply);
+    }
+    if !settle(session, core, reply) {
+        return session.refuse_excess(Excess::Memory, core, now, reply);
+    }
+    next
+}
+
+/// Charges what the connection holds after a turn; false when there is no room for its requests.
+fn settle(session: &mut impl Turns, core: &Core, reply: &Reply) -> bool {
+    let (held, new) = (session.held_bytes(), reply.len() + session.unfinished_bytes());
+    session.state().room.settle(&core.shared.clients, held, new)
+}
+
+/// As `Session::sent`.
+pub fn sent(session: &mut impl Turns, core: &Core, queued: usize) {
+    session.client().waiting_bytes.store(queued, Relaxed);
+    let (held, waiting) = (session.held_bytes(), queued + session.unfinished_bytes());
+    session.state().room.sent(&core.shared.clients, held, waiting);
+}
+
+/// How many of `bytes` bytes of something large, about to be received in place, there is room for: as many as are missing,
+/// or `None`.
+pub fn admit(session: &mut impl Turns, core: &Core, bytes: usize) -> Option<usize> {
+    let bytes = bytes.min(session.missing_bytes());
+    let held = session.held_bytes() + bytes;
+    let is_within = held <= core.shared.settings.query_limit_bytes.load(Relaxed);
+    (is_within && session.state().room.hold(&core.shared.clients, held)).then_some(bytes)
+}
+
+/// Counts bytes that were received in place.
+pub fn note_placed(stats: &CoreStats, bytes: usize) {
+    stats.net_input_bytes.add(bytes as u64);
+    stats.placed_bytes.add(bytes as u64);
+}
+
+/// What the driver does before a request runs again that was put off, of which nothing has been done or is said.
+pub fn put_off(client: &Client, wait: &Stop) -> Next {
+    client.paused.store(matches!(wait, Stop::Full), Relaxed);
+    match wait {
+        Stop::Busy => Next::Rest,
+        Stop::Full => Next::Pause,
+        _ => Next::Yield,
+    }
+}
 
 /// Finds room for the replies, of which the last stands after `before`, or ends the turn. A read is taken back and runs
 /// again when there is room: `Err`. `leave_out` writes what stands in place of a long reply to what cannot run again.
@@ -60,7 +189,7 @@ pub fn find_room(
 }
 
 /// Counts a turn that began at `begun` and has ended now.
-pub fn note_time(core: &Core, client: &Client, begun: Instant) {
+fn note_time(core: &Core, client: &Client, begun: Instant) {
     let took = core.begun.duration_since(begun).as_nanos() as u64;
     let longest = &core.stats().longest;
     if longest.turn_nanos.raise(took) {

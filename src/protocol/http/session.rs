@@ -24,7 +24,7 @@ use crate::message::output::Output;
 use crate::message::reply::{Reply, RespVersion};
 use crate::protocol::core::Core;
 use crate::protocol::front::{self, Next, Session as _};
-use crate::protocol::turn;
+use crate::protocol::turn::{self, Excess, Turns};
 use crate::shared::Shared;
 
 pub struct Session {
@@ -92,7 +92,7 @@ impl front::Session for Session {
         output: &mut Output,
     ) -> Next {
         let mut reply = Reply::over(std::mem::replace(output, Output::unbuffered()), RespVersion::Resp2);
-        let next = self.take_turn(input, core, turn, queued, &mut reply);
+        let next = turn::take(self, input, core, turn, queued, &mut reply);
         *output = reply.into_output();
         next
     }
@@ -102,12 +102,7 @@ impl front::Session for Session {
     }
 
     fn place(&mut self, core: &Core, bytes: usize) -> Option<&mut [u8]> {
-        let held = self.held_bytes() + bytes.min(self.missing_bytes());
-        if held > core.shared.settings.query_limit_bytes.load(Relaxed)
-            || !self.state.room.hold(&core.shared.clients, held)
-        {
-            return None;
-        }
+        let bytes = turn::admit(self, core, bytes)?;
         if let Stage::Body(body) = &mut self.stage { body.place(bytes) } else { None }
     }
 
@@ -115,14 +110,11 @@ impl front::Session for Session {
         if let Stage::Body(body) = &mut self.stage {
             body.placed(bytes);
         }
-        core.stats().net_input_bytes.add(bytes as u64);
-        core.stats().placed_bytes.add(bytes as u64);
+        turn::note_placed(core.stats(), bytes);
     }
 
     fn sent(&mut self, core: &Core, queued: usize) {
-        self.state.client.waiting_bytes.store(queued, Relaxed);
-        let held = self.held_bytes();
-        self.state.room.sent(&core.shared.clients, held, queued);
+        turn::sent(self, core, queued);
     }
 
     fn end(&mut self, core: &Core) {
@@ -133,80 +125,21 @@ impl front::Session for Session {
     }
 }
 
-impl Session {
-    fn take_turn(
-        &mut self,
-        input: &[u8],
-        core: &mut Core,
-        turn: clock::Turn,
-        queued: usize,
-        reply: &mut Reply,
-    ) -> Next {
-        let now = turn.now;
-        (core.turn_begun, core.begun) = (turn.begun, turn.begun);
-        let held = self.held_bytes();
-        if self.state.room.begin(&core.shared.clients, queued, held) && input.is_empty() {
-            return Next::Pause;
-        }
-        if !input.is_empty() {
-            self.state.client.last_active.store(now, Relaxed);
-            core.stats().net_input_bytes.add(input.len() as u64);
-        }
-        let mut next = self.take_in(input, core, now, reply);
-        // What there is no room to keep runs now, rather than be refused, as long as that gets on.
-        let mut held = usize::MAX;
-        while next == Next::Yield && self.pending.len() < held && !self.settle_room(core, reply) {
-            held = self.pending.len();
-            core.turn_begun = core.begun;
-            next = self.take_in(b"", core, now, reply);
-        }
-        turn::note_time(core, &self.state.client, turn.begun);
-        self.state.client.arrived_bytes.store(self.pending.len() + self.body_bytes(), Relaxed);
-        self.state.client.waiting_bytes.store(queued + reply.len(), Relaxed);
-        if next == Next::Close {
-            self.end(core);
-            return Next::Close;
-        }
-        if self.held_bytes() > core.shared.settings.query_limit_bytes.load(Relaxed) {
-            let refusal = Refusal::new(Status::ContentTooLarge, "the request is larger than client-query-limit");
-            return self.refuse_size(core, now, reply, refusal);
-        }
-        if !self.settle_room(core, reply) {
-            let text =
-                "requests and replies in flight hold an eighth of maxmemory; send smaller ones or raise maxmemory";
-            return self.refuse_size(core, now, reply, Refusal::new(Status::InsufficientStorage, text));
-        }
-        next
+impl Turns for Session {
+    fn state(&mut self) -> &mut ConnectionState {
+        &mut self.state
     }
 
-    /// Charges what the connection holds after a turn; false when there is no room for its requests.
-    fn settle_room(&mut self, core: &Core, reply: &Reply) -> bool {
-        let held = self.held_bytes();
-        self.state.room.settle(&core.shared.clients, held, reply.len())
-    }
-
-    /// What is held of requests that have not run yet.
     fn held_bytes(&self) -> usize {
         self.pending.capacity() + self.words.held_bytes() + self.body_bytes()
     }
 
-    /// What has come of a body.
-    fn body_bytes(&self) -> usize {
-        if let Stage::Body(body) = &self.stage { body.held_bytes() } else { 0 }
+    fn arrived_bytes(&self) -> usize {
+        self.pending.len() + self.body_bytes()
     }
 
-    fn refuse_size(&mut self, core: &mut Core, now: UnixMillis, reply: &mut Reply, refusal: Refusal) -> Next {
-        core.stats().query_limit_closed.add(1);
-        self.refuse(core, now, reply, refusal);
-        self.end(core);
-        Next::Close
-    }
-
-    /// Says why, before the connection is closed.
-    fn refuse(&mut self, core: &mut Core, now: UnixMillis, reply: &mut Reply, refusal: Refusal) {
-        let connection = "Connection: close\r\n";
-        let mut writer = Writer { date: &mut core.date, now, without_body: false, connection };
-        writer.refusal(reply, refusal);
+    fn pending_bytes(&self) -> usize {
+        self.pending.len()
     }
 
     fn take_in(&mut self, input: &[u8], core: &mut Core, now: UnixMillis, reply: &mut Reply) -> Next {
@@ -232,6 +165,31 @@ impl Session {
             self.pending = buffered;
         }
         next
+    }
+
+    fn refuse_excess(&mut self, excess: Excess, core: &mut Core, now: UnixMillis, reply: &mut Reply) -> Next {
+        let status = match excess {
+            Excess::Query => Status::ContentTooLarge,
+            Excess::Memory => Status::InsufficientStorage,
+        };
+        core.stats().query_limit_closed.add(1);
+        self.refuse(core, now, reply, Refusal::new(status, excess.text()));
+        self.end(core);
+        Next::Close
+    }
+}
+
+impl Session {
+    /// What has come of a body.
+    fn body_bytes(&self) -> usize {
+        if let Stage::Body(body) = &self.stage { body.held_bytes() } else { 0 }
+    }
+
+    /// Says why, before the connection is closed.
+    fn refuse(&mut self, core: &mut Core, now: UnixMillis, reply: &mut Reply, refusal: Refusal) {
+        let connection = "Connection: close\r\n";
+        let mut writer = Writer { date: &mut core.date, now, without_body: false, connection };
+        writer.refusal(reply, refusal);
     }
 
     /// Takes in bytes until they are used up or the turn is over. Returns how many of them are done with.
@@ -413,12 +371,7 @@ impl Session {
                 }
                 Err(wait @ (Stop::Retry | Stop::Busy | Stop::Full)) => {
                     reply.rewind(before);
-                    self.state.client.paused.store(matches!(wait, Stop::Full), Relaxed);
-                    return Err(match wait {
-                        Stop::Busy => Next::Rest,
-                        Stop::Full => Next::Pause,
-                        _ => Next::Yield,
-                    });
+                    return Err(turn::put_off(&self.state.client, &wait));
                 }
             }
             stats.commands.add(1);

@@ -4,8 +4,6 @@
 //! Invariant: `pending` holds exactly the bytes that were received and not yet turned into finished requests, except
 //! those of a streamed argument, which the parser keeps.
 
-mod room;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -24,7 +22,7 @@ use crate::message::request::Args;
 use crate::observe::stats::CoreStats;
 use crate::protocol::core::Core;
 use crate::protocol::front::{self, Next, Session as _};
-use crate::protocol::turn;
+use crate::protocol::turn::{self, Excess, Turns};
 use crate::script::runner::Runner;
 use crate::shared::Shared;
 use crate::store::guards::ShardGuards;
@@ -72,7 +70,7 @@ impl front::Session for Session {
     ) -> Next {
         let version = self.state.client.version();
         let mut reply = Reply::over(std::mem::replace(output, Output::unbuffered()), version);
-        let next = self.take_turn(input, core, turn, queued, &mut reply);
+        let next = turn::take(self, input, core, turn, queued, &mut reply);
         *output = reply.into_output();
         next
     }
@@ -82,27 +80,17 @@ impl front::Session for Session {
     }
 
     fn place(&mut self, core: &Core, bytes: usize) -> Option<&mut [u8]> {
-        let bytes = bytes.min(self.parser.missing_bytes());
-        let held = self.held_bytes() + bytes;
-        if held > core.shared.settings.query_limit_bytes.load(Relaxed)
-            || !self.state.room.hold(&core.shared.clients, held)
-        {
-            return None;
-        }
+        let bytes = turn::admit(self, core, bytes)?;
         self.parser.place(bytes)?.ok()
     }
 
     fn placed(&mut self, core: &Core, bytes: usize) {
         self.parser.placed(bytes);
-        core.stats().net_input_bytes.add(bytes as u64);
-        core.stats().placed_bytes.add(bytes as u64);
+        turn::note_placed(core.stats(), bytes);
     }
 
     fn sent(&mut self, core: &Core, queued: usize) {
-        self.state.client.waiting_bytes.store(queued, Relaxed);
-        let held = self.held_bytes();
-        let waiting = queued + self.unfinished_bytes();
-        self.state.room.sent(&core.shared.clients, held, waiting);
+        turn::sent(self, core, queued);
     }
 
     fn end(&mut self, core: &Core) {
@@ -115,51 +103,34 @@ impl front::Session for Session {
     }
 }
 
-impl Session {
-    fn take_turn(
-        &mut self,
-        input: &[u8],
-        core: &mut Core,
-        turn: clock::Turn,
-        queued: usize,
-        reply: &mut Reply,
-    ) -> Next {
-        let now = turn.now;
-        (core.turn_begun, core.begun) = (turn.begun, turn.begun);
-        let held = self.held_bytes();
-        if self.state.room.begin(&core.shared.clients, queued, held) && input.is_empty() {
-            return Next::Pause;
-        }
-        if !input.is_empty() {
-            self.state.client.last_active.store(now, Relaxed);
-            core.stats().net_input_bytes.add(input.len() as u64);
-        }
-        let mut next = self.take_in(input, core, now, reply);
-        // What there is no room to keep runs now, rather than be refused, as long as that gets on.
-        let mut held = usize::MAX;
-        while next == Next::Yield && self.pending.len() < held && !self.settle_room(core, reply) {
-            held = self.pending.len();
-            core.turn_begun = core.begun;
-            next = self.take_in(b"", core, now, reply);
-        }
-        turn::note_time(core, &self.state.client, turn.begun);
-        self.state.client.arrived_bytes.store(self.arrived_bytes(), Relaxed);
-        self.state.client.waiting_bytes.store(queued + reply.len(), Relaxed);
-        if next == Next::Close {
-            self.end(core);
-            return Next::Close;
-        }
-        if self.held_bytes() > core.shared.settings.query_limit_bytes.load(Relaxed) {
-            return self.refuse(core, reply, "ERR the request is larger than client-query-limit");
-        }
-        if !self.settle_room(core, reply) {
-            return self.refuse(
-                core,
-                reply,
-                "OOM requests and replies in flight hold an eighth of maxmemory; send smaller ones or raise maxmemory",
-            );
-        }
-        next
+impl Turns for Session {
+    fn state(&mut self) -> &mut ConnectionState {
+        &mut self.state
+    }
+
+    fn held_bytes(&self) -> usize {
+        let transaction = self.state.transaction.as_ref().map_or(0, |transaction| transaction.held_bytes());
+        let tracking = self.state.tracking.as_ref().map_or(0, |tracking| tracking.held_bytes());
+        self.pending.capacity()
+            + self.parser.stream_bytes()
+            + self.args.aside_bytes()
+            + self.args.capacity_bytes()
+            + transaction
+            + tracking
+            + self.state.watching.held_bytes()
+            + self.state.labels_bytes
+    }
+
+    fn arrived_bytes(&self) -> usize {
+        self.pending.len() + self.parser.stream_bytes() + self.args.aside_bytes()
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.pending.len()
+    }
+
+    fn unfinished_bytes(&self) -> usize {
+        self.state.unfinished.as_ref().map_or(0, |work| work.held_bytes())
     }
 
     fn take_in(&mut self, mut input: &[u8], core: &mut Core, now: UnixMillis, reply: &mut Reply) -> Next {
@@ -192,6 +163,23 @@ impl Session {
             self.pending.drain(..used);
             self.settle(core, now, reply, next)
         }
+    }
+
+    fn refuse_excess(&mut self, excess: Excess, core: &mut Core, _: UnixMillis, reply: &mut Reply) -> Next {
+        let code = match excess {
+            Excess::Query => "ERR",
+            Excess::Memory => "OOM",
+        };
+        self.refuse(core, reply, &format!("{code} {}", excess.text()))
+    }
+}
+
+impl Session {
+    fn refuse(&mut self, core: &Core, reply: &mut Reply, text: &str) -> Next {
+        core.stats().query_limit_closed.add(1);
+        reply.error(text);
+        self.end(core);
+        Next::Close
     }
 
     /// After a run: hands the beginning of a streamed argument to the parser, and gives memory back.
@@ -393,12 +381,7 @@ impl Session {
             Err(wait @ (Stop::Retry | Stop::Busy | Stop::Full)) => {
                 // Nothing of it has been done, and nothing is said.
                 reply.rewind(before);
-                self.state.client.paused.store(matches!(wait, Stop::Full), Relaxed);
-                return Err(match wait {
-                    Stop::Busy => Next::Rest,
-                    Stop::Full => Next::Pause,
-                    _ => Next::Yield,
-                });
+                return Err(turn::put_off(&self.state.client, &wait));
             }
         }
         if quiet {

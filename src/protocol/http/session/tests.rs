@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::config::limits;
 use crate::protocol::front::Protocol;
-use crate::protocol::testing::{Conversation, Obstacle, obstacle};
+use crate::protocol::testing::{Conversation, Obstacle, in_turn, obstacle};
 
 fn begin() -> Conversation {
     Conversation::begin(Protocol::Http)
@@ -308,14 +308,7 @@ proptest! {
         }
         (0..4).for_each(|n| input.extend(request("GET", &format!("/kv/key:{n}"), "", "").bytes()));
         let undisturbed = comparable(&begin().run(&input, || (usize::MAX, Obstacle::None)));
-        let mut steps = plan.iter().copied().cycle();
-        let mut left = 2_000;
-        let disturbed = begin().run(&input, || {
-            // Tiny pieces of a megabyte would take for ever.
-            left = usize::saturating_sub(left, 1);
-            let (cut, obstacle) = steps.next().unwrap();
-            (if left == 0 { usize::MAX } else { cut }, obstacle)
-        });
+        let disturbed = begin().run(&input, in_turn(&plan));
         prop_assert_eq!(undisturbed, comparable(&disturbed));
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crate::base::clock;
+use crate::base::testing::Random;
 use crate::clients::{Paused, testing::enter};
 use crate::command::Table;
 use crate::config::limits;
@@ -16,27 +17,6 @@ use crate::protocol::core::Core;
 use crate::protocol::front::{Next, Protocol};
 use crate::protocol::testing::server;
 use crate::shared::Shared;
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    fn pick<'w>(&mut self, words: &[&'w str]) -> &'w str {
-        words[self.below(words.len())]
-    }
-}
 
 /// What commands look for, and what they had rather not find.
 const WORDS: [&str; 44] = [
@@ -91,20 +71,20 @@ const LEFT_OUT: [&str; 3] = ["shutdown", "debug", "config"];
 
 fn words(random: &mut Random) -> Vec<Vec<u8>> {
     let rows = Table::get().rows();
-    let row = rows[random.below(rows.len())];
+    let row = rows[random.index(rows.len())];
     let mut words = vec![row.name.as_bytes().to_vec()];
     if LEFT_OUT.contains(&row.name) {
         words[0] = b"set".to_vec();
-    } else if !row.subcommands.is_empty() && random.below(8) > 0 {
-        words.push(row.subcommands[random.below(row.subcommands.len())].name.as_bytes().to_vec());
+    } else if !row.subcommands.is_empty() && random.index(8) > 0 {
+        words.push(row.subcommands[random.index(row.subcommands.len())].name.as_bytes().to_vec());
     }
     let wanted = (row.arity.unsigned_abs() as usize).saturating_sub(words.len());
-    for _ in 0..wanted + random.below(4) * random.below(2) {
-        words.push(match random.below(12) {
-            0 => vec![b'v'; random.below(200)],
-            1 => vec![random.next() as u8; limits::STREAMED_ARGUMENT_MIN_BYTES - 2 + random.below(40_000)],
-            2 => (0..random.below(20)).map(|_| random.next() as u8).collect(),
-            _ => random.pick(&WORDS).as_bytes().to_vec(),
+    for _ in 0..wanted + random.index(4) * random.index(2) {
+        words.push(match random.index(12) {
+            0 => vec![b'v'; random.index(200)],
+            1 => vec![random.next() as u8; limits::STREAMED_ARGUMENT_MIN_BYTES - 2 + random.index(40_000)],
+            2 => (0..random.index(20)).map(|_| random.next() as u8).collect(),
+            _ => WORDS[random.index(WORDS.len())].as_bytes().to_vec(),
         });
     }
     words
@@ -114,7 +94,7 @@ fn words(random: &mut Random) -> Vec<Vec<u8>> {
 fn write(random: &mut Random, input: &mut Vec<u8>) {
     let words = words(random);
     let start = input.len();
-    if random.below(10) == 0 {
+    if random.index(10) == 0 {
         input.extend(words.join(&b' '));
         input.extend(b"\r\n");
     } else {
@@ -125,9 +105,9 @@ fn write(random: &mut Random, input: &mut Vec<u8>) {
             input.extend(b"\r\n");
         }
     }
-    if random.below(40) == 0 {
-        let at = start + random.below(input.len() - start);
-        match random.below(3) {
+    if random.index(40) == 0 {
+        let at = start + random.index(input.len() - start);
+        match random.index(3) {
             0 => input[at] = random.next() as u8,
             1 => drop(input.remove(at)),
             _ => input.insert(at, random.next() as u8),
@@ -162,7 +142,7 @@ fn converse(seed: u64, shared: &Arc<Shared>, core: &mut Core) {
     let client = enter(&shared.clients);
     let mut session = Protocol::Resp.session(client.clone(), shared);
     let mut input = Vec::new();
-    (0..1 + random.below(30)).for_each(|_| write(&mut random, &mut input));
+    (0..1 + random.index(30)).for_each(|_| write(&mut random, &mut input));
     let mut now = 1_000_000 + seed % 1_000 * 1_000;
     let mut replies = Vec::new();
     let mut rest = &input[..];
@@ -171,11 +151,11 @@ fn converse(seed: u64, shared: &Arc<Shared>, core: &mut Core) {
     while next != Next::Close && (next != Next::Receive || !rest.is_empty()) {
         turns += 1;
         assert!(turns < 100_000, "it does not get on: {next:?}");
-        let cut = if next == Next::Receive { 1 + random.below(limits::IO_BUFFER_BYTES) } else { 0 };
+        let cut = if next == Next::Receive { 1 + random.index(limits::IO_BUFFER_BYTES) } else { 0 };
         let (piece, after) = rest.split_at(cut.min(rest.len()));
         rest = after;
         let mut guards = shared.keyspace.guards_for(u64::MAX);
-        let obstacle = random.below(12);
+        let obstacle = random.index(12);
         match obstacle {
             0 => shared.clients.pause.begin(now + 5, Paused::All, now),
             1 => {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::config::limits;
 use crate::protocol::front::Protocol;
-use crate::protocol::testing::{Conversation, Obstacle, obstacle};
+use crate::protocol::testing::{Conversation, Obstacle, in_turn, obstacle};
 
 /// What a value would do if its bytes ran as requests.
 const SMUGGLED: &[u8] = b"\r\n*1\r\n$8\r\nFLUSHALL\r\n";
@@ -87,14 +87,7 @@ proptest! {
     ) {
         let input = encode(&requests);
         let undisturbed = begin().run(&input, || (usize::MAX, Obstacle::None));
-        let mut steps = plan.iter().copied().cycle();
-        let mut left = 2_000;
-        let disturbed = begin().run(&input, || {
-            // Tiny pieces of a megabyte would take for ever.
-            left = usize::saturating_sub(left, 1);
-            let (cut, obstacle) = steps.next().unwrap();
-            (if left == 0 { usize::MAX } else { cut }, obstacle)
-        });
+        let disturbed = begin().run(&input, in_turn(&plan));
         prop_assert!(undisturbed == disturbed, "{} and {} bytes of replies", undisturbed.len(), disturbed.len());
     }
 }

@@ -141,16 +141,11 @@ fn seconds(ttl: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{self, check_whole_and_at_every_cut};
     use super::*;
 
     fn show(kind: Kind, input: &[u8]) -> String {
-        match (Http { credentials: None }).decode(kind, input) {
-            Err(why) => format!("malformed: {why}"),
-            Ok(None) => "incomplete".into(),
-            Ok(Some((Reply::Value(value), length))) => format!("{:?} in {length}", String::from_utf8_lossy(value)),
-            Ok(Some((Reply::Error(why), length))) => format!("error {:?} in {length}", String::from_utf8_lossy(why)),
-            Ok(Some((reply, length))) => format!("{reply:?} in {length}"),
-        }
+        testing::show(&Http { credentials: None }, kind, input, |_| unreachable!("HTTP reads one key at a time"))
     }
 
     #[test]
@@ -164,14 +159,7 @@ mod tests {
             (Kind::Increment, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n-7", "Number(-7) in 40"),
             (Kind::Set, b"HTTP/1.1 507 Insufficient Storage\r\n\r\n", "error \"507 Insufficient Storage\" in 37"),
         ];
-        for (kind, input, expected) in replies {
-            let mut followed = input.to_vec();
-            followed.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-            assert_eq!(&show(*kind, &followed), expected);
-            for cut in 0..input.len() {
-                assert_eq!(show(*kind, &input[..cut]), "incomplete", "{:?}", String::from_utf8_lossy(&input[..cut]));
-            }
-        }
+        check_whole_and_at_every_cut(show, replies, b"HTTP/1.1 200 OK\r\n");
         assert!(show(Kind::Get, b"+PONG\r\n").starts_with("malformed"));
     }
 

@@ -174,21 +174,15 @@ impl<'a> Items<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{self, check_whole_and_at_every_cut};
     use super::*;
 
     fn show(kind: Kind, input: &[u8]) -> String {
-        match (Text { credentials: None }).decode(kind, input) {
-            Err(why) => format!("malformed: {why}"),
-            Ok(None) => "incomplete".into(),
-            Ok(Some((Reply::Values(values), length))) => {
-                let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
-                let values: Vec<_> = values.map(|found| format!("{}={}", text(found.key), text(found.value))).collect();
-                format!("{} in {length}", values.join(" "))
-            }
-            Ok(Some((Reply::Value(value), length))) => format!("{:?} in {length}", String::from_utf8_lossy(value)),
-            Ok(Some((Reply::Error(why), length))) => format!("error {:?} in {length}", String::from_utf8_lossy(why)),
-            Ok(Some((reply, length))) => format!("{reply:?} in {length}"),
-        }
+        testing::show(&Text { credentials: None }, kind, input, |values| {
+            let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+            let values: Vec<_> = values.map(|found| format!("{}={}", text(found.key), text(found.value))).collect();
+            values.join(" ")
+        })
     }
 
     #[test]
@@ -205,14 +199,7 @@ mod tests {
             (Kind::Increment, b"12\r\n", "Number(12) in 4"),
             (Kind::Set, b"SERVER_ERROR out of memory\r\n", "error \"SERVER_ERROR out of memory\" in 28"),
         ];
-        for (kind, input, expected) in replies {
-            let mut followed = input.to_vec();
-            followed.extend_from_slice(b"STORED\r\n");
-            assert_eq!(&show(*kind, &followed), expected);
-            for cut in 0..input.len() {
-                assert_eq!(show(*kind, &input[..cut]), "incomplete", "{:?}", String::from_utf8_lossy(&input[..cut]));
-            }
-        }
+        check_whole_and_at_every_cut(show, replies, b"STORED\r\n");
     }
 
     #[test]

@@ -5,6 +5,8 @@
 mod http;
 mod memcached;
 mod resp;
+#[cfg(test)]
+mod testing;
 
 use clap::ValueEnum;
 use std::{fmt, time::Duration};

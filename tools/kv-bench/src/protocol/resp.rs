@@ -215,6 +215,7 @@ impl<'a> Iterator for Elements<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{self, check_whole_and_at_every_cut};
     use super::*;
 
     fn resp(version: u8) -> Resp {
@@ -222,17 +223,10 @@ mod tests {
     }
 
     fn show(kind: Kind, input: &[u8]) -> String {
-        match resp(3).decode(kind, input) {
-            Err(why) => format!("malformed: {why}"),
-            Ok(None) => "incomplete".into(),
-            Ok(Some((Reply::Values(values), length))) => {
-                let values: Vec<_> = values.map(|found| found.value.map(String::from_utf8_lossy)).collect();
-                format!("{values:?} in {length}")
-            }
-            Ok(Some((Reply::Value(value), length))) => format!("{:?} in {length}", String::from_utf8_lossy(value)),
-            Ok(Some((Reply::Error(why), length))) => format!("error {:?} in {length}", String::from_utf8_lossy(why)),
-            Ok(Some((reply, length))) => format!("{reply:?} in {length}"),
-        }
+        testing::show(&resp(3), kind, input, |values| {
+            let values: Vec<_> = values.map(|found| found.value.map(String::from_utf8_lossy)).collect();
+            format!("{values:?}")
+        })
     }
 
     const REPLIES: &[(Kind, &[u8], &str)] = &[
@@ -253,14 +247,7 @@ mod tests {
 
     #[test]
     fn replies_are_read_whole_and_at_every_cut() {
-        for (kind, input, expected) in REPLIES {
-            let mut followed = input.to_vec();
-            followed.extend_from_slice(b"+NEXT\r\n");
-            assert_eq!(&show(*kind, &followed), expected);
-            for cut in 0..input.len() {
-                assert_eq!(show(*kind, &input[..cut]), "incomplete", "{:?}", String::from_utf8_lossy(&input[..cut]));
-            }
-        }
+        check_whole_and_at_every_cut(show, REPLIES, b"+NEXT\r\n");
     }
 
     #[test]
