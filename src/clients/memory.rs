@@ -16,6 +16,8 @@ use crate::config::limits;
 pub struct ClientMemory {
     used: AtomicUsize,
     limit: AtomicUsize,
+    /// What stays charged whoever waits: the sources of scripts.
+    kept: AtomicUsize,
     line: Mutex<Line>,
     /// Somebody waits for room: all that a connection that gives back looks at.
     is_waited_for: AtomicBool,
@@ -47,6 +49,7 @@ impl ClientMemory {
         ClientMemory {
             used: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit_bytes),
+            kept: AtomicUsize::new(0),
             line: Mutex::default(),
             is_waited_for: AtomicBool::new(false),
         }
@@ -62,6 +65,11 @@ impl ClientMemory {
 
     pub fn set_limit(&self, bytes: usize) {
         self.limit.store(bytes, SeqCst);
+    }
+
+    /// The most that there can ever be room for.
+    pub fn most_bytes(&self) -> usize {
+        self.limit_bytes().saturating_sub(self.kept.load(SeqCst))
     }
 
     /// Whether connections wait for room.
@@ -114,6 +122,12 @@ impl ClientMemory {
         if bytes < 0 {
             self.serve_line();
         }
+    }
+
+    /// The same of what nobody gives back to those who wait.
+    pub fn keep(&self, bytes: isize) {
+        self.kept.fetch_add(bytes as usize, SeqCst);
+        self.change(bytes);
     }
 
     /// Up to where the memory may be used when a reply asks for `bytes`. Who wants little may go a little further. The
@@ -176,8 +190,8 @@ impl ClientMemory {
 
     fn serve(&self, line: &mut VecDeque<Waiting>, is_little: bool, served: &mut Vec<Arc<Client>>) {
         while let Some(Waiting { client, bytes, .. }) = line.front() {
-            // Who will never get it, since the cap was lowered, has to hear it.
-            let is_vain = client.is_killed() || *bytes > self.limit_bytes();
+            // Who will never get it, since the cap was lowered or more is kept, has to hear it.
+            let is_vain = client.is_killed() || *bytes > self.most_bytes();
             if !is_vain {
                 if !self.charge(*bytes, self.limit_for_reply(*bytes, is_little)) {
                     break;
@@ -298,7 +312,7 @@ impl MemoryQuota {
         }
         let is_little = self.is_little(more, has_backlog);
         let more = rounded(more);
-        if more > clients.memory.limit_bytes() {
+        if more > clients.memory.most_bytes() {
             return Granted::Never;
         }
         if !self.client.in_line.load(SeqCst) {

@@ -154,7 +154,7 @@ impl Call<'_, '_> {
                 Err(Stop::Full)
             }
             Granted::Never => {
-                let most = clients.memory.limit_bytes();
+                let most = clients.memory.most_bytes();
                 Err(format!("ERR the reply has about {bytes} bytes and may have {most}; ask for less at a time").into())
             }
         }

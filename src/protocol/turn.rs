@@ -146,7 +146,8 @@ pub fn put_off(client: &Client, wait: &Stop) -> Next {
 }
 
 /// Finds room for the replies, of which the last stands after `before`, or ends the turn. A read is taken back and runs
-/// again when there is room: `Err`. `leave_out` writes what stands in place of a long reply to what cannot run again.
+/// again when there is room: `Err`. `leave_out` writes what stands in place of a long reply to what cannot run again, or of
+/// one that there will never be room for.
 #[cold]
 pub fn find_room(
     state: &mut ConnectionState,
@@ -169,23 +170,29 @@ pub fn find_room(
         return Ok(Some(Next::Drain));
     }
     if is_read {
-        let granted = room.cover_or_wait(clients, reply.len());
-        if granted != Granted::Now {
-            reply.rewind(before);
-            state.client.paused.store(true, Relaxed);
-            return Err(Next::Pause);
+        match room.cover_or_wait(clients, reply.len()) {
+            Granted::Now => return Ok(None),
+            Granted::Later => {
+                reply.rewind(before);
+                state.client.paused.store(true, Relaxed);
+                return Err(Next::Pause);
+            }
+            Granted::Never => {}
         }
-        return Ok(None);
     }
-    if reply.since(before) > limits::UNASKED_REPLY_BYTES {
+    if is_read || reply.since(before) > limits::UNASKED_REPLY_BYTES {
         reply.rewind(before);
         leave_out(reply);
     }
-    if room.cover_or_wait(clients, reply.len()) == Granted::Now {
-        return Ok(None);
+    match room.cover_or_wait(clients, reply.len()) {
+        Granted::Now => Ok(None),
+        Granted::Later => {
+            state.client.paused.store(true, Relaxed);
+            Ok(Some(Next::Pause))
+        }
+        // Nothing will be granted, but the replies before it will be taken.
+        Granted::Never => Ok(Some(Next::Drain)),
     }
-    state.client.paused.store(true, Relaxed);
-    Ok(Some(Next::Pause))
 }
 
 /// Counts a turn that began at `begun` and has ended now.

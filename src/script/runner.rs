@@ -67,7 +67,8 @@ impl Runner {
         }
     }
 
-    fn start_anew(&mut self) {
+    /// Lets go of the interpreter and of all that it has compiled: the next script makes another.
+    pub fn start_anew(&mut self) {
         self.compiled.clear();
         self.interpreter = None;
     }

@@ -186,6 +186,8 @@ impl World {
             1 => {
                 let shard = self.random.below(self.cores.len());
                 self.shared.keyspace.tick(shard, self.now);
+                self.cores[shard].tend_scripts();
+                self.shared.clients.relieve(limits::JANITOR_PERIOD_MS);
                 false
             }
             2 if self.random.one_in(4) => {

@@ -124,3 +124,20 @@ fn nothing_that_is_granted_between_threads_is_lost() {
     });
     assert_eq!((clients.memory.used_bytes(), clients.memory.waiting()), (0, 0));
 }
+
+#[test]
+fn what_is_kept_is_nobodys_room() {
+    let clients = Clients::new(1, 10, 32 * STEP);
+    let mut quotas: Vec<_> = (0..2).map(|_| MemoryQuota::new(enter(&clients))).collect();
+    assert!(quotas[0].resize(&clients, 4 * STEP));
+    assert_eq!(quotas[1].extend_or_wait(&clients, 30 * STEP, false), Granted::Later);
+    // Who waits already hears of it, too.
+    clients.memory.keep(3 * STEP as isize);
+    quotas[0].resize(&clients, 0);
+    assert!(!quotas[1].is_waiting(&clients));
+    assert_eq!(quotas[1].extend_or_wait(&clients, 30 * STEP, false), Granted::Never);
+    assert_eq!(quotas[1].extend_or_wait(&clients, 29 * STEP, false), Granted::Now);
+    clients.memory.keep(-(3 * STEP as isize));
+    quotas[1].end(&clients);
+    assert_eq!(clients.memory.used_bytes(), 0);
+}

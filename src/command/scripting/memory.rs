@@ -45,14 +45,18 @@ fn charge_held(runner: &Runner, shared: &Shared, core: usize) {
 /// Charges what the sources that are kept hold.
 pub fn charge_sources(shared: &Shared) {
     if shared.scripts.has_changed() {
-        shared.clients.memory.change(shared.scripts.take_change());
+        shared.clients.memory.keep(shared.scripts.take_change());
     }
 }
 
-/// Between scripts: lets go of what is known no more.
+/// Between scripts: lets go of what is known no more, and of the whole interpreter while clients wait for room.
 pub fn tend(runner: &mut Runner, shared: &Shared, core: usize) {
     if runner.is_outdated(&shared.scripts) {
         runner.tidy(&shared.scripts);
+        charge_held(runner, shared, core);
+    }
+    if runner.used_bytes() > 0 && shared.clients.memory.is_waited_for() {
+        runner.start_anew();
         charge_held(runner, shared, core);
     }
 }

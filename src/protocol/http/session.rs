@@ -18,7 +18,7 @@ use crate::clients::{Client, Paused};
 use crate::command::timing::Timing;
 use crate::command::{self, Call, ConnectionState, Flags, Table};
 use crate::config::limits;
-use crate::message::error::Stop;
+use crate::message::error::{self, Stop};
 use crate::message::kept::Kept;
 use crate::message::output::Output;
 use crate::message::reply::{Reply, RespVersion};
@@ -386,8 +386,9 @@ impl Session {
         let room = if self.state.room.covers(reply.len()) {
             None
         } else {
-            // What a reply can be made without is never long.
-            turn::find_room(&mut self.state, shared, stats, reply, (before, is_read), |_| ())?
+            turn::find_room(&mut self.state, shared, stats, reply, (before, is_read), |reply| {
+                writer.text(reply, Status::Unavailable, error::REPLY_LEFT_OUT)
+            })?
         };
         Ok(self.finish(room))
     }
