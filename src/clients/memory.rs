@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use parking_lot::Mutex;
 
+use super::loans::Loans;
 use super::{Client, Clients};
 use crate::base::allocator;
 use crate::config::limits;
@@ -18,6 +19,7 @@ pub struct ClientMemory {
     limit: AtomicUsize,
     /// What stays charged whoever waits: the sources of scripts.
     kept: AtomicUsize,
+    pub(super) loans: Loans,
     line: Mutex<Line>,
     /// Somebody waits for room: all that a connection that gives back looks at.
     is_waited_for: AtomicBool,
@@ -50,6 +52,7 @@ impl ClientMemory {
             used: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit_bytes),
             kept: AtomicUsize::new(0),
+            loans: Loans::default(),
             line: Mutex::default(),
             is_waited_for: AtomicBool::new(false),
         }
@@ -113,11 +116,14 @@ impl ClientMemory {
             granted = wanted.min(half.saturating_sub(used).max(least));
             (granted == 0 || used + granted <= limit).then_some(used + granted)
         });
-        taken.ok().map(|_| granted)
+        taken.ok()?;
+        self.note_scripts(granted as isize);
+        Some(granted)
     }
 
-    /// Charges more, or gives back what was charged, to those who wait for it.
+    /// Scripts have more, or give back what was charged, to those who wait for it.
     pub fn change(&self, bytes: isize) {
+        self.note_scripts(bytes);
         self.used.fetch_add(bytes as usize, SeqCst);
         if bytes < 0 {
             self.serve_line();
@@ -131,15 +137,18 @@ impl ClientMemory {
     }
 
     /// Up to where the memory may be used when a reply asks for `bytes`. Who wants little may go a little further. The
-    /// largest may take all that is there, or one would wait until nobody else holds anything.
+    /// largest may take all that is there, or one would wait until nobody else holds anything. What is lent must come back
+    /// first.
     fn limit_for_reply(&self, bytes: usize, is_little: bool) -> usize {
-        if is_little {
+        let limit = if is_little {
             self.output_limit_bytes() + (self.limit_bytes() - self.output_limit_bytes()) / 2
         } else if bytes > self.output_limit_bytes() / 2 {
             self.limit_bytes()
         } else {
             self.output_limit_bytes()
-        }
+        };
+        let beyond = if is_little { self.reserve_bytes() } else { 0 };
+        limit.min(self.limit_bytes().saturating_sub(self.withheld_bytes()) + beyond)
     }
 
     /// The same for requests that come to so many bytes.
@@ -167,7 +176,11 @@ impl ClientMemory {
         if allocator::is_short() {
             return false;
         }
-        if self.used.fetch_add(more, SeqCst) + more > limit {
+        let used = self.used.fetch_add(more, SeqCst) + more;
+        if used + self.withheld_bytes() > self.limit_bytes() {
+            self.note_use();
+        }
+        if used > limit {
             self.used.fetch_sub(more, SeqCst);
             return false;
         }

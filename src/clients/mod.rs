@@ -3,6 +3,7 @@
 
 mod inbox;
 mod invalidations;
+mod loans;
 mod memory;
 mod monitors;
 mod pause;

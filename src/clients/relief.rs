@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Client, Clients};
+use crate::base::clock::UnixMillis;
 use crate::config::limits;
 
 impl Clients {
@@ -37,21 +38,27 @@ impl Clients {
     }
 
     /// To be called every `period_ms`: where somebody has waited for room for too long, and most of it is held by those who
-    /// wait themselves, those who hold the most are closed until an eighth of it is free for replies.
-    pub fn relieve(&self, period_ms: u64) {
+    /// wait themselves or have stopped amid a request, those who hold the most are closed until an eighth of it is free for
+    /// replies.
+    pub fn relieve(&self, period_ms: u64, now: UnixMillis) {
         if !self.memory.has_waited_too_long(period_ms) {
             return;
         }
         let held = |client: &Arc<Client>| client.held_bytes.load(Relaxed);
-        let mut waiting = self.all();
-        waiting.retain(|client| client.in_line.load(Relaxed) && !client.is_killed());
-        if waiting.iter().map(held).sum::<usize>() < self.memory.used_bytes() / 2 {
+        let has_stopped = |client: &Client| {
+            client.arrived_bytes.load(Relaxed) > 0
+                && !client.no_evict.load(Relaxed)
+                && now.saturating_sub(client.last_active.load(Relaxed)) > limits::REQUEST_STALL_MS
+        };
+        let mut due = self.all();
+        due.retain(|client| !client.is_killed() && (client.in_line.load(Relaxed) || has_stopped(client)));
+        if due.iter().map(held).sum::<usize>() < self.memory.used_bytes() / 2 {
             return;
         }
-        waiting.sort_by_cached_key(|client| Reverse(held(client)));
+        due.sort_by_cached_key(|client| Reverse(held(client)));
         let memory = &self.memory;
         let mut left = (memory.used_bytes() + memory.limit_bytes() / 8).saturating_sub(memory.output_limit_bytes());
-        for client in &waiting {
+        for client in &due {
             if left == 0 {
                 break;
             }

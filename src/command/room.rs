@@ -88,6 +88,11 @@ impl ReplyRoom {
             || self.quota.resize_in_place_of_another(clients, held)
     }
 
+    /// It waits for room.
+    pub fn is_in_line(&self) -> bool {
+        self.quota.is_in_line()
+    }
+
     /// Requests in arrival are about to come to `held` bytes: false, and no change, when there is no room for them.
     pub fn hold(&mut self, clients: &Clients, held: usize) -> bool {
         self.quota.bytes() >= held || self.quota.resize(clients, held)

@@ -26,7 +26,7 @@ pub const RING_QUIET_TICKS: u32 = 20;
 pub const OFFERED_BUFFERS: u16 = 64;
 
 /// The pool of registered buffers takes at most this share of the memory cap, over all cores.
-pub const REGISTERED_SHARE: usize = 16;
+pub const REGISTERED_SHARE: usize = 64;
 
 /// Ordinary buffers that a core keeps for reuse; more are allocated when needed and freed after.
 pub const SPARE_BUFFERS_MAX: usize = 64;
@@ -152,8 +152,14 @@ pub const SHARED_PART: usize = 4;
 pub const REPLY_PIECE_BYTES: usize = 64 * KIB;
 
 /// The share of the memory cap that requests being received and replies being sent may hold, all connections
-/// together. It is set aside, so that connections never push data out.
+/// together. What nobody uses of it is lent to data, under the policies that can evict whatever is there, ...
 pub const CLIENT_MEMORY_SHARE: usize = 8;
+/// ... but for one part in so many of it, and at least so much, beside what has been used of late: most of what comes finds room
+/// before anything has to be evicted for it.
+pub const CLIENT_MEMORY_FREE_SHARE: usize = 16;
+pub const CLIENT_MEMORY_FREE_MIN_BYTES: usize = MIB;
+/// Who needs what is lent takes it back himself, for so long in each turn.
+pub const RECALL_TIME: Duration = Duration::from_micros(200);
 
 /// Of that memory, replies in waiting leave one part in so many to requests in arrival: whoever does not read keeps
 /// nobody from sending.
@@ -222,6 +228,10 @@ pub const QUERY_LIMIT_BYTES: usize = 1024 * MIB;
 pub const OUTPUT_STALL_MS: u64 = 60_000;
 pub const OUTPUT_STALL_WAITED_FOR_MS: u64 = 10_000;
 pub const OUTPUT_STALL_IN_NEED_MS: u64 = 1_000;
+
+/// A client that has sent a part of a request, and for so long nothing more, is closed where others have waited for room for
+/// too long and such as it hold most of it.
+pub const REQUEST_STALL_MS: u64 = 1_000;
 
 /// Percentiles that `latency-tracking-info-percentiles` may name.
 pub const PERCENTILES_MAX: usize = 32;

@@ -361,7 +361,7 @@ fn keep_up(worker: &Worker, now: UnixMillis) -> bool {
     let links = &worker.links;
     let until = clock::tick() + limits::UPKEEP_TIME;
     while clock::tick() < until {
-        let (more, held) = links.shared.keyspace.tick(links.index, now);
+        let (more, held) = links.shared.tend_shard(links.index, now);
         worker.stats().longest.upkeep_nanos.raise(held.as_nanos() as u64);
         if !more {
             return false;
@@ -379,7 +379,7 @@ async fn tend_connections<T: Transport>(transport: Rc<T>) {
         if worker.links.index == 0 {
             allocator::recover();
             worker.links.shared.sample(worker.now());
-            worker.links.shared.clients.relieve(limits::JANITOR_PERIOD_MS);
+            worker.links.shared.clients.relieve(limits::JANITOR_PERIOD_MS, worker.now());
         }
         worker.connections.close_overdue(
             worker.links.shared.settings.timeout_s.load(Relaxed),

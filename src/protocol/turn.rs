@@ -76,7 +76,7 @@ pub fn take(
     (core.turn_begun, core.begun) = (turn.begun, turn.begun);
     let held = session.held_bytes();
     if session.state().room.begin(&core.shared.clients, queued, held) && input.is_empty() {
-        return Next::Pause;
+        return wait_for_room(core, now);
     }
     if !input.is_empty() {
         session.client().last_active.store(now, Relaxed);
@@ -104,7 +104,20 @@ pub fn take(
     if !settle(session, core, reply) {
         return session.refuse_excess(Excess::Memory, core, now, reply);
     }
-    next
+    match next {
+        Next::Pause if session.state().room.is_in_line() => wait_for_room(core, now),
+        // Amid a request: what has come of it holds what is lent to data.
+        Next::Receive if session.held_bytes() > 0 && core.shared.clients.memory.is_recalled() => {
+            core.shared.recall(core.index, now);
+            Next::Rest
+        }
+        next => next,
+    }
+}
+
+/// A place in line is waited for until it is granted, and meanwhile what is lent to data is taken back.
+fn wait_for_room(core: &Core, now: UnixMillis) -> Next {
+    if core.shared.recall(core.index, now) { Next::Rest } else { Next::Pause }
 }
 
 /// Charges what the connection holds after a turn; false when there is no room for its requests.
@@ -126,7 +139,8 @@ pub fn admit(session: &mut impl Turns, core: &Core, bytes: usize) -> Option<usiz
     let bytes = bytes.min(session.missing_bytes());
     let held = session.held_bytes() + bytes;
     let is_within = held <= core.shared.settings.query_limit_bytes.load(Relaxed);
-    (is_within && session.state().room.hold(&core.shared.clients, held)).then_some(bytes)
+    let is_free = !core.shared.clients.memory.is_recalled();
+    (is_within && is_free && session.state().room.hold(&core.shared.clients, held)).then_some(bytes)
 }
 
 /// Counts bytes that were received in place.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use subtle::ConstantTimeEq;
@@ -205,8 +206,36 @@ impl Shared {
         shards + self.clients.memory.used_bytes() as u64 + self.settings.registered_bytes as u64
     }
 
+    /// One bounded step of a shard's upkeep, with its part of what connections leave unused: whether there is more to do right
+    /// now, and for how long the shard was locked.
+    pub fn tend_shard(&self, number: usize, now: UnixMillis) -> (bool, Duration) {
+        let memory = &self.clients.memory;
+        self.keyspace.tend(number, |shard| {
+            let before = shard.lent_bytes() as usize;
+            let wanted = if shard.gives_back() { memory.lendable_bytes() / self.cores } else { 0 };
+            let loan = if wanted <= before || memory.lend(wanted - before) { wanted } else { before };
+            let tick = shard.tick_on_loan(loan as u64, now);
+            memory.take_back(before.max(loan) - shard.lent_bytes() as usize);
+            tick
+        })
+    }
+
+    /// Takes back some of what is lent, beginning with one's own shard: for who needs it. True while more is to come back.
+    pub fn recall(&self, core: usize, now: UnixMillis) -> bool {
+        let memory = &self.clients.memory;
+        let until = clock::tick() + limits::RECALL_TIME;
+        for number in (0..self.cores).cycle().skip(core) {
+            if !memory.is_owed() || clock::tick() >= until {
+                break;
+            }
+            self.tend_shard(number, now);
+        }
+        memory.is_owed()
+    }
+
     /// Twice a second, by one core.
     pub fn sample(&self, now: UnixMillis) {
+        self.clients.memory.forget_use();
         self.rates.add(Sample {
             at: now,
             commands: stats::total(&self.stats, |core| &core.commands),

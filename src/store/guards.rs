@@ -425,7 +425,11 @@ mod tests {
         assert!(guards.lock(one).is_err() && guards.lock_number(0).is_err());
         assert!(guards.lock_keys([other, one].into_iter()).is_err() && guards.lock_all().is_err());
         assert!(guards.seal([one].into_iter()).is_err() && guards.seal_all().is_err() && !guards.is_sealed());
-        assert!(guards.check_scripts().is_err() && keyspace.used_bytes().is_err() && !keyspace.tick(0, 1).0);
+        assert!(
+            guards.check_scripts().is_err()
+                && keyspace.used_bytes().is_err()
+                && !keyspace.tend(0, |shard| shard.tick(1)).0
+        );
         // What was locked on the way to the one that is busy is free again.
         assert!(keyspace.guards().lock(other).is_ok());
         script.end_script();

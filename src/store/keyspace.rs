@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::guards::{Busy, ShardGuards};
-use super::shard::Shard;
+use super::shard::{Shard, Tick};
 use crate::base::clock::{self, UnixMillis};
 use crate::base::extents::Extents;
 use crate::config::{Policy, limits};
@@ -72,12 +72,12 @@ impl Keyspace {
         ShardGuards::new(self, actor)
     }
 
-    /// One bounded step of a shard's background work: whether there is more to do right now, and for how long the shard was
-    /// locked.
-    pub fn tick(&self, shard: usize, now: UnixMillis) -> (bool, Duration) {
+    /// One bounded step of a shard's background work: whether there is more to do right now, as `step` says, and for how long
+    /// the shard was locked. Nothing is done while a script has it.
+    pub fn tend(&self, shard: usize, step: impl FnOnce(&mut Shard) -> Tick) -> (bool, Duration) {
         let Ok(mut guard) = self.lock(shard, 0) else { return (false, Duration::ZERO) };
         let begun = clock::tick();
-        (guard.tick(now).more, begun.elapsed())
+        (step(&mut guard).more, begun.elapsed())
     }
 
     /// What the shards hold of memory, asked one after the other: nobody waits for more than one, or for a script.

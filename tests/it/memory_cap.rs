@@ -17,6 +17,8 @@ on_every_driver!(
     volatile_keys_go_first,
     the_policy_changes_while_the_cap_holds,
     the_cap_can_be_lowered,
+    what_connections_do_not_use_is_for_items,
+    a_thousand_that_half_send_large_values_stay_within_the_cap,
 );
 
 /// Sets `count` keys to values of `length` bytes, pipelined, and expects each to be taken.
@@ -250,4 +252,52 @@ fn the_cap_can_be_lowered(engine: Engine) {
     client.check("GET k", "$1\r\nv\r\n");
     client.check("GET key:0", "$-1\r\n");
     assert_eq!(client.call(&["STRLEN", "key:149999"]), Value::Integer(1000));
+}
+
+/// While connections are quiet nearly all of the cap is data; what they need comes back, and goes to data again.
+fn what_connections_do_not_use_is_for_items(engine: Engine) {
+    for (cap, percent) in [(256, 97), (64, 90)] {
+        let server = Server::with(engine, &[&format!("--maxmemory={cap}mb")]);
+        let mut client = server.client();
+        let used = |client: &mut Client| client.info_number("used_memory_data") as usize * 100 / (cap << 20);
+        let mut round = 0;
+        wait_until("data to fill what nobody uses", || {
+            round += 1;
+            fill(&mut client, &format!("r{round}"), (cap << 20) / 1000, 1000);
+            used(&mut client) >= percent
+        });
+        // Replies that somebody leaves unread take it back.
+        let limit = client.info_number("client_memory_limit") as usize;
+        let value = patterned(limit / 8, 1);
+        assert_eq!(client.call(&[b"SET".as_slice(), b"large", &value]), Value::Simple("OK".into()));
+        let mut reader = server.client();
+        reader.send(request(&["GET", "large"]).repeat(6));
+        wait_until("replies to have their room", || client.info_number("client_memory_lent") as usize <= limit / 2);
+        let peak = peak_resident_bytes(&server);
+        assert!(peak <= (cap << 20) + PROCESS_MEMORY_BYTES, "{peak} bytes in memory of {cap} MiB");
+        (0..6).for_each(|_| assert!(reader.value() == Value::Bulk(value.clone())));
+        client.check("GET r1:0", "$-1\r\n");
+    }
+}
+
+fn a_thousand_that_half_send_large_values_stay_within_the_cap(engine: Engine) {
+    const CAP: usize = 256 << 20;
+    let server = Server::with(engine, &["--maxmemory=256mb"]);
+    let mut client = server.client();
+    (0..3).for_each(|round| fill(&mut client, &format!("r{round}"), 250_000, 1000));
+    let mut senders: Vec<Client> = (0..1000).map(|_| server.client()).collect();
+    let half = [b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000000\r\n".as_slice(), &patterned(500_000, 3)].concat();
+    // As much as the kernel takes: who is held back, or closed for the others, takes no more.
+    for sender in &mut senders {
+        sender.stream().set_nonblocking(true).unwrap();
+        let _ = sender.try_send(&half);
+    }
+    for n in 0..200 {
+        assert_eq!(client.call(&["SET", "mine", &n.to_string()]), Value::Simple("OK".into()));
+        assert_eq!(client.call(&["GET", "mine"]), Value::Bulk(n.to_string().into()));
+    }
+    // A reply that needs some room has it, whoever stops amid a request.
+    assert!(client.info_number("used_memory") as usize <= CAP);
+    let peak = peak_resident_bytes(&server);
+    assert!(peak <= CAP + PROCESS_MEMORY_BYTES, "{} KiB beyond the cap", (peak - CAP) >> 10);
 }

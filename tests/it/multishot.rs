@@ -15,7 +15,7 @@ fn at_once(server: &Server, clients: &mut [crate::client::Client], input: &[u8])
 #[test]
 fn buffers_that_run_dry_hold_up_nobody() {
     // A small cap leaves a core 32 buffers.
-    let server = Server::with(Engine::Multishot, &["--threads=1", "--maxmemory=8mb"]);
+    let server = Server::with(Engine::Multishot, &["--threads=1", "--maxmemory=32mb"]);
     assert_eq!(server.info("registered_buffers_per_core"), "32");
     let mut clients: Vec<_> = (0..16).map(|_| server.client()).collect();
     clients.iter_mut().for_each(|client| client.check("PING", "+PONG\r\n"));

@@ -25,6 +25,8 @@ use crate::wire;
 
 /// Small enough that replies in waiting meet their bounds.
 const CAP_BYTES: usize = 12 << 20;
+/// What a script may come to hold comes beside what is lent, for a moment.
+const MOMENT_BYTES: u64 = 1 << 20;
 const START: u64 = 1_000_000;
 /// So often nothing may come of anything before that counts as a request that was lost.
 const PATIENCE: usize = 2_000;
@@ -185,9 +187,9 @@ impl World {
             }
             1 => {
                 let shard = self.random.below(self.cores.len());
-                self.shared.keyspace.tick(shard, self.now);
+                self.shared.tend_shard(shard, self.now);
                 self.cores[shard].tend_scripts();
-                self.shared.clients.relieve(limits::JANITOR_PERIOD_MS);
+                self.shared.clients.relieve(limits::JANITOR_PERIOD_MS, self.now);
                 false
             }
             2 if self.random.one_in(4) => {
@@ -341,6 +343,11 @@ impl World {
         let (used, limit) = (memory.used_bytes(), memory.limit_bytes() + limits::CLIENT_MEMORY_RESERVE_BYTES);
         assert!(charged <= used, "{charged} bytes are charged, {used} known");
         assert!(used <= limit + self.conversations.len() * limits::LITTLE_REQUEST_BYTES, "{used} of {limit} bytes");
+        // What is lent to data has come back where connections use it, but for what they receive in one turn.
+        let data = self.shared.keyspace.used_bytes().expect("no script has a shard between two steps");
+        let (used, cap) = (self.shared.used_bytes(data), CAP_BYTES as u64);
+        let turns = (self.conversations.len() * (limits::IO_BUFFER_BYTES + limits::LITTLE_REQUEST_BYTES)) as u64;
+        assert!(used <= cap + turns + MOMENT_BYTES, "{used} bytes are held");
         for conversation in self.conversations.iter().filter(|conversation| !conversation.over) {
             let held = conversation.client.held_bytes.load(Relaxed);
             let free = limits::FREE_REPLY_BYTES + limits::UNASKED_REPLY_BYTES;

@@ -82,8 +82,12 @@ impl Filling {
 }
 
 impl Drop for Filling {
+    /// What came to nothing goes back to the kernel at once, if it is not too much for that: of a crowd that is turned away
+    /// nothing stays.
     fn drop(&mut self) {
         add(&self.region.totals.charged_bytes, self.len, 0);
+        let units = self.run.units.min((AT_ONCE_MAX_BYTES / UNIT_BYTES) as u32);
+        self.region.vacate(Run { units, ..self.run }, 0);
         self.region.give(self.run);
     }
 }

@@ -80,12 +80,34 @@ fn where_all_who_hold_the_memory_wait_in_line_some_are_closed() {
     let mut late = MemoryQuota::new(enter(&clients));
     let ask = |quota: &mut MemoryQuota| quota.extend_or_wait(&clients, STEP, true);
     assert!(quotas.iter_mut().chain([&mut late]).all(|quota| ask(quota) == Granted::Later));
-    (0..limits::OUTPUT_STALL_WAITED_FOR_MS / 500).for_each(|_| clients.relieve(500));
+    (0..limits::OUTPUT_STALL_WAITED_FOR_MS / 500).for_each(|_| clients.relieve(500, 0));
     assert!(clients.all().iter().all(|client| !client.is_killed()));
-    clients.relieve(500);
+    clients.relieve(500, 0);
     let killed = quotas.iter_mut().filter(|quota| quota.client.is_killed());
     assert_eq!(killed.map(|quota| quota.end(&clients)).count(), 2);
     assert!(!late.client.is_killed() && !late.is_waiting(&clients), "the others are served");
+}
+
+#[test]
+fn who_has_stopped_amid_a_request_keeps_nobody_waiting_for_good() {
+    let clients = Clients::new(1, 10, 32 * STEP);
+    let mut quotas: Vec<_> = (0..4).map(|_| MemoryQuota::new(enter(&clients))).collect();
+    for quota in &mut quotas {
+        assert!(quota.resize(&clients, 8 * STEP));
+        quota.client.arrived_bytes.store(8 * STEP, SeqCst);
+    }
+    let mut late = MemoryQuota::new(enter(&clients));
+    assert_eq!(late.extend_or_wait(&clients, STEP / 2, false), Granted::Later);
+    let relieve = |now| (0..3).for_each(|_| clients.relieve(500, now));
+    relieve(limits::REQUEST_STALL_MS);
+    assert!(clients.all().iter().all(|client| !client.is_killed()), "they may go on yet");
+    quotas[3].client.last_active.store(limits::REQUEST_STALL_MS, SeqCst);
+    quotas[2].client.no_evict.store(true, SeqCst);
+    relieve(limits::REQUEST_STALL_MS + 1);
+    let killed: Vec<bool> = quotas.iter().map(|quota| quota.client.is_killed()).collect();
+    assert_eq!(killed, [true, true, false, false]);
+    quotas[..2].iter_mut().for_each(|quota| quota.end(&clients));
+    assert!(!late.is_waiting(&clients));
 }
 
 #[test]

@@ -133,6 +133,7 @@ fn clients(lines: &mut Lines, &View { shared, .. }: &View) {
     lines.field("tracking_clients", shared.clients.tracking().len());
     lines.field("clients_in_timeout_table", 0);
     lines.field("client_memory_limit", shared.clients.memory.limit_bytes());
+    lines.field("client_memory_lent", shared.clients.memory.lent_bytes());
     for core in 0..shared.cores {
         lines.field(&format!("connected_clients_core{core}"), shared.clients.count_of_core(core));
     }

@@ -130,6 +130,8 @@ fn clients(page: &mut Page, shared: &Shared) {
     page.gauge("kv_cache_clients_waiting_for_memory", "Connections that wait for room for a reply", waiting);
     let limit = shared.clients.memory.limit_bytes();
     page.gauge("kv_cache_client_memory_limit_bytes", "What requests and replies in flight may hold", limit);
+    let lent = shared.clients.memory.lent_bytes();
+    page.gauge("kv_cache_client_memory_lent_bytes", "Of that, what is lent to data until connections need it", lent);
 }
 
 fn memory(page: &mut Page, shared: &Shared, totals: &Totals) {

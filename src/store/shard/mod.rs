@@ -88,6 +88,9 @@ pub struct Shard {
     deferred_free: DeferredFree,
     watches: Watches,
     policy: Policy,
+    /// The shard's own part, and what it has beyond that for now.
+    own_bytes: u64,
+    lent_bytes: u64,
     limit_bytes: u64,
     dataset_bytes: u64,
     reservation: Option<Reservation>,
@@ -116,6 +119,8 @@ impl Shard {
             deferred_free: DeferredFree::default(),
             watches: Watches::new(),
             policy,
+            own_bytes: limit_bytes,
+            lent_bytes: 0,
             limit_bytes,
             dataset_bytes: 0,
             reservation: None,

@@ -106,8 +106,29 @@ impl Shard {
         self.databases.can_empty(database)
     }
 
+    /// What items and tables may hold from now on, beside what is lent.
     pub fn set_limit(&mut self, limit_bytes: u64) {
-        self.limit_bytes = limit_bytes;
+        (self.own_bytes, self.limit_bytes) = (limit_bytes, limit_bytes);
+    }
+
+    /// Of memory that is lent, what the shard may hold, or still does.
+    pub fn lent_bytes(&self) -> u64 {
+        self.lent_bytes
+    }
+
+    /// Whether it can give back whatever it has been lent: a policy that spares some items cannot.
+    pub fn gives_back(&self) -> bool {
+        self.policy != Policy::NoEviction && !self.policy.is_volatile()
+    }
+
+    /// A `tick` with so many bytes lent from now on; where it has been more, what is over is given back step by step.
+    pub fn tick_on_loan(&mut self, loan_bytes: u64, now: UnixMillis) -> Tick {
+        self.limit_bytes = self.own_bytes + loan_bytes;
+        let tick = self.tick(now);
+        let held = self.used_bytes().saturating_sub(self.own_bytes).min(self.lent_bytes);
+        // What cannot be given back is not waited for.
+        self.lent_bytes = if tick.more { loan_bytes.max(held) } else { loan_bytes };
+        tick
     }
 
     pub fn set_policy(&mut self, policy: Policy) {
@@ -391,6 +412,41 @@ mod tests {
             ticks += 1;
         }
         assert!(ticks > 10 && shard.used_bytes() <= 2 * MIB && !shard.is_empty());
+    }
+
+    #[test]
+    fn what_is_lent_is_used_and_given_back_by_ticks_alone() {
+        let (mut shard, number) = full(Policy::AllKeysLru, |_| Expiry::Never);
+        assert!(shard.gives_back() && !shard.tick_on_loan(4 * MIB, NOW).more);
+        assert_eq!(shard.lent_bytes(), 4 * MIB);
+        (0..number / 3).for_each(|new| shard.put(number + 1 + new, 100, Expiry::Never).unwrap());
+        let used = shard.used_bytes();
+        assert!(used > 10 * MIB && shard.stats().evicted < 100);
+        let mut ticks = 0;
+        while shard.tick_on_loan(MIB, NOW).more {
+            ticks += 1;
+            // As long as it holds what was lent, it says so.
+            assert!(shard.used_bytes() <= 8 * MIB + shard.lent_bytes());
+        }
+        assert!(ticks > 10 && shard.lent_bytes() == MIB && shard.used_bytes() <= 9 * MIB);
+        // A limit of its own, and nothing lent, is kept from now on.
+        shard.set_limit(4 * MIB);
+        while shard.tick_on_loan(0, NOW).more {}
+        assert!(shard.lent_bytes() == 0 && shard.used_bytes() <= 4 * MIB);
+    }
+
+    #[test]
+    fn what_cannot_be_given_back_is_not_waited_for() {
+        let (mut shard, _) = full(Policy::AllKeysLru, |_| Expiry::Never);
+        shard.tick_on_loan(4 * MIB, NOW);
+        while shard.used_bytes() < 11 * MIB {
+            let number = shard.len() as u64 + 1_000_000;
+            shard.put(number, 100, Expiry::Never).unwrap();
+        }
+        shard.set_policy(Policy::NoEviction);
+        assert!(!shard.gives_back());
+        while shard.tick_on_loan(0, NOW).more {}
+        assert!(shard.lent_bytes() == 0 && shard.used_bytes() > 10 * MIB);
     }
 
     #[test]
