@@ -301,9 +301,9 @@ impl<'c, 'k> Call<'c, 'k> {
         room(self.guards.shard(key.hash).make_room(bytes, self.now))
     }
 
-    /// Replaces a value by one that was put together here; its time of expiry stays.
-    pub fn store_built(&mut self, key: Key, value: Vec<u8>) -> Result<(), Stop> {
-        self.store(key, NewValue::Copied(&value), Expiry::Keep)
+    /// Replaces a value by one that was made of it, for which `reserve` has made room: its flags stay.
+    pub fn store_changed(&mut self, key: Key, value: &[u8], expiry: Expiry) -> Result<(), Stop> {
+        self.guards.shard(key.hash).replace_value(key, NewValue::Copied(value), expiry, self.now).map_err(set_error)
     }
 
     /// Writes a value whose room `reserve` has made.

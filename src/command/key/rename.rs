@@ -3,7 +3,7 @@
 use crate::command::{Call, Command, Flags, Group, Keys, is_word, room};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
-use crate::store::shard::{Expiry, Key, NewValue, Value};
+use crate::store::shard::{Expiry, Extra, Found, Key, NewValue, Value};
 
 pub const COMMANDS: &[Command] = &[
     row("rename", 3, Flags::WRITE, rename).doc("1.0.0", "key newkey", "Renames a key and overwrites the destination."),
@@ -82,13 +82,16 @@ enum Outcome {
     Taken,
 }
 
-/// Puts a value, with its time of expiry, under another key, as one step for everybody else.
+/// Puts a value, with its time of expiry and its flags, under another key, as one step for everybody else.
 fn put(call: &mut Call, from: Key, to: Key, how: Put) -> Result<Outcome, Stop> {
     crate::command::check_key(to.bytes)?;
     let now = call.now;
     let shards = &mut *call.guards;
     // Found as if it were used: making room must not take it.
-    let Some(entry) = shards.shard(from.hash).get(from, now) else { return Ok(Outcome::NotThere) };
+    let Some(Found { entry, extra, .. }) = shards.shard(from.hash).get_with_extra(from, now) else {
+        return Ok(Outcome::NotThere);
+    };
+    let extra = Extra { flags: extra.flags, ..Extra::NONE };
     let expiry = entry.expires_at.map_or(Expiry::Never, Expiry::At);
     // A large value is passed on as it is.
     let copied;
@@ -107,7 +110,7 @@ fn put(call: &mut Call, from: Key, to: Key, how: Put) -> Result<Outcome, Stop> {
     if bytes >= limits::SMALL_WRITE_BYTES {
         room(shards.shard(to.hash).make_room(bytes, now))?;
     }
-    shards.shard(to.hash).set(to, value, expiry, now).map_err(crate::command::set_error)?;
+    shards.shard(to.hash).set_with_extra(to, value, expiry, extra, now).map_err(crate::command::set_error)?;
     if !how.keeps {
         shards.shard(from.hash).delete(from, now);
     }

@@ -184,7 +184,7 @@ fn append(call: &mut Call) -> Result<(), Stop> {
     }
     value.extend_from_slice(added);
     let length = value.len();
-    call.store_built(key, value)?;
+    call.store_changed(key, &value, Expiry::Keep)?;
     call.reply.integer(length as i64);
     Ok(())
 }

@@ -69,7 +69,7 @@ fn incrbyfloat(call: &mut Call) -> Result<(), Stop> {
         return Err("ERR increment would produce NaN or Infinity".into());
     }
     let text = new.to_string();
-    call.store(key, NewValue::Copied(text.as_bytes()), Expiry::Keep)?;
+    call.store_changed(key, text.as_bytes(), Expiry::Keep)?;
     call.reply.bulk(text.as_bytes());
     Ok(())
 }

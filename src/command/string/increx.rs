@@ -7,7 +7,7 @@ use crate::command::string::long_double::LongDouble;
 use crate::command::{Call, Command, Flags, Group, Keys, is_word, parse_integer};
 use crate::message::error::{self, Stop};
 use crate::message::reply::Reply;
-use crate::store::shard::{Expiry, NewValue};
+use crate::store::shard::Expiry;
 
 pub const COMMANDS: &[Command] = &[Command::new("increx", -2, Group::String, increx)
     .flags(Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST))
@@ -222,7 +222,7 @@ fn count<N: Number>(call: &mut Call, options: &Options, increment: N) -> Result<
     if options.only_without_time && has_time {
         expiry = Expiry::Keep;
     }
-    call.store(key, NewValue::Copied(bounded.to_string().as_bytes()), expiry)?;
+    call.store_changed(key, bounded.to_string().as_bytes(), expiry)?;
     reply(call, bounded, applied)
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::command::{Call, Command, Flags, Group, Keys};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
-use crate::store::shard::{Key, Value};
+use crate::store::shard::{Expiry, Key, Value};
 
 pub const COMMANDS: &[Command] = &[
     row("getrange", 4, Flags::READONLY, getrange).doc(
@@ -103,7 +103,7 @@ impl Call<'_, '_> {
         let length = value.len().max(least);
         value.resize(length, 0);
         change(&mut value);
-        self.store_built(key, value)?;
+        self.store_changed(key, &value, Expiry::Keep)?;
         Ok(length)
     }
 

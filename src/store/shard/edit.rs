@@ -19,7 +19,7 @@ impl Shard {
     }
 
     /// Has `change` change such a value where it lies, of which at least `least` bytes are there then: zeroes behind what
-    /// there was. Its time of expiry stays. For much that is added, call `make_room` first. The value's new length; none,
+    /// there was. Its time of expiry and its flags stay. For much that is added, call `make_room` first. The value's new length; none,
     /// and no change, when it cannot be done.
     pub fn edit(&mut self, key: Key, least: usize, now: UnixMillis, change: impl FnOnce(&mut [u8])) -> Option<usize> {
         let old_len = self.editable(key, now)?;
@@ -28,7 +28,8 @@ impl Shard {
         change(value);
         let (key_len, len) = (key.bytes.len(), value.len());
         let old = self.heap.shape(loc);
-        self.set_shape(loc, Shape::large(LargeItems::cost(key_len, len), old.expires()).marked_as(old));
+        self.set_shape(loc, Shape::large(LargeItems::cost(key_len, len), old.fields()).marked_as(old));
+        self.forget_version(loc);
         self.dataset_bytes += (len - old_len) as u64;
         self.note_change(loc);
         // Beyond the limit for a moment rather than refused: the next command pays.

@@ -7,8 +7,11 @@
 //! word 3      use       what its order of eviction notes of its uses (26 bits): when it was last used, in
 //!                       `ACCESS_GRAIN_MILLIS`, unless the order's file says otherwise; of which generation of orders that
 //!                       is (1 bit); and its table (5 bits)
-//! word 4      shape     key length, value length, flags, and two marks of `s3fifo`
-//! words 5-8   expiry (8 bytes), neighbours in the timer's list; only in items that expire
+//! word 4      shape     key length, value length, which of the following fields there are, whether it was read, and two
+//!                       marks of `s3fifo`
+//! 4 words     expiry (8 bytes), neighbours in the timer's list; only in items that expire
+//! 1 word      flags     the clients' own; only where they are not 0
+//! 3 words     version (8 bytes), marks; only where somebody has asked for it or set one of them
 //! then        key and value; or, of a large item, the number under which they are held elsewhere
 //! ```
 
@@ -16,6 +19,7 @@ use super::UnixMillis;
 use super::classes::{cell_units, class_of};
 use super::databases::{TABLE_BITS, Table};
 use super::heap::{Heap, Loc, UNIT_BYTES};
+use super::types::Extra;
 
 /// Grain of the time of last use: its bits last for 77 days.
 pub const ACCESS_GRAIN_MILLIS: u64 = 100;
@@ -37,12 +41,22 @@ const TIMER_NEXT: usize = 7;
 const TIMER_PREV: usize = 8;
 
 const HEADER_BYTES: usize = 20;
-const EXPIRING_HEADER_BYTES: usize = 36;
+const EXPIRY_BYTES: usize = 16;
+const FLAGS_BYTES: usize = 4;
+const VERSION_BYTES: usize = 12;
 const LARGE_ID_BYTES: usize = 4;
 
-const LENGTH_BITS: u32 = 14;
-const LENGTH_MASK: u32 = (1 << LENGTH_BITS) - 1;
-const EXPIRES: u32 = 1 << 28;
+/// An item with a longer key is a large one: few have it, and its bits are of use.
+const KEY_BITS: u32 = 11;
+const KEY_MASK: u32 = (1 << KEY_BITS) - 1;
+const VALUE_BITS: u32 = 14;
+const VALUE_MASK: u32 = (1 << VALUE_BITS) - 1;
+/// Which fields there are: three bits beside each other.
+const FIELDS_SHIFT: u32 = KEY_BITS + VALUE_BITS;
+const EXPIRES: u32 = 1 << FIELDS_SHIFT;
+const FLAGGED: u32 = 1 << (FIELDS_SHIFT + 1);
+const VERSIONED: u32 = 1 << (FIELDS_SHIFT + 2);
+const READ: u32 = 1 << 28;
 const LARGE: u32 = 1 << 29;
 /// Marks of `s3fifo`.
 const USED: u32 = 1 << 30;
@@ -50,7 +64,51 @@ const MAIN: u32 = 1 << 31;
 
 const _: () = assert!(NOTE_MASK & (MAIN | USED) == 0);
 // The lengths of whatever fits a cell fit their bits.
-const _: () = assert!(super::classes::MAX_CELL_BYTES - HEADER_BYTES <= LENGTH_MASK as usize);
+const _: () = assert!(super::classes::MAX_CELL_BYTES - HEADER_BYTES <= VALUE_MASK as usize);
+const _: () = assert!(VERSIONED < READ);
+
+/// Where key and value begin, by the three bits of the fields.
+const BODY_STARTS: [u8; 8] = {
+    let mut starts = [0; 8];
+    let mut fields = 0;
+    while fields < starts.len() {
+        let expiry = if fields & 1 != 0 { EXPIRY_BYTES } else { 0 };
+        let flags = if fields & 2 != 0 { FLAGS_BYTES } else { 0 };
+        let version = if fields & 4 != 0 { VERSION_BYTES } else { 0 };
+        starts[fields] = (HEADER_BYTES + expiry + flags + version) as u8;
+        fields += 1;
+    }
+    starts
+};
+const LONGEST_HEADER_BYTES: usize = BODY_STARTS[7] as usize;
+
+/// Marks beside the version.
+const STALE: u32 = 1;
+const CLAIMED: u32 = 2;
+
+/// Which fields an item has beside those that all have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fields(u32);
+
+impl Fields {
+    pub fn of(expires: bool, extra: &Extra) -> Fields {
+        let has_version = extra.version != 0 || extra.is_stale || extra.is_claimed;
+        Fields(
+            if expires { EXPIRES } else { 0 }
+                | if extra.flags != 0 { FLAGGED } else { 0 }
+                | if has_version { VERSIONED } else { 0 },
+        )
+    }
+
+    pub fn with_expiry(self, expires: bool) -> Fields {
+        Fields(self.0 & !EXPIRES | if expires { EXPIRES } else { 0 })
+    }
+
+    /// Those of both.
+    pub fn and(self, other: Fields) -> Fields {
+        Fields(self.0 | other.0)
+    }
+}
 
 /// Which of two orders of eviction an item is in while one takes over from the other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,18 +131,39 @@ pub struct Standing(u32);
 pub struct Shape(u32);
 
 impl Shape {
-    pub fn inline(key_len: usize, value_len: usize, expires: bool) -> Shape {
-        debug_assert!(key_len + value_len <= LENGTH_MASK as usize);
-        Shape(key_len as u32 | (value_len as u32) << LENGTH_BITS | if expires { EXPIRES } else { 0 })
+    pub fn inline(key_len: usize, value_len: usize, fields: Fields) -> Shape {
+        debug_assert!(key_len <= KEY_MASK as usize && value_len <= VALUE_MASK as usize);
+        Shape(key_len as u32 | (value_len as u32) << KEY_BITS | fields.0)
     }
 
     /// Of an item that takes so much memory outside of its cell: the power of two in it stands where a value's length would.
-    pub fn large(bytes: u64, expires: bool) -> Shape {
-        Shape(LARGE | bytes.ilog2() << LENGTH_BITS | if expires { EXPIRES } else { 0 })
+    pub fn large(bytes: u64, fields: Fields) -> Shape {
+        Shape(LARGE | bytes.ilog2() << KEY_BITS | fields.0)
     }
 
-    pub fn with_expires(self, expires: bool) -> Shape {
-        Shape(self.0 & !EXPIRES | if expires { EXPIRES } else { 0 })
+    pub fn fields(self) -> Fields {
+        Fields(self.0 & (EXPIRES | FLAGGED | VERSIONED))
+    }
+
+    pub fn with_fields(self, fields: Fields) -> Shape {
+        Shape(self.0 & !(EXPIRES | FLAGGED | VERSIONED) | fields.0)
+    }
+
+    /// It was read since it was written.
+    pub fn is_read(self) -> bool {
+        self.0 & READ != 0
+    }
+
+    pub fn read(self) -> Shape {
+        Shape(self.0 | READ)
+    }
+
+    pub fn is_flagged(self) -> bool {
+        self.0 & FLAGGED != 0
+    }
+
+    pub fn is_versioned(self) -> bool {
+        self.0 & VERSIONED != 0
     }
 
     /// With these marks: whether the item is in the main row, and whether it has been used there.
@@ -128,15 +207,15 @@ impl Shape {
     /// True of an inline item with a key of this length.
     #[inline]
     pub fn has_inline_key(self, len: usize) -> bool {
-        (self.0 & (LARGE | LENGTH_MASK)) as usize == len
+        (self.0 & (LARGE | KEY_MASK)) as usize == len
     }
 
     pub fn key_len(self) -> usize {
-        (self.0 & LENGTH_MASK) as usize
+        (self.0 & KEY_MASK) as usize
     }
 
     pub fn value_len(self) -> usize {
-        (self.0 >> LENGTH_BITS & LENGTH_MASK) as usize
+        (self.0 >> KEY_BITS & VALUE_MASK) as usize
     }
 
     /// Bytes of the cell that the item needs.
@@ -145,7 +224,12 @@ impl Shape {
     }
 
     pub fn body_start(self) -> usize {
-        if self.expires() { EXPIRING_HEADER_BYTES } else { HEADER_BYTES }
+        BODY_STARTS[(self.0 >> FIELDS_SHIFT & 7) as usize] as usize
+    }
+
+    /// The word of the flags.
+    fn flags_place(self) -> usize {
+        (HEADER_BYTES + if self.expires() { EXPIRY_BYTES } else { 0 }) / 4
     }
 
     pub fn body_len(self) -> usize {
@@ -153,9 +237,9 @@ impl Shape {
     }
 }
 
-/// Bytes of a cell for an inline item.
-pub fn inline_bytes(key_len: usize, value_len: usize, expires: bool) -> usize {
-    key_len + value_len + if expires { EXPIRING_HEADER_BYTES } else { HEADER_BYTES }
+/// Whether key and value fit a cell, whatever else the item may come to have.
+pub fn fits_inline(key_len: usize, value_len: usize) -> bool {
+    key_len <= KEY_MASK as usize && LONGEST_HEADER_BYTES + key_len + value_len <= super::classes::MAX_CELL_BYTES
 }
 
 /// An item's fields, by their place in the cell at `loc`.
@@ -288,8 +372,43 @@ impl Heap {
             self.set_word(to, word, self.word(from, word));
         }
         self.set_shape(to, shape);
+        self.set_extra(to, &self.extra(from));
         let body = self.bytes(from, old.body_start(), old.body_len()).to_vec();
         self.bytes_mut(to, shape.body_start(), body.len()).copy_from_slice(&body);
+    }
+    /// What the item has beside its value.
+    pub fn extra(&self, loc: Loc) -> Extra {
+        let shape = self.shape(loc);
+        let start = shape.body_start();
+        let mut extra = Extra::default();
+        if shape.is_flagged() {
+            extra.flags = self.word(loc, shape.flags_place());
+        }
+        if shape.is_versioned() {
+            let version = self.bytes(loc, start - VERSION_BYTES, 8);
+            extra.version = u64::from_le_bytes(version.try_into().expect("eight bytes"));
+            let marks = self.word(loc, start / 4 - 1);
+            (extra.is_stale, extra.is_claimed) = (marks & STALE != 0, marks & CLAIMED != 0);
+        }
+        extra
+    }
+    /// The flags alone.
+    #[inline]
+    pub fn flags(&self, loc: Loc, shape: Shape) -> u32 {
+        if shape.is_flagged() { self.word(loc, shape.flags_place()) } else { 0 }
+    }
+    /// Writes as much of it as the shape, which is set, has fields for.
+    pub fn set_extra(&mut self, loc: Loc, extra: &Extra) {
+        let shape = self.shape(loc);
+        let start = shape.body_start();
+        if shape.is_flagged() {
+            self.set_word(loc, shape.flags_place(), extra.flags);
+        }
+        if shape.is_versioned() {
+            self.bytes_mut(loc, start - VERSION_BYTES, 8).copy_from_slice(&extra.version.to_le_bytes());
+            let marks = if extra.is_stale { STALE } else { 0 } | if extra.is_claimed { CLAIMED } else { 0 };
+            self.set_word(loc, start / 4 - 1, marks);
+        }
     }
     /// The number of a large item.
     pub fn large_id(&self, loc: Loc) -> u32 {

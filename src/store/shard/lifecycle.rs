@@ -4,8 +4,8 @@
 use super::classes::class_of;
 use super::heap::Loc;
 use super::index::Place;
-use super::item::{Shape, Standing};
-use super::{Key, Shard, UnixMillis};
+use super::item::{Fields, Shape, Standing};
+use super::{Extra, Key, Shard, UnixMillis};
 
 impl Shard {
     /// Adds an item for which room has been made and whose key is not there: all of it but key and value, which are for the
@@ -43,9 +43,8 @@ impl Shard {
         &mut self,
         loc: Loc,
         shape: Shape,
-        key: Key,
-        value: &[u8],
-        expires_at: Option<u64>,
+        (key, value): (Key, &[u8]),
+        (expires_at, extra): (Option<UnixMillis>, &Extra),
         now: UnixMillis,
     ) {
         let old = self.heap.shape(loc);
@@ -54,12 +53,15 @@ impl Shard {
         if old.expires() {
             self.stop_timer(loc);
         }
-        if old.expires() == shape.expires() {
+        if old.fields() == shape.fields() {
             self.heap.set_shape(loc, shape);
             self.heap.set_value(loc, shape, value);
         } else {
             self.set_shape(loc, shape);
             self.heap.set_key_and_value(loc, key.bytes, value);
+        }
+        if *extra != Extra::NONE {
+            self.heap.set_extra(loc, extra);
         }
         if let Some(at) = expires_at {
             self.start_timer(loc, at, now);
@@ -116,12 +118,12 @@ impl Shard {
         index.place_of(self.heap.tag(loc), loc).expect("every cell is in the index")
     }
 
-    /// Moves an item to a cell with or without the fields of expiry, off the wheel, and returns the cell. None when no
-    /// memory is to be had: then the item is gone.
-    pub(super) fn reshape(&mut self, from: Loc, expires: bool) -> Option<Loc> {
+    /// Moves an item to a cell with other fields, off the wheel, and returns the cell. None when no memory is to be had:
+    /// then the item is gone.
+    pub(super) fn reshape(&mut self, from: Loc, fields: Fields) -> Option<Loc> {
         let old = self.heap.shape(from);
-        let shape = old.with_expires(expires);
-        let class = class_of(shape.cell_bytes()).expect("inline items leave room for an expiry: see `shape_of`");
+        let shape = old.with_fields(fields);
+        let class = class_of(shape.cell_bytes()).expect("inline items leave room for all fields: see `shape_of`");
         if !self.heap.has_room(class) && !self.heap.grow(0) {
             self.remove(from);
             return None;

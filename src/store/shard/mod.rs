@@ -5,7 +5,7 @@
 //!
 //! - this file: the commands on one key;  `lifecycle`: how an item comes, changes and goes;
 //! - `reclaim`: room for what comes, by eviction, by moving cells together, by giving memory back, in bounded steps;
-//! - `several`: items that are set together or not at all;
+//! - `several`: items that are set together or not at all;  `extras`: what an item has beside its value;
 //! - `account`: what is held, counted;
 //! - `scan`: the commands on any key;  `edit`: changes of large values where they lie;
 //! - `evict`: which item goes, by the policy;  `order`: the order of eviction, and how one takes over from another;
@@ -30,6 +30,7 @@ mod databases;
 mod deferred_free;
 mod edit;
 mod evict;
+mod extras;
 mod frequency;
 mod ghosts;
 mod heap;
@@ -57,7 +58,7 @@ use classes::{MAX_CELL_BYTES, class_of};
 use databases::Databases;
 use deferred_free::DeferredFree;
 use heap::{Heap, Loc};
-use item::Shape;
+use item::{Fields, Shape};
 use large::{Large, LargeItems};
 use order::Order;
 use reclaim::Reservation;
@@ -99,6 +100,8 @@ pub struct Shard {
     eviction_age_millis: u64,
     /// State of the generator behind random choices.
     random: u64,
+    /// The last that was given.
+    version: u64,
 }
 
 impl Shard {
@@ -128,6 +131,7 @@ impl Shard {
             expired: 0,
             eviction_age_millis: 0,
             random: 0,
+            version: 0,
         }
     }
 
@@ -138,6 +142,7 @@ impl Shard {
             return None;
         };
         self.touch(loc, now);
+        self.note_read(loc);
         Some(self.entry(loc))
     }
 
@@ -150,11 +155,11 @@ impl Shard {
     /// `SMALL_SET_BYTES`; larger ones call `make_room` first. A time of expiry that has passed removes the item.
     pub fn set(&mut self, key: Key, value: NewValue<'_>, expiry: Expiry, now: UnixMillis) -> Result<(), SetError> {
         let old = self.find_live(key, now);
-        self.write::<false>(old, key, value, expiry, now)
+        self.write::<false>(old, key, value, (expiry, Extra::NONE), now)
     }
 
     /// The same with a value of at most `SMALL_SET_BYTES` that `change` makes of the present one, if there is one; what
-    /// expires keeps its time. An error of `change` leaves all as it is.
+    /// expires keeps its time, and its flags stay. An error of `change` leaves all as it is.
     pub fn update<'v, E>(
         &mut self,
         key: Key,
@@ -166,7 +171,8 @@ impl Shard {
             Some(loc) => change(Some(self.entry(loc).value.as_slice())),
             None => change(None),
         }?;
-        Ok(self.write::<false>(old, key, value, Expiry::Keep, now))
+        let extra = self.kept_extra(old);
+        Ok(self.write::<false>(old, key, value, (Expiry::Keep, extra), now))
     }
 
     /// `PREPARED`: its room is there, and nothing has to go for it.
@@ -176,7 +182,7 @@ impl Shard {
         old: Option<Loc>,
         key: Key,
         value: NewValue<'_>,
-        expiry: Expiry,
+        (expiry, extra): (Expiry, Extra),
         now: UnixMillis,
     ) -> Result<(), SetError> {
         let expires_at = match expiry {
@@ -188,7 +194,7 @@ impl Shard {
             old.inspect(|&loc| self.remove(loc));
             return Ok(());
         }
-        let shape = shape_of(key.bytes.len(), value.len(), expires_at.is_some());
+        let shape = shape_of(key.bytes.len(), value.len(), Fields::of(expires_at.is_some(), &extra));
         let class = class_of(shape.cell_bytes()).expect("what is too large for a cell is not inline");
         let outside = if shape.is_large() { LargeItems::cost(key.bytes.len(), value.len()) } else { 0 };
         if let Some(loc) = old {
@@ -196,7 +202,7 @@ impl Shard {
             self.touch(loc, now);
             let old = self.heap.shape(loc);
             if !shape.is_large() && !old.is_large() && class_of(old.cell_bytes()) == Some(class) {
-                self.overwrite(loc, shape, key, value.as_slice(), expires_at, now);
+                self.overwrite(loc, shape, (key, value.as_slice()), (expires_at, &extra), now);
                 return if PREPARED { Ok(()) } else { self.settle(now) };
             }
         }
@@ -219,6 +225,7 @@ impl Shard {
             }
             None => self.heap.set_key_and_value(loc, key.bytes, value.as_slice()),
         }
+        self.heap.set_extra(loc, &extra);
         self.dataset_bytes += (key.bytes.len() + value.len()) as u64;
         self.note_change(loc);
         Ok(())
@@ -239,9 +246,10 @@ impl Shard {
             self.remove(loc);
             return true;
         }
+        let fields = self.heap.shape(loc).fields();
         let expires = self.heap.shape(loc).expires();
         if expires != at.is_some() {
-            let Some(moved) = self.reshape(loc, at.is_some()) else { return true };
+            let Some(moved) = self.reshape(loc, fields.with_expiry(at.is_some())) else { return true };
             loc = moved;
         } else if expires {
             self.stop_timer(loc);
@@ -394,13 +402,13 @@ fn key_at<'a>(heap: &'a Heap, large: &'a LargeItems, loc: Loc) -> &'a [u8] {
     }
 }
 
-/// Small items lie inline. Whether one expires makes no difference to that, so that a time of expiry can be given to
-/// any item where it is.
-fn shape_of(key_len: usize, value_len: usize, expires: bool) -> Shape {
-    if item::inline_bytes(key_len, value_len, true) <= MAX_CELL_BYTES {
-        Shape::inline(key_len, value_len, expires)
+/// Small items lie inline. Whether one expires, or has anything else beside its value, makes no difference to that, so that
+/// it can be given to any item where it is.
+fn shape_of(key_len: usize, value_len: usize, fields: Fields) -> Shape {
+    if item::fits_inline(key_len, value_len) {
+        Shape::inline(key_len, value_len, fields)
     } else {
-        Shape::large(LargeItems::cost(key_len, value_len), expires)
+        Shape::large(LargeItems::cost(key_len, value_len), fields)
     }
 }
 

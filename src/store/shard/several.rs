@@ -4,9 +4,10 @@
 use super::classes::{CLASS_COUNT, cells_per_page, class_of};
 use super::heap::PAGE_BYTES;
 use super::index::Index;
+use super::item::{self, Fields};
 use super::large::LargeItems;
 use super::reclaim::{ROOM_WORK, pace};
-use super::{Expiry, Key, NewValue, Room, SMALL_SET_BYTES, SetError, Shard, UnixMillis, shape_of};
+use super::{Expiry, Extra, Key, NewValue, Room, SMALL_SET_BYTES, SetError, Shard, UnixMillis, shape_of};
 use crate::base::extents::Blob;
 use crate::config::Policy;
 
@@ -65,7 +66,7 @@ impl Shard {
 
     /// Whether a value is too large for a cell with its key.
     pub fn is_placed(key: Key, value: &[u8]) -> bool {
-        shape_of(key.bytes.len(), value.len(), false).is_large()
+        !item::fits_inline(key.bytes.len(), value.len())
     }
 
     /// Copies such a value to where it will lie.
@@ -82,7 +83,7 @@ impl Shard {
         now: UnixMillis,
     ) -> Result<(), SetError> {
         let old = self.find_live(key, now);
-        self.write::<true>(old, key, value, expiry, now)
+        self.write::<true>(old, key, value, (expiry, Extra::NONE), now)
     }
 
     /// A cell of the class, whatever the limit says.
@@ -99,7 +100,7 @@ impl Shard {
                 Expiry::At(_) => true,
                 Expiry::Keep => old.is_some_and(|loc| self.heap.shape(loc).expires()),
             };
-            let shape = shape_of(key.bytes.len(), value_len, expires);
+            let shape = shape_of(key.bytes.len(), value_len, Fields::of(expires, &Extra::NONE));
             let class = class_of(shape.cell_bytes()).expect("what is too large for a cell is not inline");
             let is_in_place = |loc| !self.heap.shape(loc).is_large() && self.heap.class_at(loc) == class;
             if shape.is_large() {

@@ -80,6 +80,32 @@ pub enum Expiry {
     Keep,
 }
 
+/// What an item may have beside its value. It takes room only in items that have some of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extra {
+    /// A word of the clients' own.
+    pub flags: u32,
+    /// Which of the values that the key ever had this is; 0 while nobody has asked. A later value's is larger.
+    pub version: u64,
+    /// It is served while somebody fetches a new one.
+    pub is_stale: bool,
+    /// Somebody was told to fetch a new one.
+    pub is_claimed: bool,
+}
+
+impl Extra {
+    pub const NONE: Extra = Extra { flags: 0, version: 0, is_stale: false, is_claimed: false };
+}
+
+/// What a look-up finds, with what the item has beside its value.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    pub entry: Entry<'a>,
+    pub extra: Extra,
+    /// It was read since it was written, before this.
+    pub was_read: bool,
+}
+
 /// What a look-up finds.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
