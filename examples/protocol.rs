@@ -60,6 +60,7 @@ fn main() {
         registered_buffers: 0,
         tcp_port: 0,
         http_port: 0,
+        memcached_port: 0,
     };
     let shared = Arc::new(Shared::new(plan, Table::get().names().len()));
     let key = Key { bytes: b"greeting", hash: shared.keyspace.hash(b"greeting"), db: 0 };

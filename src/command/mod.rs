@@ -18,6 +18,7 @@ pub mod timing;
 pub mod transaction;
 
 pub use context::{ConnectionState, ReplyMode};
+pub use key::database::flush_if_due;
 pub use row::{Command, Flags, Group, Keys, Run};
 pub use server::settings;
 pub use table::{Found, Table};
@@ -326,7 +327,7 @@ fn read<'h>(guards: &'h mut ShardGuards, key: Key, now: UnixMillis, no_touch: bo
 }
 
 /// Memory for a value that is put together here.
-fn memory_for(bytes: usize) -> Result<Vec<u8>, Stop> {
+pub fn memory_for(bytes: usize) -> Result<Vec<u8>, Stop> {
     let mut value = Vec::new();
     value.try_reserve_exact(bytes).map_err(|_| error::OUT_OF_MEMORY)?;
     Ok(value)
@@ -352,7 +353,7 @@ fn room(room: Room) -> Result<(), Stop> {
     }
 }
 
-fn set_error(error: SetError) -> Stop {
+pub fn set_error(error: SetError) -> Stop {
     match error {
         SetError::OutOfMemory => error::OUT_OF_MEMORY.into(),
         SetError::TooLarge => error::VALUE_TOO_LARGE.into(),

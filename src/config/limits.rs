@@ -103,6 +103,20 @@ pub const HTTP_HEADERS_MAX: usize = 64;
 /// connection is closed.
 pub const HTTP_DISCARDED_BYTES: usize = MIB;
 
+/// A key in memcached's protocol: `bad command line format`, as in memcached.
+pub const MEMCACHED_KEY_MAX_BYTES: usize = 250;
+
+/// Key and value together, through memcached's protocol: `object too large for cache`, unless an option says otherwise
+/// (`memcached-max-item-size`). As in memcached.
+pub const MEMCACHED_ITEM_BYTES: usize = MIB;
+
+/// A line without an end in memcached's protocol: `line too long`, then close. The keys of a longer `get` are taken from it as
+/// they come.
+pub const MEMCACHED_LINE_MAX_BYTES: usize = 2048;
+
+/// What a meta command of memcached's protocol has to give back: `opaque token too long`, as in memcached.
+pub const MEMCACHED_OPAQUE_MAX_BYTES: usize = 32;
+
 /// Bounds of the histograms of `/metrics`, as powers of two of nanoseconds: every second one from a microsecond to 17 seconds.
 pub const METRICS_BUCKET_BITS: std::ops::RangeInclusive<u32> = 10..=34;
 

@@ -26,6 +26,14 @@ pub struct Options {
     #[arg(long, env = "KV_CACHE_HTTP_PORT", value_name = "PORT", default_value_t = 7172)]
     pub http_port: u16,
 
+    /// TCP port for memcached's protocol, on the same addresses (11211 by custom); 0 for none
+    #[arg(long, env = "KV_CACHE_MEMCACHED_PORT", value_name = "PORT", default_value_t = 0)]
+    pub memcached_port: u16,
+
+    /// The largest item through memcached's protocol, key and value together; --max-value bounds it too
+    #[arg(long, env = "KV_CACHE_MEMCACHED_MAX_ITEM_SIZE", value_name = "SIZE", default_value_t = Size(limits::MEMCACHED_ITEM_BYTES as u64))]
+    pub memcached_max_item_size: Size,
+
     /// Addresses to listen on, separated by commas
     #[arg(long, env = "KV_CACHE_BIND", value_name = "IP", value_delimiter = ',', default_value = "127.0.0.1", value_parser = parse_address)]
     pub bind: Vec<IpAddr>,

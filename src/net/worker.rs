@@ -23,6 +23,7 @@ use super::{Accepted, Admission, WorkerConfig, WorkerLinks, admit, report_accept
 use crate::base::allocator;
 use crate::base::clock::{self, Clock, UnixMillis};
 use crate::clients::Client;
+use crate::command;
 use crate::config::limits;
 use crate::message::output::Output;
 use crate::observe::stats;
@@ -359,6 +360,7 @@ async fn tend_shard<T: Transport>(transport: Rc<T>) {
 /// Some steps of a shard's upkeep. True if there is more to do right now.
 fn keep_up(worker: &Worker, now: UnixMillis) -> bool {
     let links = &worker.links;
+    command::flush_if_due(&links.shared, now);
     let until = clock::tick() + limits::UPKEEP_TIME;
     while clock::tick() < until {
         let (more, held) = links.shared.tend_shard(links.index, now);

@@ -141,10 +141,14 @@ core_stats! {
     resp_connections => "resp_connections_received",
     /// Connections to the port of HTTP that were served.
     http_connections => "http_connections_received",
+    /// Connections to the port of memcached that were served.
+    memcached_connections => "memcached_connections_received",
     /// Requests that came in RESP.
     resp_requests => "resp_requests_processed",
     /// Requests that came over HTTP, those that ran no command included.
     http_requests => "http_requests_processed",
+    /// Requests that came in memcached's protocol, each key of a `get` counted.
+    memcached_requests => "memcached_requests_processed",
     /// Requests run, those that ended in an error included.
     commands => "total_commands_processed",
     /// Bytes received from clients.
@@ -181,6 +185,44 @@ core_stats! {
     placed_bytes => "total_net_placed_bytes",
     /// Receives that found all registered buffers taken and went without.
     buffers_ran_dry => "registered_buffers_ran_dry",
+    /// Keys that memcached's clients have asked for.
+    memcached_cmd_get => "memcached_cmd_get",
+    /// Values that they have sent.
+    memcached_cmd_set => "memcached_cmd_set",
+    /// Keys that they gave a new time of expiry.
+    memcached_cmd_touch => "memcached_cmd_touch",
+    /// Times that they have emptied the cache.
+    memcached_cmd_flush => "memcached_cmd_flush",
+    /// Keys that they have asked for and found.
+    memcached_get_hits => "memcached_get_hits",
+    /// Keys that they have asked for and not found.
+    memcached_get_misses => "memcached_get_misses",
+    /// Keys that they gave a new time of expiry and found.
+    memcached_touch_hits => "memcached_touch_hits",
+    /// Keys that they gave a new time of expiry and did not find.
+    memcached_touch_misses => "memcached_touch_misses",
+    /// Keys that they have deleted.
+    memcached_delete_hits => "memcached_delete_hits",
+    /// Keys that they wanted to delete and did not find, or found changed.
+    memcached_delete_misses => "memcached_delete_misses",
+    /// Numbers that they have added to.
+    memcached_incr_hits => "memcached_incr_hits",
+    /// Numbers that they wanted to add to and did not find.
+    memcached_incr_misses => "memcached_incr_misses",
+    /// Numbers that they have taken from.
+    memcached_decr_hits => "memcached_decr_hits",
+    /// Numbers that they wanted to take from and did not find.
+    memcached_decr_misses => "memcached_decr_misses",
+    /// Values that they have replaced, unchanged meanwhile.
+    memcached_cas_hits => "memcached_cas_hits",
+    /// Values that they wanted to replace and that had changed.
+    memcached_cas_badval => "memcached_cas_badval",
+    /// Values that they wanted to replace and that were gone.
+    memcached_cas_misses => "memcached_cas_misses",
+    /// Passwords that they have given.
+    memcached_auth_cmds => "memcached_auth_cmds",
+    /// Of those, wrong ones.
+    memcached_auth_errors => "memcached_auth_errors",
 }
 
 /// The sum of one counter over all cores.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::http::answer::Date;
+use super::memcached;
 use super::resp::batch::Batch;
 use crate::base::clock;
 use crate::command;
@@ -17,6 +18,7 @@ pub struct Core {
     pub shared: Arc<Shared>,
     pub index: usize,
     pub(super) batch: Batch,
+    pub(super) memcached: memcached::batch::Batch,
     pub(super) date: Date,
     pub(super) scripts: Option<Runner>,
     /// When the turn began, and when its last batch ended.
@@ -39,6 +41,7 @@ impl Core {
             shared,
             index,
             batch: Batch::default(),
+            memcached: Default::default(),
             date: Date::default(),
             scripts,
             turn_begun: now,
@@ -54,6 +57,7 @@ impl Core {
             shared,
             index,
             batch: Batch::default(),
+            memcached: Default::default(),
             date: Date::default(),
             scripts: None,
             turn_begun: now,

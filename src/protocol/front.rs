@@ -12,7 +12,7 @@ use crate::message::output::Output;
 use crate::message::reply::Reply;
 use crate::observe::stats::{CoreStats, Counter};
 use crate::protocol::core::Core;
-use crate::protocol::{http, resp};
+use crate::protocol::{http, memcached, resp};
 use crate::shared::Shared;
 
 /// What is spoken at an endpoint.
@@ -22,6 +22,8 @@ pub enum Protocol {
     Resp,
     /// HTTP/1.1: keys as resources, health, metrics.
     Http,
+    /// memcached's, classic and meta.
+    Memcached,
 }
 
 impl Protocol {
@@ -30,6 +32,7 @@ impl Protocol {
         match self {
             Protocol::Resp => Box::new(resp::session::Session::new(client, shared)),
             Protocol::Http => Box::new(http::session::Session::new(client, shared)),
+            Protocol::Memcached => Box::new(memcached::session::Session::new(client, shared)),
         }
     }
 
@@ -38,6 +41,7 @@ impl Protocol {
         match self {
             Protocol::Resp => "RESP",
             Protocol::Http => "HTTP",
+            Protocol::Memcached => "memcached",
         }
     }
 
@@ -46,6 +50,7 @@ impl Protocol {
         match self {
             Protocol::Resp => "--port",
             Protocol::Http => "--http-port",
+            Protocol::Memcached => "--memcached-port",
         }
     }
 
@@ -54,6 +59,7 @@ impl Protocol {
         match self {
             Protocol::Resp => &stats.resp_connections,
             Protocol::Http => &stats.http_connections,
+            Protocol::Memcached => &stats.memcached_connections,
         }
     }
 
@@ -66,6 +72,7 @@ impl Protocol {
                 reply.into_bytes()
             }
             Protocol::Http => http::answer::FULL.into(),
+            Protocol::Memcached => memcached::answer::FULL.into(),
         }
     }
 
@@ -78,6 +85,7 @@ impl Protocol {
                   --requirepass-file does so for every start, and --protected-mode no lets everybody in.\r\n"
             }
             Protocol::Http => http::answer::PROTECTED,
+            Protocol::Memcached => memcached::answer::PROTECTED,
         }
     }
 }

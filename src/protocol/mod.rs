@@ -6,6 +6,7 @@ pub mod core;
 mod turn;
 pub mod resp;
 pub mod http;
+pub mod memcached;
 
 #[cfg(test)]
 mod testing;

@@ -43,6 +43,7 @@ pub fn server() -> Arc<Shared> {
         registered_buffers: 0,
         tcp_port: 0,
         http_port: 0,
+        memcached_port: 0,
     };
     Arc::new(Shared::new(plan, Table::get().names().len()))
 }

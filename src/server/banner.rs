@@ -34,6 +34,9 @@ fn facts(shared: &Shared, placed: &str) -> Vec<(&'static str, String)> {
     for address in options.bind.iter().filter(|_| shared.http_port != 0) {
         facts.push(("HTTP on", std::net::SocketAddr::new(*address, shared.http_port).to_string()));
     }
+    for address in options.bind.iter().filter(|_| shared.memcached_port != 0) {
+        facts.push(("memcached on", std::net::SocketAddr::new(*address, shared.memcached_port).to_string()));
+    }
     if let Some(path) = &options.unixsocket {
         facts.push(("listening on", format!("{} (mode {})", path.display(), options.unixsocketperm)));
     }

@@ -111,6 +111,9 @@ fn endpoints(options: &Options) -> Vec<Endpoint> {
     });
     let mut endpoints: Vec<_> = tcp(Protocol::Resp, options.port, false).chain(unix).collect();
     endpoints.extend(tcp(Protocol::Http, options.http_port, true));
+    if options.memcached_port != 0 {
+        endpoints.extend(tcp(Protocol::Memcached, options.memcached_port, false));
+    }
     endpoints
 }
 

@@ -65,6 +65,7 @@ impl Start {
             descriptors: self.descriptors,
             tcp_port: port_of(Protocol::Resp),
             http_port: port_of(Protocol::Http),
+            memcached_port: port_of(Protocol::Memcached),
         }
     }
 
@@ -188,9 +189,10 @@ fn exposure(options: &Options, has_password: bool) -> Option<String> {
     if has_password {
         return None;
     }
-    let ports = match options.http_port {
-        0 => format!("port {}", options.port),
-        http => format!("ports {} and {http}", options.port),
+    let others = [options.http_port, options.memcached_port].into_iter().filter(|port| *port != 0);
+    let ports = match others.map(|port| port.to_string()).collect::<Vec<_>>() {
+        others if others.is_empty() => format!("port {}", options.port),
+        others => format!("ports {} and {}", options.port, others.join(" and ")),
     };
     Some(match options.protected_mode {
         YesNo::Yes => format!(

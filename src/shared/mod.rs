@@ -36,6 +36,10 @@ pub struct Shared {
     pub tcp_port: u16,
     /// 0 when HTTP is not served.
     pub http_port: u16,
+    /// 0 when memcached's protocol is not served.
+    pub memcached_port: u16,
+    /// When memcached's clients want the cache to be emptied; 0 for never.
+    pub flush_at: AtomicU64,
     pub cores: usize,
     /// What the host or the cgroup grants.
     pub granted_bytes: u64,
@@ -85,6 +89,8 @@ pub struct Settings {
     /// As the option says; `largest_value_bytes` is what holds.
     pub max_value_bytes: AtomicUsize,
     pub largest_value_bytes: AtomicUsize,
+    /// Key and value together, through memcached's protocol.
+    pub memcached_item_bytes: usize,
     pub registered_bytes: usize,
     /// 0 for never.
     pub busy_reply_threshold_ms: AtomicU64,
@@ -112,6 +118,7 @@ pub struct Plan {
     pub registered_buffers: usize,
     pub tcp_port: u16,
     pub http_port: u16,
+    pub memcached_port: u16,
 }
 
 impl Shared {
@@ -138,6 +145,7 @@ impl Shared {
                 max_arguments: AtomicUsize::new(options.max_arguments as usize),
                 max_value_bytes: AtomicUsize::new(options.max_value.0 as usize),
                 largest_value_bytes: AtomicUsize::new(0),
+                memcached_item_bytes: options.memcached_max_item_size.0 as usize,
                 registered_bytes,
                 busy_reply_threshold_ms: AtomicU64::new(options.busy_reply_threshold),
                 script_lock_all: AtomicBool::new(options.script_undeclared_keys == UndeclaredKeys::LockAll),
@@ -151,6 +159,8 @@ impl Shared {
             run_id: run_id(),
             tcp_port: plan.tcp_port,
             http_port: plan.http_port,
+            memcached_port: plan.memcached_port,
+            flush_at: AtomicU64::new(0),
             granted_bytes: plan.granted_bytes,
             descriptors: plan.descriptors,
             cores,

@@ -13,6 +13,7 @@ from servers import ROOT
 CACHE = ROOT / "target/conformance"
 HERE = pathlib.Path(__file__).resolve().parent
 REDIS_VERSION = "7.0.15"
+MEMCACHED_VERSION = "1.6.18"
 REDIS_PY_VERSION = "8.1.0"
 # Of one download.
 SECONDS_MAX = 600
@@ -57,15 +58,29 @@ def once(name, make):
 
 
 def unpack(archive, folder):
-    run("tar", "-xzf", archive, "-C", folder)
+    run("tar", "-xaf", archive, "-C", folder)
 
 
 def redis_suite():
-    """The folder of Redis's sources, with its test suite: Debian's source package, by an apt set-up of our own."""
-    return once(f"redis-{REDIS_VERSION}", fetch_redis_source) / f"redis-{REDIS_VERSION}"
+    """The folder of Redis's sources, with its test suite: Debian's source package."""
+    return debian_source("redis", REDIS_VERSION, ".orig.tar.gz")
 
 
-def fetch_redis_source(folder):
+def memcached_suite():
+    """The folder of memcached's sources, with its test scripts: Debian's source package."""
+    return debian_source("memcached", MEMCACHED_VERSION, ".orig.tar.xz")
+
+
+def debian_source(package, version, ending):
+    def make(folder):
+        fetch_source(folder, package, version)
+        unpack(folder / f"{package}_{version}{ending}", folder)
+
+    return once(f"{package}-{version}", make) / f"{package}-{version}"
+
+
+def fetch_source(folder, package, version):
+    """By an apt set-up of our own."""
     apt = folder / "apt"
     for part in ("lists/partial", "cache/archives/partial", "sources"):
         (apt / part).mkdir(parents=True)
@@ -89,13 +104,12 @@ def fetch_redis_source(folder):
     }
     options = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     run("apt-get", *options, "update", "-q")
-    known = run("apt-cache", *options, "showsrc", "redis")
+    known = run("apt-cache", *options, "showsrc", package)
     versions = [line.split()[1] for line in known.splitlines() if line.startswith("Version:")]
-    wanted = [version for version in versions if f":{REDIS_VERSION}-" in version]
+    wanted = [known for known in versions if f"{version}-" in known.partition(":")[2] or known.startswith(f"{version}-")]
     if not wanted:
-        raise Missing(f"apt's package sources have redis {versions}, not {REDIS_VERSION}, Debian 12's")
-    run("apt-get", *options, "source", "-q", "--download-only", f"redis={wanted[0]}", cwd=folder)
-    unpack(folder / f"redis_{REDIS_VERSION}.orig.tar.gz", folder)
+        raise Missing(f"apt's package sources have {package} {versions}, not {version}, Debian 12's")
+    run("apt-get", *options, "source", "-q", "--download-only", f"{package}={wanted[0]}", cwd=folder)
     shutil.rmtree(apt)
 
 

@@ -116,6 +116,19 @@ impl Client {
         self.take(bytes.len());
     }
 
+    /// The next line, with its end.
+    pub fn line(&mut self) -> String {
+        loop {
+            let received = &self.received[self.taken..];
+            if let Some(end) = received.windows(2).position(|bytes| bytes == b"\r\n") {
+                let line = received[..end + 2].escape_ascii().to_string();
+                self.take(end + 2);
+                return line.replace("\\r\\n", "\r\n");
+            }
+            assert!(self.fill().expect("a reply in time") > 0, "closed within a line");
+        }
+    }
+
     /// The server closes, and nothing comes before that.
     #[track_caller]
     pub fn expect_closed(&mut self) {

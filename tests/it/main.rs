@@ -34,6 +34,7 @@
 //! | tune, ping, reload, the service manager | `operations` |
 //! | the Unix socket | `unix_socket` |
 //! | HTTP | `http` |
+//! | memcached's protocol | `memcached` |
 //! | curl, Python, Node and promtool at the door for HTTP | `http_clients` |
 //! | hosts that forbid io_uring or locked memory | `engine_fallback` |
 //! | what only the multishot driver meets | `multishot` |
@@ -71,6 +72,7 @@ mod large_values;
 mod limits;
 mod linearizability;
 mod malicious;
+mod memcached;
 mod memory_cap;
 mod monitor;
 mod multishot;

@@ -11,6 +11,7 @@ use crate::command::{Call, Command, Flags, Group, Keys, is_word};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
 use crate::message::reply::{Reply, RespVersion};
+use crate::shared::Shared;
 use crate::store::guards::ShardGuards;
 use crate::store::shard::Watcher;
 
@@ -67,8 +68,8 @@ fn push(client: &Client, key: Option<&[u8]>) {
 }
 
 /// A database was emptied, or two were swapped: whatever was read before is worth nothing.
-pub fn tell_flushed(call: &Call) {
-    for client in call.shared.clients.tracking() {
+pub fn tell_flushed(shared: &Shared) {
+    for client in shared.clients.tracking() {
         push(&client, None);
     }
 }

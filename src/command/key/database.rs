@@ -1,8 +1,12 @@
 //! Commands about databases as a whole.
 
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::base::clock::UnixMillis;
 use crate::command::connection::tracking;
 use crate::command::{Call, Command, Flags, Group, Keys, is_word};
 use crate::message::error::{self, Stop};
+use crate::shared::Shared;
 use crate::store::shard::{DATABASES, Shard};
 
 pub const COMMANDS: &[Command] = &[
@@ -71,7 +75,7 @@ fn swapdb(call: &mut Call) -> Result<(), Stop> {
     let (one, other) = (in_range(one)?, in_range(other)?);
     call.all()?.each(|shard| shard.swap_databases(one, other));
     if one != other {
-        tracking::tell_flushed(call);
+        tracking::tell_flushed(call.shared);
     }
     call.reply.ok();
     Ok(())
@@ -94,7 +98,7 @@ fn flushdb(call: &mut Call) -> Result<(), Stop> {
     }
     shards.each(|shard| shard.clear_database(database));
     drop(shards);
-    tracking::tell_flushed(call);
+    tracking::tell_flushed(call.shared);
     call.reply.ok();
     Ok(())
 }
@@ -102,9 +106,30 @@ fn flushdb(call: &mut Call) -> Result<(), Stop> {
 fn flushall(call: &mut Call) -> Result<(), Stop> {
     check_flush_mode(call)?;
     call.all()?.each(Shard::clear);
-    tracking::tell_flushed(call);
+    tracking::tell_flushed(call.shared);
     call.reply.ok();
     Ok(())
+}
+
+/// Empties the first database if memcached's clients have asked for it and the time has come. Where a script holds a shard
+/// it comes a little later.
+pub fn flush_if_due(shared: &Shared, now: UnixMillis) {
+    let at = shared.flush_at.load(Relaxed);
+    if at != 0 && at <= now {
+        flush_now(shared, at);
+    }
+}
+
+#[cold]
+fn flush_now(shared: &Shared, at: UnixMillis) {
+    let mut guards = shared.keyspace.guards();
+    let Ok(mut shards) = guards.lock_all() else { return };
+    // Unless another core was quicker, or it was put off.
+    if shared.flush_at.compare_exchange(at, 0, Relaxed, Relaxed).is_ok() {
+        shards.each(|shard| shard.clear_database(0));
+        drop(shards);
+        tracking::tell_flushed(shared);
+    }
 }
 
 /// Both modes empty at one moment and give the memory back step by step: nobody waits for it.

@@ -84,7 +84,7 @@ fn store(key: &[u8], value: &[u8], ttl: Option<Duration>, out: &mut Vec<u8>) {
 }
 
 /// Whole seconds, rounded up. memcached takes more than 30 days for a date in 1970, so longer ones are cut there.
-fn seconds(ttl: Duration) -> u64 {
+pub fn seconds(ttl: Duration) -> u64 {
     const LONGEST_RELATIVE_SECONDS: u64 = 30 * 24 * 3600;
     ttl.as_millis().div_ceil(1000).min(u128::from(LONGEST_RELATIVE_SECONDS)) as u64
 }

@@ -4,6 +4,7 @@
 
 mod http;
 mod memcached;
+mod memcached_meta;
 mod resp;
 #[cfg(test)]
 mod testing;
@@ -100,6 +101,7 @@ pub enum Reply<'a> {
 pub enum Values<'a> {
     Resp(resp::Elements<'a>),
     Memcached(memcached::Items<'a>),
+    Meta(memcached_meta::Items<'a>),
 }
 
 /// A value or a gap; memcached names the key of each value that it returns.
@@ -116,6 +118,7 @@ impl<'a> Iterator for Values<'a> {
         match self {
             Values::Resp(elements) => elements.next(),
             Values::Memcached(items) => items.next(),
+            Values::Meta(items) => items.next(),
         }
     }
 }
@@ -149,6 +152,7 @@ pub enum Dialect {
     Resp2,
     Resp3,
     Memcached,
+    MemcachedMeta,
     Http,
 }
 
@@ -163,6 +167,7 @@ impl Dialect {
             Dialect::Resp2 => Box::new(resp::Resp { version: 2, credentials }),
             Dialect::Resp3 => Box::new(resp::Resp { version: 3, credentials }),
             Dialect::Memcached => Box::new(memcached::Text { credentials }),
+            Dialect::MemcachedMeta => Box::new(memcached_meta::Meta { text: memcached::Text { credentials } }),
             Dialect::Http => Box::new(http::Http { credentials }),
         }
     }
@@ -174,6 +179,7 @@ impl fmt::Display for Dialect {
             Dialect::Resp2 => "resp2",
             Dialect::Resp3 => "resp3",
             Dialect::Memcached => "memcached",
+            Dialect::MemcachedMeta => "memcached-meta",
             Dialect::Http => "http",
         })
     }
