@@ -219,6 +219,10 @@ core_stats! {
     memcached_cas_badval => "memcached_cas_badval",
     /// Values that they wanted to replace and that were gone.
     memcached_cas_misses => "memcached_cas_misses",
+    /// Values that they have sent and that are larger than one may be.
+    memcached_store_too_large => "memcached_store_too_large",
+    /// Values that they have sent and for which there was no memory.
+    memcached_store_no_memory => "memcached_store_no_memory",
     /// Passwords that they have given.
     memcached_auth_cmds => "memcached_auth_cmds",
     /// Of those, wrong ones.

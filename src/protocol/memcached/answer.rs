@@ -3,6 +3,7 @@
 use crate::config::limits;
 use crate::message::error;
 use crate::message::output::Output;
+use crate::observe::stats::CoreStats;
 use crate::store::shard::Value;
 
 pub const ERROR: &str = "ERROR";
@@ -39,6 +40,15 @@ pub fn error_of(text: &str) -> &'static str {
         _ if text.starts_with("BUSY ") => BUSY,
         _ if text.starts_with("ERR the reply has") => NO_ROOM,
         _ => "SERVER_ERROR the command failed",
+    }
+}
+
+/// Counts an answer that refuses a value.
+pub fn note_refusal(stats: &CoreStats, refusal: &str) {
+    match refusal {
+        TOO_LARGE => stats.memcached_store_too_large.add(1),
+        NO_MEMORY => stats.memcached_store_no_memory.add(1),
+        _ => {}
     }
 }
 

@@ -78,6 +78,8 @@ const COUNTS: &[Count] = &[
     ("cas_badval", |core| &core.memcached_cas_badval),
     ("touch_hits", |core| &core.memcached_touch_hits),
     ("touch_misses", |core| &core.memcached_touch_misses),
+    ("store_too_large", |core| &core.memcached_store_too_large),
+    ("store_no_memory", |core| &core.memcached_store_no_memory),
     ("auth_cmds", |core| &core.memcached_auth_cmds),
     ("auth_errors", |core| &core.memcached_auth_errors),
     ("bytes_read", |core| &core.net_input_bytes),

@@ -161,6 +161,7 @@ fn delete(call: &mut Call) -> Result<(), Stop> {
 fn refuse(call: &mut Call, line: &Line) -> Result<(), Stop> {
     let (key, now) = (call.key(), call.now);
     call.guards.shard(key.hash).delete(key, now);
+    answer::note_refusal(call.stats, line.refusal);
     answer::line(call.reply, line.refusal);
     Ok(())
 }

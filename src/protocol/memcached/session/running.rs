@@ -73,7 +73,9 @@ impl Session {
                 Err(Stop::Error(text)) => {
                     stats.note_error(&text);
                     reply.rewind(before);
-                    answer::line(reply, answer::error_of(&text));
+                    let refusal = answer::error_of(&text);
+                    answer::note_refusal(stats, refusal);
+                    answer::line(reply, refusal);
                 }
                 Err(wait @ (Stop::Retry | Stop::Busy | Stop::Full)) => {
                     reply.rewind(before);
@@ -103,6 +105,7 @@ impl Session {
             Verb::MetaNoop => run.reply.write(b"MN\r\n"),
             _ => {
                 run.stats.note_error(line.refusal);
+                answer::note_refusal(run.stats, line.refusal);
                 answer::line(run.reply, line.refusal);
             }
         }
