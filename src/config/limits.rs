@@ -117,6 +117,9 @@ pub const MEMCACHED_LINE_MAX_BYTES: usize = 2048;
 /// What a meta command of memcached's protocol has to give back: `opaque token too long`, as in memcached.
 pub const MEMCACHED_OPAQUE_MAX_BYTES: usize = 32;
 
+/// Keys that `stats cachedump` of memcached's protocol tells: the rest is left out, as memcached leaves out what does not fit.
+pub const MEMCACHED_DUMPED_KEYS_MAX: usize = 1000;
+
 /// Bounds of the histograms of `/metrics`, as powers of two of nanoseconds: every second one from a microsecond to 17 seconds.
 pub const METRICS_BUCKET_BITS: std::ops::RangeInclusive<u32> = 10..=34;
 

@@ -72,6 +72,10 @@ impl Conversation {
         let mut pieces = VecDeque::new();
         reply.take(&mut pieces);
         pieces.iter().for_each(|piece| self.replies.extend_from_slice(piece));
+        if next != Next::Close && queued == 0 {
+            // They are taken at once: what they held comes back.
+            self.session.sent(&self.core, 0);
+        }
         next
     }
 

@@ -58,9 +58,14 @@ class Suite:
         return sorted(path.name for path in self.language.folder.glob(self.language.pattern))
 
     def run(self, part, engine, audit=False):
-        with tempfile.TemporaryDirectory(prefix="conformance-") as work, servers.start(engine) as server:
+        memcached = servers.free_port()
+        options = ["--memcached-port", str(memcached)]
+        with tempfile.TemporaryDirectory(prefix="conformance-") as work, servers.start(engine, *options) as server:
             report = f"{work}/report.xml"
-            settings = {"CACHE_URL": f"redis://127.0.0.1:{server.port}"}
+            settings = {
+                "CACHE_URL": f"redis://127.0.0.1:{server.port}",
+                "MEMCACHED_ADDRESS": f"127.0.0.1:{memcached}",
+            }
             done = subprocess.run(
                 [*servers.WITH_US, *self.language.command(part, report, work)], env=os.environ | settings,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -184,6 +184,14 @@ fn a_long_script_keeps_only_its_own_key(engine: Engine) {
     let mut memcached = connect(address);
     let busy = "SERVER_ERROR busy: a script keeps the core or the key\r\n";
     ask(&mut memcached, "get k\r\nset k 0 0 1\r\nv\r\nversion\r\n", format!("{busy}{busy}VERSION 1.6.18\r\n"));
+    // Of several keys: the error stands where the end would.
+    let free = (0..).map(|n| format!("key:{n}")).find(|key| {
+        memcached.send(format!("set {key} 0 0 1\r\nv\r\n"));
+        memcached.line() == "STORED\r\n"
+    });
+    let free = free.unwrap();
+    let value = format!("VALUE {free} 0 1\r\nv\r\n");
+    ask(&mut memcached, format!("get {free} k {free} k\r\nmn\r\n"), format!("{value}{busy}MN\r\n"));
     server.client().check("SCRIPT KILL", "+OK\r\n");
     client.raw_reply();
     ask(&mut memcached, "set k 0 0 1\r\nv\r\n", "STORED\r\n");
@@ -346,6 +354,9 @@ fn a_full_cache_says_so(engine: Engine) {
     assert!(stored > 10);
     let answer = [b"VALUE k0 0 100000\r\n".as_slice(), &value, b"\r\nEND\r\n"].concat();
     ask(&mut client, "get k0\r\n", answer);
+    // What was to be replaced by what finds no room is stale.
+    let larger = [b"set k0 0 0 900000\r\n".as_slice(), &patterned(900_000, 1), b"\r\nget k0\r\n"].concat();
+    ask(&mut client, larger, "SERVER_ERROR out of memory storing object\r\nEND\r\n");
 }
 
 fn a_flush_that_is_put_off(engine: Engine) {
@@ -416,6 +427,8 @@ fn what_is_counted(engine: Engine) {
     assert_eq!(text.matches("\r\nEND\r\n").count(), 5);
     assert!(text.ends_with("END\r\nERROR\r\n"));
     let mut client = connect(address);
+    ask(&mut client, "stats cachedump 1 5\r\n", "ITEM k [1 b; 0 s]\r\nEND\r\n");
+    ask(&mut client, "stats cachedump 2 5\r\nstats cachedump\r\n", "END\r\nCLIENT_ERROR bad command line\r\n");
     ask(&mut client, "stats reset\r\nstats detail\r\n", "RESET\r\nCLIENT_ERROR stats detail not allowed\r\n");
     assert_eq!(resp.info("memcached_get_hits"), "0");
 }

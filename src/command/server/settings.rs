@@ -180,6 +180,8 @@ static PARAMETERS: &[Parameter] = &[
     fixed("maxmemory-samples", |_| limits::EVICTION_SAMPLES.to_string()),
     fixed("port", |s| s.tcp_port.to_string()),
     fixed("http-port", |s| s.http_port.to_string()),
+    fixed("memcached-port", |s| s.memcached_port.to_string()),
+    fixed("memcached-max-item-size", |s| s.settings.memcached_item_bytes.to_string()),
     fixed("bind", |s| s.options.bind.iter().map(|address| address.to_string()).collect::<Vec<_>>().join(" ")),
     fixed("unixsocket", Shared::unix_path),
     fixed("unixsocketperm", |s| s.options.unixsocketperm.to_string()),
@@ -463,11 +465,8 @@ fn config_rewrite(call: &mut Call) -> Result<(), Stop> {
         if call.shared.settings.is_changed(name) {
             changes.push((setting.name.as_str(), written(call.shared, parameter)));
             if !matches!(setting.origin, Origin::Default | Origin::File { .. }) {
-                tracing::warn!(
-                    "{} is in the file now, but at the next start {} beats it",
-                    setting.name,
-                    setting.origin
-                );
+                let (option, origin) = (&setting.name, &setting.origin);
+                tracing::warn!("{option} is in the file now, but at the next start {origin} beats it");
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Requests read ahead of their execution, so that the memory which they will touch can be fetched meanwhile. It must not
 //! know what they do. A key of a line about keys is a request of its own, so such a line may be of any length.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use memchr::memchr;
 
@@ -338,24 +340,60 @@ fn too_large(line: Line) -> Line {
     }
 }
 
-/// The command of RESP that does what a line asks for: its checks hold, its locks are taken and its calls are counted.
+/// The commands of RESP that do what lines ask for: their checks hold, their locks are taken and their calls are counted.
+struct Rows {
+    get: Found,
+    getex: Found,
+    set: Found,
+    append: Found,
+    incrby: Found,
+    decrby: Found,
+    expire: Found,
+    del: Found,
+    delex: Found,
+    ttl: Found,
+    flushdb: Found,
+    info: Found,
+}
+
+static ROWS: LazyLock<Rows> = LazyLock::new(|| {
+    let find = |name: &str| Table::get().find(name.as_bytes()).expect("it is in the table");
+    Rows {
+        get: find("get"),
+        getex: find("getex"),
+        set: find("set"),
+        append: find("append"),
+        incrby: find("incrby"),
+        decrby: find("decrby"),
+        expire: find("expire"),
+        del: find("del"),
+        delex: find("delex"),
+        ttl: find("ttl"),
+        flushdb: find("flushdb"),
+        info: find("info"),
+    }
+});
+
+/// The command of RESP that does what a line asks for, if it takes one.
+#[inline]
 pub fn row(line: &Line) -> Option<Found> {
-    let name: &[u8] = match line.verb {
-        Verb::MetaGet if line.meta.has(b'N') => b"set",
-        Verb::MetaGet if line.meta.has_any(b"TR") => b"getex",
-        Verb::Get | Verb::Gets | Verb::MetaGet => b"get",
-        Verb::Gat | Verb::Gats => b"getex",
-        Verb::Set | Verb::Add | Verb::Replace | Verb::Prepend | Verb::Cas | Verb::MetaSet => b"set",
-        Verb::Append => b"append",
-        Verb::Increment | Verb::MetaArithmetic => b"incrby",
-        Verb::Decrement => b"decrby",
-        Verb::Touch => b"expire",
-        Verb::Delete | Verb::RefusedValue => b"del",
-        Verb::MetaDelete => b"delex",
-        Verb::MetaDebug => b"ttl",
-        Verb::Flush => b"flushdb",
-        Verb::Stats => b"info",
+    let rows = &*ROWS;
+    Some(match line.verb {
+        Verb::Get | Verb::Gets => rows.get,
+        Verb::MetaGet if line.meta.has(b'N') => rows.set,
+        Verb::MetaGet if line.meta.has_any(b"TR") => rows.getex,
+        Verb::MetaGet => rows.get,
+        Verb::Gat | Verb::Gats => rows.getex,
+        Verb::Set | Verb::Add | Verb::Replace | Verb::Prepend | Verb::Cas | Verb::MetaSet => rows.set,
+        Verb::Append => rows.append,
+        Verb::Increment | Verb::MetaArithmetic => rows.incrby,
+        Verb::Decrement => rows.decrby,
+        Verb::Touch => rows.expire,
+        Verb::Delete | Verb::RefusedValue => rows.del,
+        Verb::MetaDelete => rows.delex,
+        Verb::MetaDebug => rows.ttl,
+        Verb::Flush => rows.flushdb,
+        Verb::Stats => rows.info,
         Verb::Version | Verb::Verbosity | Verb::Quit | Verb::Foreign | Verb::MetaNoop | Verb::Refused => return None,
-    };
-    Some(Table::get().find(name).expect("it is in the table"))
+    })
 }

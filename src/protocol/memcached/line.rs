@@ -2,6 +2,8 @@
 //!
 //! The format is that of memcached's `doc/protocol.txt`; what is no request is refused in the words of memcached 1.6.
 
+use memchr::memchr;
+
 use super::answer;
 use super::flags::Flags;
 use crate::base::clock::UnixMillis;
@@ -174,10 +176,7 @@ pub fn next_word(input: &[u8], at: usize, to: usize) -> Option<(usize, usize)> {
     while *line.get(start)? == b' ' {
         start += 1;
     }
-    let mut end = start + 1;
-    while end < to && line[end] != b' ' {
-        end += 1;
-    }
+    let end = memchr(b' ', &line[start..]).map_or(to, |length| start + length);
     Some((start, end))
 }
 

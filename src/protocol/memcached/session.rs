@@ -33,6 +33,8 @@ pub struct Session {
     state: ConnectionState,
     pending: Vec<u8>,
     within: Within,
+    /// The line that goes on was answered with an error in place of its end: its other keys are passed over.
+    is_line_over: bool,
     stage: Stage,
     /// Those of the request whose value is arriving.
     words: Kept,
@@ -66,6 +68,7 @@ impl Session {
             state: ConnectionState::new(client, !shared.settings.needs_password()),
             pending: Vec::new(),
             within: Within::Line,
+            is_line_over: false,
             stage: Stage::Lines,
             words: Kept::default(),
         }

@@ -4,8 +4,8 @@
 use std::fmt::Display;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::answer;
 use super::text::run_silently;
+use super::{answer, line};
 use crate::base::clock;
 use crate::command::{Call, Table};
 use crate::config::{Policy, limits};
@@ -30,10 +30,11 @@ pub fn answer(call: &mut Call) -> Result<(), Stop> {
             answer::line(call.reply, "RESET");
             return Ok(());
         }
-        b"cachedump" => {
-            answer::line(call.reply, "CLIENT_ERROR stats cachedump not allowed");
+        b"cachedump" if call.args.len() < 4 => {
+            answer::line(call.reply, "CLIENT_ERROR bad command line");
             return Ok(());
         }
+        b"cachedump" => dump(call)?,
         b"detail" => {
             answer::line(call.reply, "CLIENT_ERROR stats detail not allowed");
             return Ok(());
@@ -214,6 +215,45 @@ fn items(call: &mut Call) -> Result<(), Stop> {
     }
     Ok(())
 }
+
+/// `stats cachedump CLASS LIMIT`: some keys, those that can be written on a line, with the length of the value and when it
+/// expires.
+fn dump(call: &mut Call) -> Result<(), Stop> {
+    let most = match line::unsigned(call.arg(3)) {
+        Some(0) | None => limits::MEMCACHED_DUMPED_KEYS_MAX,
+        Some(most) => limits::MEMCACHED_DUMPED_KEYS_MAX.min(most as usize),
+    };
+    if call.arg(2) != b"1" {
+        return Ok(());
+    }
+    call.room(most * (limits::MEMCACHED_KEY_MAX_BYTES + DUMPED_ROOM_BYTES))?;
+    let (now, mut left) = (call.now, most);
+    for number in 0..call.guards.keyspace().shards() {
+        let shard = call.guards.lock_number(number).map_err(|_| Stop::Busy)?;
+        let reply = &mut *call.reply;
+        let mut cursor = 0;
+        while left > 0 {
+            cursor = shard.scan(0, cursor, left, now, |key, entry| {
+                let is_shown = key.len() <= limits::MEMCACHED_KEY_MAX_BYTES && key.iter().all(u8::is_ascii_graphic);
+                if left > 0 && is_shown {
+                    left -= 1;
+                    reply.write(b"ITEM ");
+                    reply.write(key);
+                    let expires = entry.expires_at.map_or(0, |at| at / 1000);
+                    let about = format!(" [{} b; {expires} s]", entry.value.as_slice().len());
+                    answer::line(reply, &about);
+                }
+            });
+            if cursor == 0 {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What stands around a key.
+const DUMPED_ROOM_BYTES: usize = 50;
 
 fn slabs(call: &mut Call) -> Result<(), Stop> {
     let totals = totals(call)?;

@@ -67,8 +67,18 @@ enum Verdict {
     Differs,
 }
 
-/// Writes the last word of the call as the value of its key.
+/// Writes the last word of the call as the value of its key. When a plain set finds no memory the old value goes, as in
+/// memcached: it would be stale.
 pub fn store(call: &mut Call, storing: &Storing) -> Result<Stored, Stop> {
+    let stored = write(call, storing);
+    if matches!(stored, Err(Stop::Error(_))) && storing.mode == Mode::Set && storing.compare.is_none() {
+        let (key, now) = (call.key(), call.now);
+        call.guards.shard(key.hash).delete(key, now);
+    }
+    stored
+}
+
+fn write(call: &mut Call, storing: &Storing) -> Result<Stored, Stop> {
     let (key, last) = (call.key(), call.args.len() - 1);
     call.reserve(key, call.arg(last).len())?;
     let mut extra = Extra { flags: storing.flags, version: storing.version, ..Extra::NONE };

@@ -44,6 +44,10 @@ impl Session {
     ) -> Result<Option<Next>, Next> {
         let before = run.reply.mark();
         let line = &request.line;
+        self.is_line_over &= request.resumes;
+        if self.is_line_over {
+            return Ok(None);
+        }
         if !self.state.authenticated {
             return Ok(self.authenticate(run, line, args));
         }
@@ -61,6 +65,7 @@ impl Session {
         let Run { shared, stats, guards, now, reply, scripts, .. } = run;
         if run.only_urgent {
             answer::line(reply, answer::BUSY);
+            self.is_line_over = true;
         } else {
             let state = &mut self.state;
             let mut call = Call { args, hash: request.hash, now: *now, guards, reply, state, shared, stats, scripts };
@@ -76,6 +81,8 @@ impl Session {
                     let refusal = answer::error_of(&text);
                     answer::note_refusal(stats, refusal);
                     answer::line(reply, refusal);
+                    // It stands where the end would.
+                    self.is_line_over = true;
                 }
                 Err(wait @ (Stop::Retry | Stop::Busy | Stop::Full)) => {
                     reply.rewind(before);
@@ -123,8 +130,11 @@ impl Session {
         if self.state.room.covers(run.reply.len()) {
             return Ok(None);
         }
-        // What a reply can be made without is never long.
-        turn::find_room(&mut self.state, run.shared, run.stats, run.reply, (before, is_read), |_| ())
+        let is_line_over = &mut self.is_line_over;
+        turn::find_room(&mut self.state, run.shared, run.stats, run.reply, (before, is_read), |reply| {
+            answer::line(reply, answer::NO_ROOM);
+            *is_line_over = true;
+        })
     }
 
     /// Before a password was given: memcached takes user and password as the value of a `set`, whatever its key.
