@@ -52,6 +52,7 @@ fn main() {
         settings: Vec::new(),
         options: Options::parse_from(["kv-cache"]),
         password: None,
+        users: None,
         cores: 1,
         max_memory_bytes: 64 << 20,
         granted_bytes: 1 << 30,

@@ -9,6 +9,7 @@ pub mod net;
 pub mod protocol;
 pub mod command;
 pub mod shared;
+pub mod acl;
 pub mod script;
 pub mod clients;
 pub mod message;

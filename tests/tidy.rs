@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use kv_cache::command::{Command, Group, Table};
 
 /// The folders of `src/` from the top down: each may import those after it and none before.
-const LAYERS: [&str; 12] = [
-    "server", "net", "protocol", "command", "shared", "script", "clients", "message", "observe", "store", "config",
-    "base",
+const LAYERS: [&str; 13] = [
+    "server", "net", "protocol", "command", "shared", "acl", "script", "clients", "message", "observe", "store",
+    "config", "base",
 ];
 
 /// Folders that know less than the list above would let them: what they may import.
-const NARROW: [(&str, &[&str]); 5] = [
+const NARROW: [(&str, &[&str]); 6] = [
+    ("acl", &["config", "base"]),
     ("store", &["config", "base"]),
     ("script", &["message", "config", "base"]),
     ("message", &["config", "base"]),

@@ -86,16 +86,22 @@ pub struct Labels {
     pub name: String,
     pub lib_name: String,
     pub lib_ver: String,
+    /// Empty for the default user.
+    pub user: String,
 }
 
 impl Labels {
     /// Bytes of text.
     pub fn len(&self) -> usize {
-        self.name.len() + self.lib_name.len() + self.lib_ver.len()
+        self.name.len() + self.lib_name.len() + self.lib_ver.len() + self.user.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    pub fn user(&self) -> &str {
+        if self.user.is_empty() { "default" } else { &self.user }
     }
 }
 
@@ -235,7 +241,7 @@ impl Client {
             line,
             "id={} addr={addr} laddr={laddr} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} \
              watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r \
-             cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} core={}",
+             cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} core={}",
             self.id,
             self.socket.as_raw_fd(),
             labels.name,
@@ -249,6 +255,7 @@ impl Client {
             self.waiting_bytes.load(Relaxed),
             self.inbox.bytes(),
             self.held_bytes.load(Relaxed) + self.inbox.bytes(),
+            labels.user(),
             self.version.load(Relaxed),
             labels.lib_name,
             labels.lib_ver,

@@ -7,6 +7,7 @@ use super::connection::tracking::Tracking;
 use super::room::ReplyRoom;
 use super::steps::Work;
 use super::transaction::{Transaction, Watching};
+use crate::acl::{Access, DEFAULT, User};
 use crate::clients::{Client, Labels};
 
 /// What commands know and change of the connection they run for.
@@ -16,6 +17,8 @@ pub struct ConnectionState {
     /// What its replies may hold.
     pub room: ReplyRoom,
     pub authenticated: bool,
+    /// What its user may do.
+    pub access: Access,
     /// What is queued since MULTI.
     pub transaction: Option<Box<Transaction>>,
     pub watching: Watching,
@@ -49,12 +52,27 @@ impl ConnectionState {
         self.labels_bytes = labels.len();
     }
 
+    /// From now on it is this user's.
+    pub fn log_in(&mut self, user: Arc<User>) {
+        self.authenticated = true;
+        self.relabel(|labels| labels.user = if user.name == DEFAULT { String::new() } else { user.name.clone() });
+        self.access = Access::of(user);
+    }
+
+    /// It is the default user's, as at its beginning.
+    pub fn log_out(&mut self, authenticated: bool) {
+        self.authenticated = authenticated;
+        self.relabel(|labels| labels.user = String::new());
+        self.access = Access::default();
+    }
+
     /// A connection that has asked for nothing yet.
     pub fn new(client: Arc<Client>, authenticated: bool) -> ConnectionState {
         ConnectionState {
             room: ReplyRoom::new(client.clone()),
             client,
             authenticated,
+            access: Access::default(),
             transaction: None,
             watching: Watching::default(),
             unfinished: None,

@@ -7,6 +7,7 @@ pub mod connection;
 mod context;
 mod key;
 mod locks;
+pub mod permission;
 pub mod room;
 mod row;
 pub mod scripting;
@@ -20,7 +21,7 @@ pub mod transaction;
 pub use context::{ConnectionState, ReplyMode};
 pub use key::database::flush_if_due;
 pub use row::{Command, Flags, Group, Keys, Run};
-pub use server::settings;
+pub use server::{settings, users};
 pub use table::{Found, Table};
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -116,6 +117,7 @@ impl<'c, 'k> Call<'c, 'k> {
                 self.stats.calls[place].rejected.add(1);
                 return Err(self.refuse("ERR Command not allowed inside a transaction".into()));
             }
+            self.permit(found)?;
             return transaction::queue(self, found);
         }
         self.execute(found)
@@ -134,15 +136,17 @@ impl<'c, 'k> Call<'c, 'k> {
     #[inline]
     pub fn execute_by(
         &mut self,
-        (place, row): Found,
+        found: Found,
         run: impl FnOnce(&mut Self, &Command) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
+        let (place, row) = found;
         self.state.client.last_command.store(place as u16 + 1, Relaxed);
         if row.flags.intersects(Flags::DENYOOM) && allocator::is_short() {
             self.stats.calls[place].rejected.add(1);
             return Err(error::OUT_OF_MEMORY.into());
         }
         if self.state.unfinished.is_none() {
+            self.permit(found)?;
             self.enter(row)?;
         }
         let outcome = run(self, row);
@@ -395,7 +399,11 @@ fn unknown(args: Arguments) -> Stop {
         }
         shown.push_str(&format!("'{}' ", error::echo(&arg[..arg.len().min(left)])));
     }
-    let reason = absent::reason(args.get(0)).map_or(String::new(), |reason| format!("({reason})"));
+    let reason = match absent::reason(args.get(0)) {
+        None if Table::get().is_disabled(args.get(0)) => Some("--disable-command takes it away"),
+        reason => reason,
+    };
+    let reason = reason.map_or(String::new(), |reason| format!("({reason})"));
     format!("ERR unknown command '{name}', with args beginning with: {shown}{reason}").into()
 }
 

@@ -1,8 +1,9 @@
 //! From a request's name to its row: one look-up in a table of all commands, as every request needs it. It must not know
 //! what the rows do.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
+use super::server::introspection::categories;
 use super::{Command, FAMILIES, is_word};
 use crate::message::request::Arguments;
 
@@ -16,12 +17,17 @@ pub struct Table {
     commands: usize,
     /// For each command, the place of its first subcommand.
     subcommands: Vec<u16>,
+    /// Those that nobody may run: no look-up finds them.
+    disabled: Vec<bool>,
     /// Open addressing on the folded name; at most a quarter full.
     places: Vec<Option<(u128, u16)>>,
 }
 
 /// A row and its place.
 pub type Found = (usize, &'static Command);
+
+/// The full names of the commands that nobody may run; set before the table is used, or never.
+static DISABLED: OnceLock<Vec<String>> = OnceLock::new();
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let mut rows: Vec<_> = FAMILIES.iter().flat_map(|family| family.iter()).collect();
@@ -32,24 +38,89 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     for index in 0..commands {
         let row = rows[index];
         let folded = fold(row.name.as_bytes()).expect("command names are short");
-        let mut place = first_place(folded, places.len());
-        while places[place].is_some() {
-            place = (place + 1) % places.len();
+        if !is_disabled(row.name) {
+            let mut place = first_place(folded, places.len());
+            while places[place].is_some() {
+                place = (place + 1) % places.len();
+            }
+            places[place] = Some((folded, index as u16));
         }
-        places[place] = Some((folded, index as u16));
         subcommands.push(rows.len() as u16);
         rows.extend(row.subcommands);
         names.extend(row.subcommands.iter().map(|sub| format!("{}|{}", row.name, sub.name)));
     }
-    Table { rows, names, commands, subcommands, places }
+    let disabled = names.iter().map(|name| is_disabled(name)).collect();
+    Table { rows, names, commands, subcommands, disabled, places }
 });
+
+/// Every command and subcommand, `client|id`.
+fn full_names() -> impl Iterator<Item = (String, &'static Command)> {
+    FAMILIES.iter().flat_map(|family| family.iter()).flat_map(|row| {
+        let subcommands = row.subcommands.iter().map(|sub| (format!("{}|{}", row.name, sub.name), sub));
+        std::iter::once((row.name.to_owned(), row)).chain(subcommands)
+    })
+}
+
+fn is_disabled(name: &str) -> bool {
+    let is_part =
+        |wide: &String| name.strip_prefix(wide.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('|'));
+    DISABLED.get().is_some_and(|names| names.iter().any(is_part))
+}
 
 impl Table {
     pub fn get() -> &'static Table {
         &TABLE
     }
 
-    /// The commands, without subcommands.
+    /// Makes commands unknown in this process: `flushall`, `config|set`, `@dangerous`. To be called once, before the table
+    /// is used.
+    ///
+    /// # Errors
+    /// The name that is none.
+    pub fn disable(names: &[String]) -> Result<(), &str> {
+        let mut disabled = Vec::new();
+        for name in names {
+            let before = disabled.len();
+            for (full, row) in full_names() {
+                let is_meant = match name.trim().strip_prefix('@') {
+                    Some(wanted) => categories(row).iter().any(|category| is_word(wanted.as_bytes(), category)),
+                    None => is_word(name.trim().as_bytes(), &full),
+                };
+                disabled.extend(is_meant.then_some(full));
+            }
+            if disabled.len() == before {
+                return Err(name);
+            }
+        }
+        // A second call comes from a second server of the same process, which has the same options.
+        let _ = DISABLED.set(disabled);
+        Ok(())
+    }
+
+    /// Everything that is served, with its place, subcommands included.
+    pub fn listed(&self) -> impl Iterator<Item = Found> {
+        (0..self.rows.len()).filter(|place| !self.disabled[*place]).map(|place| (place, self.rows[place]))
+    }
+
+    /// The commands that are served.
+    pub fn listed_commands(&self) -> impl Iterator<Item = Found> {
+        self.listed().take_while(|(place, _)| *place < self.commands)
+    }
+
+    /// The subcommands of a container that are served.
+    pub fn subcommands(&self, (place, row): Found) -> impl Iterator<Item = Found> {
+        let first = self.subcommands.get(place).map_or(0, |first| *first as usize);
+        (first..first + row.subcommands.len())
+            .filter(|place| !self.disabled[*place])
+            .map(|place| (place, self.rows[place]))
+    }
+
+    /// It is known, and nobody may run it.
+    pub fn is_disabled(&self, name: &[u8]) -> bool {
+        self.names.iter().position(|known| is_word(name, known)).is_some_and(|place| self.disabled[place])
+    }
+
+    /// The commands, without subcommands, those that nobody may run included.
     pub fn rows(&self) -> &[&'static Command] {
         &self.rows[..self.commands]
     }
@@ -74,7 +145,8 @@ impl Table {
 
     pub fn subcommand(&self, (place, row): Found, name: &[u8]) -> Option<Found> {
         let index = row.subcommands.iter().position(|sub| is_word(name, sub.name))?;
-        Some((self.subcommands[place] as usize + index, &row.subcommands[index]))
+        let found = self.subcommands[place] as usize + index;
+        (!self.disabled[found]).then_some((found, &row.subcommands[index]))
     }
 
     pub fn find(&self, name: &[u8]) -> Option<Found> {

@@ -67,6 +67,26 @@ pub const SLOWLOG_LEN_MAX: usize = 1024;
 pub const SLOWLOG_ARGUMENTS_MAX: usize = 32;
 pub const SLOWLOG_ARGUMENT_MAX_BYTES: usize = 128;
 
+/// Users that ACL SETUSER, or a users file, makes: more are an error. ...
+pub const ACL_USERS_MAX: usize = 1024;
+/// ... and of one user the rules, all of them, their passwords, and the sets of rules beside the first. They are charged to
+/// the memory of connections.
+pub const ACL_USER_MAX_BYTES: usize = 32 * KIB;
+pub const ACL_PASSWORDS_MAX: usize = 64;
+pub const ACL_SELECTORS_MAX: usize = 16;
+/// Patterns of keys and channels of one user, and the length of one: each key of a request is held against all of them.
+pub const ACL_PATTERNS_MAX: usize = 64;
+pub const ACL_PATTERN_MAX_BYTES: usize = 256;
+/// A users file: a larger one is refused.
+pub const ACL_FILE_MAX_BYTES: u64 = 4 * MIB as u64;
+
+/// The log of what users were refused: entries unless CONFIG SET says otherwise, the most that it may say, and what an entry
+/// keeps of a key's or a user's name and of the line about the client. A part of the process's own memory.
+pub const ACL_LOG_LEN: usize = 128;
+pub const ACL_LOG_LEN_MAX: usize = 1024;
+pub const ACL_LOG_TEXT_MAX_BYTES: usize = 128;
+pub const ACL_LOG_CLIENT_MAX_BYTES: usize = 512;
+
 /// Seconds that the history of one latency event goes back over, those in which nothing happened not counted.
 pub const LATENCY_HISTORY_MAX: usize = 160;
 

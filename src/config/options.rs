@@ -109,6 +109,15 @@ pub struct Options {
     #[arg(long, env = "KV_CACHE_REQUIREPASS_FILE", value_name = "PATH", global = true, conflicts_with = "requirepass")]
     pub requirepass_file: Option<PathBuf>,
 
+    /// Users and what each may do, a line each as ACL LIST shows them; ACL LOAD reads it again, ACL SAVE writes it
+    #[arg(long, env = "KV_CACHE_ACLFILE", value_name = "PATH")]
+    pub aclfile: Option<PathBuf>,
+
+    /// Commands, subcommands (config|set) and categories (@dangerous) that nobody may run, separated by commas: they are
+    /// unknown, as if there were none. RESP's names; what does the same through other doors is refused with them
+    #[arg(long, env = "KV_CACHE_DISABLE_COMMAND", value_name = "NAME", value_delimiter = ',')]
+    pub disable_command: Vec<String>,
+
     /// Replies that may wait for one client before its next requests do
     #[arg(long, env = "KV_CACHE_CLIENT_OUTPUT_LIMIT", value_name = "SIZE", default_value_t = Size(limits::OUTPUT_LIMIT_BYTES as u64))]
     pub client_output_limit: Size,

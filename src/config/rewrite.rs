@@ -12,22 +12,30 @@ use toml_edit::{DocumentMut, Item, Value};
 /// # Errors
 /// The file cannot be read or is no TOML any more, or its directory cannot be written to.
 pub fn rewrite(path: &Path, changes: &[(&str, Option<String>)]) -> io::Result<()> {
+    let text = fs::read_to_string(path)?;
+    let text = changed(&text, changes).map_err(io::Error::other)?;
+    replace(path, text.as_bytes())
+}
+
+/// Replaces a file as a whole, or not at all. Who may read it stays as it was.
+///
+/// # Errors
+/// There is no such file, or its directory cannot be written to.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // A link stays one: what it names is replaced.
     let path = fs::canonicalize(path)?;
-    let text = fs::read_to_string(&path)?;
-    let text = changed(&text, changes).map_err(io::Error::other)?;
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(".new");
     let beside = path.with_file_name(name);
-    let written = write_beside(&beside, &text, fs::metadata(&path)?.permissions());
+    let written = write_beside(&beside, bytes, fs::metadata(&path)?.permissions());
     written.and_then(|()| fs::rename(&beside, &path)).inspect_err(|_| drop(fs::remove_file(&beside)))
 }
 
-fn write_beside(path: &Path, text: &str, permissions: fs::Permissions) -> io::Result<()> {
+fn write_beside(path: &Path, bytes: &[u8], permissions: fs::Permissions) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.set_permissions(permissions)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(bytes)?;
     file.sync_all()
 }
 

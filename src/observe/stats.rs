@@ -135,6 +135,12 @@ impl CoreStats {
 }
 
 core_stats! {
+    /// Requests refused because their user may not run the command.
+    acl_denied_commands => "acl_access_denied_cmd",
+    /// Requests refused because their user may not use a key so.
+    acl_denied_keys => "acl_access_denied_key",
+    /// Requests refused because their user may not use a channel.
+    acl_denied_channels => "acl_access_denied_channel",
     /// Connections that were accepted.
     connections => "total_connections_received",
     /// Connections to the port of RESP that were served.

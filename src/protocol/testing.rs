@@ -35,6 +35,7 @@ pub fn server() -> Arc<Shared> {
         settings: Vec::new(),
         options: Options::try_parse_from(["kv-cache"]).unwrap(),
         password: None,
+        users: None,
         cores: CORES,
         max_memory_bytes: CAP_BYTES,
         granted_bytes: 1 << 30,

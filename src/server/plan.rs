@@ -1,9 +1,12 @@
 //! What the options come to on this host, before anything is started: a start takes it from here, and `--check` shows it.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use super::placement::{Grant, Placement};
+use crate::acl::Rules;
+use crate::command::{Table, users};
 use crate::config::units::{Size, human};
 use crate::config::{Options, Resolved, StartError, YesNo, host, limits};
 use crate::net::{self, Choice, listener};
@@ -21,6 +24,8 @@ pub struct Start {
     /// File descriptors that clients may take.
     pub descriptors: usize,
     pub password: Option<String>,
+    /// Those of the users file.
+    pub users: Option<BTreeMap<String, Rules>>,
     /// What was made to fit, or is open to everybody: one line each.
     pub warnings: Vec<String>,
 }
@@ -36,6 +41,14 @@ impl Start {
     /// Whatever a start would be refused for, sockets that others have excepted.
     pub fn plan(options: &Options) -> Result<Start, StartError> {
         let password = options.password()?;
+        // Before anybody looks one up.
+        Table::disable(&options.disable_command).map_err(|name| {
+            StartError::option(format!(
+                "--disable-command {name}: there is no such command; write flushall, config|set or a category such as \
+                 @dangerous"
+            ))
+        })?;
+        let users = options.aclfile.as_deref().map(users::read).transpose().map_err(StartError::option)?;
         let placement = Placement::decide(options, &Grant::of_host())?;
         let mut warnings = Vec::new();
         let memory = memory(options, &mut warnings)?;
@@ -46,7 +59,7 @@ impl Start {
             check_socket_path(path)?;
         }
         warnings.extend(exposure(options, password.is_some()));
-        Ok(Start { placement, choice, engine_reason, memory, maxclients, descriptors, password, warnings })
+        Ok(Start { placement, choice, engine_reason, memory, maxclients, descriptors, password, users, warnings })
     }
 
     /// With the ports that were bound.
@@ -56,6 +69,7 @@ impl Start {
         Plan {
             registered_buffers: net::wanted_buffers(&self.choice, options.registered_buffers, cap, cores),
             password: self.password,
+            users: self.users,
             options,
             settings: resolved.settings.clone(),
             cores,

@@ -1,15 +1,15 @@
 //! What all cores share: keyspace, connections, counters, and the settings that CONFIG SET can change while they run.
 //! It must not know engines or commands.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
-use subtle::ConstantTimeEq;
+use parking_lot::Mutex;
 
+use crate::acl::{Rules, Users};
 use crate::base::clock::{self, UnixMillis};
 use crate::clients::Clients;
 use crate::config::limits;
@@ -96,7 +96,8 @@ pub struct Settings {
     pub busy_reply_threshold_ms: AtomicU64,
     /// Scripts that say nothing about themselves run with all shards locked.
     pub script_lock_all: AtomicBool,
-    password: RwLock<Option<String>>,
+    /// Who may do what; the default user's password is that of `requirepass`.
+    pub users: Users,
     /// What CONFIG SET, or a reload, has changed since the start.
     changed: Mutex<BTreeSet<&'static str>>,
 }
@@ -107,6 +108,8 @@ pub struct Plan {
     /// The same as they were written.
     pub settings: Vec<Setting>,
     pub password: Option<String>,
+    /// What the users file says.
+    pub users: Option<BTreeMap<String, Rules>>,
     pub cores: usize,
     pub max_memory_bytes: usize,
     /// What the host or the cgroup grants.
@@ -149,7 +152,7 @@ impl Shared {
                 registered_bytes,
                 busy_reply_threshold_ms: AtomicU64::new(options.busy_reply_threshold),
                 script_lock_all: AtomicBool::new(options.script_undeclared_keys == UndeclaredKeys::LockAll),
-                password: RwLock::new(plan.password),
+                users: Users::new(commands, plan.password.as_deref()),
                 changed: Mutex::default(),
             },
             slowlog: SlowLog::default(),
@@ -178,6 +181,10 @@ impl Shared {
         shared.set_lfu(&mut shards, lfu);
         drop(shards);
         drop(guards);
+        if let Some(users) = plan.users {
+            shared.settings.users.replace(users, commands);
+        }
+        shared.charge_users();
         shared
     }
 
@@ -258,6 +265,14 @@ impl Shared {
         }
     }
 
+    /// Charges what the users' rules hold to the memory of connections.
+    pub fn charge_users(&self) {
+        let change = self.settings.users.take_change();
+        if change != 0 {
+            self.clients.memory.change(change);
+        }
+    }
+
     /// As INFO and HELLO call it.
     pub fn mode(&self) -> &'static str {
         match self.options.cluster_mode {
@@ -294,23 +309,18 @@ impl Settings {
         self.changed.lock().contains(parameter)
     }
 
+    /// Whoever connects must say who they are: the default user has a password, or is off.
     pub fn needs_password(&self) -> bool {
-        self.password.read().is_some()
+        !self.users.is_open()
     }
 
+    /// What `requirepass` was set to.
     pub fn password(&self) -> String {
-        self.password.read().clone().unwrap_or_default()
+        self.users.password()
     }
 
     pub fn set_password(&self, password: &str) {
-        let password = (!password.is_empty()).then(|| password.to_owned());
-        *self.password.write() = password;
-    }
-
-    /// Compares in constant time. True when no password is set.
-    pub fn password_matches(&self, given: &[u8]) -> bool {
-        let password = self.password.read();
-        password.as_deref().is_none_or(|password| password.as_bytes().ct_eq(given).into())
+        self.users.set_password(password);
     }
 
     /// What reaches this host by a name of somebody else's, through a browser, say, is not served either.

@@ -320,7 +320,6 @@ fn access_control(engine: Engine) {
     for bits in ["0", "-1", "4097"] {
         client.check_error(&format!("ACL GENPASS {bits}"), "ERR ACL GENPASS argument must be the number of bits");
     }
-    client.check_error("ACL SETUSER alice on", "ERR kv-cache has one user, 'default'");
 }
 
 fn what_is_not_there(engine: Engine) {

@@ -18,7 +18,8 @@
 //! | CLIENT for operators: LIST, KILL, PAUSE, REPLY | `clients` |
 //! | CLUSTER of one node | `cluster` |
 //! | INFO | `info` |
-//! | COMMAND, CONFIG, SLOWLOG, LATENCY, ACL, DEBUG, TIME | `introspection` |
+//! | users and what each may do, commands that nobody may run | `acl` |
+//! | COMMAND, CONFIG, SLOWLOG, LATENCY, DEBUG, TIME | `introspection` |
 //! | MONITOR, and messages that no request asked for | `monitor` |
 //! | input that comes in pieces | `cut` |
 //! | many requests without waiting for replies | `pipelines` |
@@ -47,6 +48,7 @@ mod client;
 mod harness;
 mod wire;
 
+mod acl;
 mod backpressure;
 mod balance;
 mod bits;

@@ -102,6 +102,7 @@ impl World {
             settings: Vec::new(),
             options: Options::try_parse_from(["kv-cache"]).unwrap(),
             password: None,
+            users: None,
             cores,
             max_memory_bytes: CAP_BYTES,
             granted_bytes: 1 << 30,

@@ -2,9 +2,11 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::acl::DEFAULT;
+use crate::acl::log::Event;
 use crate::command::ReplyMode;
 use crate::command::connection::client::label;
-use crate::command::{Call, Command, Flags, Group, is_word};
+use crate::command::{Call, Command, Flags, Group, is_word, permission};
 use crate::message::error::{self, Stop};
 use crate::message::reply::RespVersion;
 use crate::message::request::Arguments;
@@ -73,7 +75,7 @@ fn hello(call: &mut Call) -> Result<(), Stop> {
     while index < call.args.len() {
         let left = call.args.len() - index - 1;
         if is_word(call.arg(index), "AUTH") && left >= 2 {
-            authenticate(call, call.arg(index + 1), call.arg(index + 2))?;
+            authenticate(call, call.arg(index + 1), call.arg(index + 2), "HELLO")?;
             index += 3;
         } else if is_word(call.arg(index), "SETNAME") && left >= 1 {
             name = Some(label(call.arg(index + 1), "Client names")?);
@@ -126,8 +128,8 @@ fn auth(call: &mut Call) -> Result<(), Stop> {
                     .into(),
             );
         }
-        2 => authenticate(call, b"default", call.arg(1))?,
-        3 => authenticate(call, call.arg(1), call.arg(2))?,
+        2 => authenticate(call, DEFAULT.as_bytes(), call.arg(1), "AUTH")?,
+        3 => authenticate(call, call.arg(1), call.arg(2), "AUTH")?,
         _ => return Err(error::SYNTAX.into()),
     }
     call.reply.ok();
@@ -147,14 +149,23 @@ fn credentials(args: Arguments) -> Option<usize> {
     None
 }
 
-/// There is one user, `default`.
-fn authenticate(call: &mut Call, user: &[u8], password: &[u8]) -> Result<(), Stop> {
-    let matches = call.shared.settings.password_matches(password);
-    if user == b"default" && matches {
-        call.state.authenticated = true;
+fn authenticate(call: &mut Call, user: &[u8], password: &[u8], command: &str) -> Result<(), Stop> {
+    if let Some(user) = call.shared.settings.users.authenticate(user, password) {
+        call.state.log_in(user);
         return Ok(());
     }
     call.stats.auth_failures.add(1);
+    permission::note(
+        call.shared,
+        call.now,
+        call.state,
+        Event {
+            reason: "auth",
+            context: if call.state.transaction.is_some() { "multi" } else { "toplevel" },
+            object: command.into(),
+            user: user.into(),
+        },
+    );
     log::WRONG_PASSWORDS.warn(|| {
         let address = call.state.client.addresses(&call.shared.unix_path()).0;
         format!("wrong user name or password from {address}, user {}", error::echo(user))
@@ -163,7 +174,7 @@ fn authenticate(call: &mut Call, user: &[u8], password: &[u8]) -> Result<(), Sto
 }
 
 fn reset(call: &mut Call) -> Result<(), Stop> {
-    call.state.authenticated = !call.shared.settings.needs_password();
+    call.state.log_out(!call.shared.settings.needs_password());
     crate::command::key::database::choose(call, 0);
     call.state.leave_transaction(call.guards);
     call.state.stop_tracking(call.guards);

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::base::clock::UnixMillis;
 use crate::clients::{Client, Paused};
 use crate::command::ReplyMode;
 use crate::command::connection::filter::Filter;
@@ -10,6 +11,7 @@ use crate::command::{Call, Command, Flags, Group, Table, is_word, reply_help};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
 use crate::message::output::Output;
+use crate::shared::Shared;
 
 pub const COMMANDS: &[Command] = &[Command::container("client", Group::Connection, CLIENT).doc(
     "2.4.0",
@@ -151,7 +153,12 @@ const LINE_BYTES: usize = 384;
 
 /// One line of CLIENT LIST.
 fn describe(call: &Call, client: &Client) -> String {
-    client.describe(call.now, &call.shared.unix_path(), |place| &Table::get().names()[place]) + "\n"
+    line(call.shared, call.now, client) + "\n"
+}
+
+/// The same without its end.
+pub fn line(shared: &Shared, now: UnixMillis, client: &Client) -> String {
+    client.describe(now, &shared.unix_path(), |place| &Table::get().names()[place])
 }
 
 fn info(call: &mut Call) -> Result<(), Stop> {

@@ -89,10 +89,10 @@ impl Filter {
                 let bare = name.get(..4).filter(|start| is_word(start, "NOT-")).map(|_| &name[4..]);
                 let is_word_of = |(word, _): &&(&str, Field)| is_word(bare.unwrap_or(name), word);
                 let (_, field) = *FIELDS.iter().find(is_word_of).ok_or(error::SYNTAX)?;
-                let mut values = vec![checked(field, value, bad_id)?];
+                let mut values = vec![checked(call, field, value, bad_id)?];
                 // Several numbers may follow.
                 while field == Field::Id && at < call.args.len() && parse_integer(call.arg(at)).is_some() {
-                    values.push(checked(field, call.arg(at), bad_id)?);
+                    values.push(checked(call, field, call.arg(at), bad_id)?);
                     at += 1;
                 }
                 filter.terms.push(Term { field, values, is_negated: bare.is_some() });
@@ -116,14 +116,16 @@ impl Filter {
 }
 
 /// A value that the field can have.
-fn checked(field: Field, value: &[u8], bad_id: &'static str) -> Result<String, Stop> {
+fn checked(call: &Call, field: Field, value: &[u8], bad_id: &'static str) -> Result<String, Stop> {
     let text = error::echo(value);
     match field {
         Field::Id if parse_integer(value).is_none_or(|id| id <= 0) => Err(bad_id.into()),
         Field::Type if !TYPES.iter().any(|known| is_word(value, known)) => {
             Err(format!("ERR Unknown client type '{text}'").into())
         }
-        Field::User if value != b"default" => Err(format!("ERR No such user '{text}'").into()),
+        Field::User if call.shared.settings.users.find(value).is_none() => {
+            Err(format!("ERR No such user '{text}'").into())
+        }
         Field::Flags if !text.chars().all(|letter| FLAG_LETTERS.contains(letter)) || text.is_empty() => {
             Err(format!("ERR Unknown flags found in the provided filter: {text}").into())
         }
@@ -138,9 +140,9 @@ fn has(call: &Call, client: &Client, field: Field, value: &str) -> bool {
     let (addr, laddr) = client.addresses(&call.shared.unix_path());
     match field {
         Field::Id => value.parse() == Ok(client.id),
-        // All of ours are of one type, and one user.
+        // All of ours are of one type.
         Field::Type => value.eq_ignore_ascii_case("normal"),
-        Field::User => true,
+        Field::User => client.labels().user() == value,
         Field::Addr => addr == value,
         Field::Laddr => laddr == value,
         Field::Ip => addr.rsplit_once(':').is_some_and(|(ip, _)| ip.trim_matches(['[', ']']) == value),

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::needs_all_shards;
 use crate::base::clock::UnixMillis;
-use crate::command::{Call, Command, ConnectionState, Flags, Table, absent};
+use crate::command::{Call, Command, ConnectionState, Flags, Table, absent, permission};
 use crate::message::error;
 use crate::message::reply::Reply;
 use crate::message::request::Arguments;
@@ -129,7 +129,9 @@ impl Host for Server<'_, '_> {
     }
 
     fn allows(&self, arguments: Arguments) -> Option<bool> {
-        Table::get().lookup(arguments).map(|_| true)
+        let found = Table::get().lookup(arguments)?;
+        let rules = self.state.access.user(&self.shared.settings.users).rules();
+        Some(permission::check(&rules, found, arguments).is_ok())
     }
 
     fn replied_error(&mut self, text: &str, is_counted: bool) {

@@ -1,15 +1,20 @@
-//! ACL, as far as one user, `default`, goes.
+//! ACL: the users, what each may do, and what they were refused.
 
+use crate::acl::log::Event;
+use crate::acl::{DEFAULT, Rules, Selector, Unchanged, join_selectors};
 use crate::command::server::introspection::{CATEGORIES, categories};
-use crate::command::{Call, Command, Flags, Group, Table, is_word, reply_help};
+use crate::command::server::users;
+use crate::command::{Call, Command, Flags, Group, Table, is_word, permission, reply_help};
+use crate::config::limits;
 use crate::message::error::{self, Stop};
+use crate::message::reply::Reply;
 
 pub const COMMANDS: &[Command] =
     &[Command::container("acl", Group::Server, ACL).doc("6.0.0", "", "A container for Access List Control commands.")];
 
 const ACL: &[Command] = &[
     row("whoami", 2, Flags::empty(), whoami).doc("6.0.0", "", "Returns the authenticated username."),
-    row("users", 2, Flags::ADMIN, users).doc("6.0.0", "", "Lists all ACL users: default."),
+    row("users", 2, Flags::ADMIN, list_names).doc("6.0.0", "", "Lists all ACL users."),
     row("list", 2, Flags::ADMIN, list).doc("6.0.0", "", "Dumps the effective rules in ACL file format."),
     row("getuser", 3, Flags::ADMIN, getuser).doc("6.0.0", "username", "Lists the ACL rules of a user."),
     row("cat", -2, Flags::empty(), cat).doc(
@@ -19,23 +24,23 @@ const ACL: &[Command] = &[
     ),
     row("genpass", -2, Flags::empty(), genpass).doc("6.0.0", "[bits]", "Generates a pseudorandom password."),
     row("dryrun", -4, Flags::ADMIN, dryrun)
-        .doc(
-            "7.0.0",
-            "username command [arg [arg ...]]",
-            "Simulates the execution of a command by a user: the one there is may run all.",
-        )
+        .doc("7.0.0", "username command [arg [arg ...]]", "Tells whether a user may run a command, without running it.")
         .secret(|args, at| {
             let inner = args.skip(3.min(args.len()));
             let found = (at > 3).then(|| Table::get().lookup(inner)).flatten();
             found.is_some_and(|(_, row)| (row.is_secret)(inner, at - 3))
         }),
-    row("log", -2, Flags::ADMIN, log).doc("6.0.0", "[count | RESET]", "Lists recent security events: none are kept."),
-    row("setuser", -3, Flags::ADMIN, refuse)
-        .doc("6.0.0", "username", "Refused: there is one user.")
+    row("log", -2, Flags::ADMIN, log).doc("6.0.0", "[count | RESET]", "Lists recent refusals."),
+    row("setuser", -3, Flags::ADMIN, setuser)
+        .doc("6.0.0", "username [rule [rule ...]]", "Makes a user, or changes what a user may do.")
         .secret(|_, at| at > 2),
-    row("deluser", -3, Flags::ADMIN, refuse).doc("6.0.0", "username", "Refused: there is one user."),
-    row("load", 2, Flags::ADMIN, refuse).doc("6.0.0", "", "Refused: there is one user."),
-    row("save", 2, Flags::ADMIN, refuse).doc("6.0.0", "", "Refused: there is one user."),
+    row("deluser", -3, Flags::ADMIN, deluser).doc(
+        "6.0.0",
+        "username [username ...]",
+        "Deletes users, and closes their connections.",
+    ),
+    row("load", 2, Flags::ADMIN, load).doc("6.0.0", "", "Takes the users from the file of --aclfile."),
+    row("save", 2, Flags::ADMIN, save).doc("6.0.0", "", "Writes the users into the file of --aclfile."),
     row("help", 2, Flags::empty(), help).doc("6.0.0", "", "Returns helpful text about the different subcommands."),
 ];
 
@@ -44,52 +49,58 @@ const fn row(name: &'static str, arity: i32, flags: Flags, run: crate::command::
 }
 
 fn whoami(call: &mut Call) -> Result<(), Stop> {
-    call.reply.bulk(b"default");
+    let name = &call.state.access.user(&call.shared.settings.users).name;
+    call.reply.bulk(name.as_bytes());
     Ok(())
 }
 
-fn users(call: &mut Call) -> Result<(), Stop> {
-    call.reply.array(1);
-    call.reply.bulk(b"default");
+fn list_names(call: &mut Call) -> Result<(), Stop> {
+    let users = call.shared.settings.users.all();
+    call.reply.array(users.len());
+    users.iter().for_each(|user| call.reply.bulk(user.name.as_bytes()));
     Ok(())
-}
-
-/// What describes the user beside its rights. Redis shows a hash of the password; here nothing of it is shown.
-fn flags(call: &Call) -> &'static [&'static str] {
-    if call.shared.settings.needs_password() {
-        &["on", "sanitize-payload"]
-    } else {
-        &["on", "nopass", "sanitize-payload"]
-    }
 }
 
 fn list(call: &mut Call) -> Result<(), Stop> {
-    let line = format!("user default {} ~* &* +@all", flags(call).join(" "));
-    call.reply.array(1);
-    call.reply.bulk(line.as_bytes());
+    let users = call.shared.settings.users.all();
+    call.room(users.iter().map(|user| user.rules().held_bytes()).sum())?;
+    call.reply.array(users.len());
+    users.iter().for_each(|user| call.reply.bulk(&user.rules().describe(&user.name)));
     Ok(())
 }
 
 fn getuser(call: &mut Call) -> Result<(), Stop> {
-    if call.arg(2) != b"default" {
+    let Some(user) = call.shared.settings.users.find(call.arg(2)) else {
         call.reply.null();
         return Ok(());
-    }
-    let flags = flags(call);
+    };
+    let rules = user.rules();
+    let (flags, passwords) = (rules.flags(), rules.passwords());
     let reply = &mut *call.reply;
     reply.map(6);
     reply.bulk(b"flags");
     reply.set(flags.len());
     flags.iter().for_each(|flag| reply.simple(flag));
     reply.bulk(b"passwords");
-    reply.array(0);
-    for (name, rule) in [("commands", "+@all"), ("keys", "~*"), ("channels", "&*")] {
-        reply.bulk(name.as_bytes());
-        reply.bulk(rule.as_bytes());
-    }
+    reply.array(passwords.len());
+    passwords.for_each(|password| reply.bulk(password.as_bytes()));
+    reply_selector(reply, rules.root());
     reply.bulk(b"selectors");
-    reply.array(0);
+    reply.array(rules.selectors().len());
+    for selector in rules.selectors() {
+        reply.map(3);
+        reply_selector(reply, selector);
+    }
     Ok(())
+}
+
+fn reply_selector(reply: &mut Reply, selector: &Selector) {
+    reply.bulk(b"commands");
+    reply.bulk(selector.describe_commands().as_bytes());
+    reply.bulk(b"keys");
+    reply.bulk(&selector.describe_keys());
+    reply.bulk(b"channels");
+    reply.bulk(&selector.describe_channels());
 }
 
 fn cat(call: &mut Call) -> Result<(), Stop> {
@@ -101,8 +112,8 @@ fn cat(call: &mut Call) -> Result<(), Stop> {
             if !CATEGORIES.iter().any(|name| is_word(wanted, name)) {
                 return Err(format!("ERR Unknown category '{}'", error::echo(wanted)).into());
             }
-            let is_in = |place: &usize| categories(table.row(*place)).iter().any(|name| is_word(wanted, name));
-            (0..table.names().len()).filter(is_in).map(|place| table.names()[place].as_str()).collect()
+            let is_in = |(_, row): &(usize, &Command)| categories(row).iter().any(|name| is_word(wanted, name));
+            table.listed().filter(is_in).map(|(place, _)| table.names()[place].as_str()).collect()
         }
         _ => return Err(crate::command::wrong_form(call.args)),
     };
@@ -131,35 +142,146 @@ fn genpass(call: &mut Call) -> Result<(), Stop> {
 }
 
 fn dryrun(call: &mut Call) -> Result<(), Stop> {
-    if call.arg(2) != b"default" {
+    let Some(user) = call.shared.settings.users.find(call.arg(2)) else {
         return Err(format!("ERR User '{}' not found", error::echo(call.arg(2))).into());
-    }
+    };
     let request = call.args.skip(3);
-    let Some((place, row)) = Table::get().lookup(request) else {
+    let Some(found) = Table::get().lookup(request) else {
         return Err(format!("ERR Command '{}' not found", error::echo(request.get(0))).into());
     };
-    if !row.accepts(request.len()) {
-        return Err(crate::command::wrong_arity(&Table::get().names()[place]));
+    let name = &Table::get().names()[found.0];
+    if !found.1.accepts(request.len()) {
+        return Err(crate::command::wrong_arity(name));
     }
-    call.reply.ok();
+    match permission::check(&user.rules(), found, request) {
+        Ok(()) => call.reply.ok(),
+        Err(denied) => call.reply.bulk(permission::reason(&denied, &user.name, name, true).as_bytes()),
+    }
     Ok(())
 }
 
 fn log(call: &mut Call) -> Result<(), Stop> {
-    match call.args.len() {
-        3 if is_word(call.arg(2), "RESET") => call.reply.ok(),
-        2 => call.reply.array(0),
-        3 => {
-            call.integer(2)?;
-            call.reply.array(0);
+    let log = &call.shared.settings.users.log;
+    let count = match call.args.len() {
+        2 => 10,
+        3 if is_word(call.arg(2), "RESET") => {
+            log.clear();
+            call.reply.ok();
+            return Ok(());
         }
+        3 => usize::try_from(call.integer(2)?).unwrap_or(0),
         _ => return Err(crate::command::wrong_form(call.args)),
+    };
+    let entries = log.latest(count);
+    call.room(entries.len() * (limits::ACL_LOG_TEXT_MAX_BYTES * 4 + limits::ACL_LOG_CLIENT_MAX_BYTES))?;
+    let reply = &mut *call.reply;
+    reply.array(entries.len());
+    for entry in entries {
+        let Event { reason, context, object, user } = &entry.event;
+        reply.map(10);
+        reply.bulk(b"count");
+        reply.integer(entry.count as i64);
+        let texts =
+            [("reason", reason.as_bytes()), ("context", context.as_bytes()), ("object", object), ("username", user)];
+        for (name, text) in texts {
+            reply.bulk(name.as_bytes());
+            reply.bulk(text);
+        }
+        reply.bulk(b"age-seconds");
+        reply.double(&format!("{:.3}", call.now.saturating_sub(entry.created_ms) as f64 / 1000.0));
+        reply.bulk(b"client-info");
+        reply.bulk(entry.client.as_bytes());
+        let numbers = [
+            ("entry-id", entry.id),
+            ("timestamp-created", entry.created_ms),
+            ("timestamp-last-updated", entry.updated_ms),
+        ];
+        for (name, number) in numbers {
+            reply.bulk(name.as_bytes());
+            reply.integer(number as i64);
+        }
     }
     Ok(())
 }
 
-fn refuse(_: &mut Call) -> Result<(), Stop> {
-    Err("ERR kv-cache has one user, 'default'; CONFIG SET requirepass sets its password".into())
+/// All of the rules, or none.
+fn setuser(call: &mut Call) -> Result<(), Stop> {
+    let users = &call.shared.settings.users;
+    let name = users::checked_name(call.arg(2)).map_err(|text| format!("ERR {text}"))?;
+    let words = join_selectors(call.args.iter().skip(3)).map_err(|unclosed| {
+        format!("ERR Unmatched parenthesis in acl selector starting at '{}'.", error::echo(&unclosed))
+    })?;
+    let table = Table::get();
+    let mut rules =
+        users.find(call.arg(2)).map_or_else(|| Rules::nothing(table.names().len()), |user| (*user.rules()).clone());
+    for word in &words {
+        rules
+            .apply(word, table)
+            .map_err(|refused| format!("ERR Error in ACL SETUSER modifier '{}': {refused}", users::shown(word)))?;
+    }
+    let memory = &call.shared.clients.memory;
+    if memory.used_bytes() + rules.held_bytes() > memory.limit_bytes() {
+        return Err("OOM users, requests and replies in flight hold an eighth of maxmemory; raise maxmemory".into());
+    }
+    users.set(name, rules).map_err(|Unchanged::Full| {
+        format!("ERR there may be {} users; ACL DELUSER makes room", limits::ACL_USERS_MAX)
+    })?;
+    call.shared.charge_users();
+    call.reply.ok();
+    Ok(())
+}
+
+fn deluser(call: &mut Call) -> Result<(), Stop> {
+    if call.args.iter().skip(2).any(|name| name == DEFAULT.as_bytes()) {
+        return Err("ERR The 'default' user cannot be removed".into());
+    }
+    let mut deleted = Vec::new();
+    for name in call.args.iter().skip(2) {
+        if call.shared.settings.users.delete(name) {
+            deleted.push(error::echo(name));
+        }
+    }
+    call.shared.charge_users();
+    close_connections(call, &deleted);
+    call.reply.integer(deleted.len() as i64);
+    Ok(())
+}
+
+/// Those of users who are gone, or whose rules are others. Whoever asks is told before.
+fn close_connections(call: &mut Call, names: &[String]) {
+    for client in call.shared.clients.all() {
+        let is_meant = names.iter().any(|name| client.labels().user() == name);
+        match is_meant {
+            true if client.id == call.state.client.id => call.state.closing = true,
+            true => client.kill(),
+            false => {}
+        }
+    }
+}
+
+const NO_FILE: &str = "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the \
+                       ACL SETUSER command; --aclfile PATH names the file to take them from and to save them to.";
+
+fn load(call: &mut Call) -> Result<(), Stop> {
+    let path = call.shared.options.aclfile.as_deref().ok_or(NO_FILE)?;
+    let loaded = users::read(path).map_err(|error| {
+        format!("ERR {error} WARNING: ACL errors detected, no change to the previously active ACL rules was performed")
+    })?;
+    let changed = call.shared.settings.users.replace(loaded, Table::get().names().len());
+    call.shared.charge_users();
+    close_connections(call, &changed);
+    call.reply.ok();
+    Ok(())
+}
+
+fn save(call: &mut Call) -> Result<(), Stop> {
+    let path = call.shared.options.aclfile.as_deref().ok_or(NO_FILE)?;
+    users::write(path, &call.shared.settings.users).map_err(|error| {
+        tracing::warn!("ACL SAVE: {}: {error}", path.display());
+        "ERR There was an error trying to save the ACLs. Please check the server logs for more information"
+    })?;
+    call.reply.ok();
+    Ok(())
 }
 
 fn help(call: &mut Call) -> Result<(), Stop> {

@@ -8,7 +8,7 @@ use crate::message::reply::Reply;
 
 pub fn docs(call: &mut Call) -> Result<(), Stop> {
     let found: Vec<Found> = if call.args.len() == 2 {
-        Table::get().rows().iter().copied().enumerate().collect()
+        Table::get().listed_commands().collect()
     } else {
         call.args.iter().skip(2).filter_map(by_name).collect()
     };
@@ -31,11 +31,9 @@ fn reply_docs(reply: &mut Reply, found: Found) {
     }
     if !row.subcommands.is_empty() {
         reply.bulk(b"subcommands");
-        reply.map(row.subcommands.len());
-        row.subcommands.iter().for_each(|sub| {
-            let sub = Table::get().subcommand(found, sub.name.as_bytes()).expect("it is among its container's");
-            reply_docs(reply, sub);
-        });
+        let subcommands: Vec<_> = Table::get().subcommands(found).collect();
+        reply.map(subcommands.len());
+        subcommands.into_iter().for_each(|sub| reply_docs(reply, sub));
     }
 }
 

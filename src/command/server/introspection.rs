@@ -46,13 +46,13 @@ fn command(call: &mut Call) -> Result<(), Stop> {
 
 /// Every row's information.
 fn reply_all(reply: &mut Reply) {
-    let rows = Table::get().rows();
-    reply.array(rows.len());
-    rows.iter().enumerate().for_each(|(place, row)| reply_info(reply, (place, row)));
+    let commands: Vec<_> = Table::get().listed_commands().collect();
+    reply.array(commands.len());
+    commands.into_iter().for_each(|found| reply_info(reply, found));
 }
 
 fn count(call: &mut Call) -> Result<(), Stop> {
-    call.reply.integer(Table::get().rows().len() as i64);
+    call.reply.integer(Table::get().listed_commands().count() as i64);
     Ok(())
 }
 
@@ -105,15 +105,13 @@ fn reply_info(reply: &mut Reply, found: Found) {
     let specs = key_specs(row);
     reply.set(specs.len());
     specs.iter().for_each(|(keys, uses)| reply_key_spec(reply, *keys, uses));
-    reply.array(row.subcommands.len());
-    row.subcommands.iter().for_each(|sub| {
-        let sub = Table::get().subcommand(found, sub.name.as_bytes()).expect("it is among its container's");
-        reply_info(reply, sub);
-    });
+    let subcommands: Vec<_> = Table::get().subcommands(found).collect();
+    reply.array(subcommands.len());
+    subcommands.into_iter().for_each(|sub| reply_info(reply, sub));
 }
 
 /// Where keys are, and what is done to them in Redis's words: how they are opened, then what happens to their values.
-fn key_specs(row: &Command) -> Vec<(Keys, &'static str)> {
+pub fn key_specs(row: &Command) -> Vec<(Keys, &'static str)> {
     let one = |at| Keys { first: at, last: at, ..Keys::ONE };
     match row.name {
         _ if row.keys == Keys::NONE => Vec::new(),
@@ -221,7 +219,7 @@ pub fn categories(row: &Command) -> Vec<&'static str> {
 
 fn list(call: &mut Call) -> Result<(), Stop> {
     let table = Table::get();
-    let all = (0..table.names().len()).map(|place| (table.names()[place].as_str(), table.row(place)));
+    let all = table.listed().map(|(place, row)| (table.names()[place].as_str(), row));
     let names: Vec<&str> = match call.args.len() {
         2 => all.map(|(name, _)| name).collect(),
         5 if is_word(call.arg(2), "FILTERBY") => {

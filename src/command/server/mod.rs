@@ -13,3 +13,5 @@ pub mod metrics;
 pub mod monitor;
 pub mod settings;
 pub mod slowlog;
+pub mod users;
+mod values;

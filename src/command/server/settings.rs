@@ -1,17 +1,15 @@
 //! CONFIG: the settings that can be read and changed while the server runs, under Redis's names.
 
-use std::fmt::Display;
-use std::path::Path;
-use std::str::FromStr;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::values::{number, redis_level, set_log_file, set_log_format, set_log_level, size, switch, yes_no};
 use crate::base::glob;
 use crate::command::locks::lock_all;
 use crate::command::{Call, Command, Flags, Group, is_word, reply_help};
 use crate::config::limits;
 use crate::config::rewrite::rewrite;
 use crate::config::units::Size;
-use crate::config::{ClusterMode, LfuRules, LogFormat, LogLevel, Origin, POLICIES, parse_policy, policy_name};
+use crate::config::{ClusterMode, LfuRules, Origin, POLICIES, parse_policy, policy_name};
 use crate::message::error::{self, Stop};
 use crate::observe::{log, stats};
 use crate::shared::Shared;
@@ -174,6 +172,14 @@ static PARAMETERS: &[Parameter] = &[
     changeable("loglevel", |_| redis_level(log::level()).to_owned(), set_log_level),
     changeable("log-format", |_| format!("{:?}", log::format()).to_lowercase(), set_log_format),
     changeable("logfile", |_| log::file().map_or(String::new(), |path| path.display().to_string()), set_log_file),
+    changeable(
+        "acllog-max-len",
+        |s| s.settings.users.log.max_len().to_string(),
+        |s, _, text| number(text, 0, limits::ACL_LOG_LEN_MAX).map(|entries| s.settings.users.log.set_max_len(entries)),
+    ),
+    fixed("aclfile", |s| s.options.aclfile.as_ref().map_or(String::new(), |path| path.display().to_string())),
+    fixed("acl-pubsub-default", |_| "resetchannels".to_owned()),
+    fixed("disable-command", |s| s.options.disable_command.join(",")),
     fixed("pin", |s| s.options.pin.to_string()),
     fixed("hz", |_| "10".to_owned()),
     fixed("dynamic-hz", |_| "yes".to_owned()),
@@ -210,64 +216,6 @@ const fn fixed(name: &'static str, get: fn(&Shared) -> String) -> Parameter {
     Parameter { name, get, set: None }
 }
 
-fn number<N: FromStr + PartialOrd + Display>(text: &str, least: N, most: N) -> Result<N, String> {
-    match text.parse::<N>() {
-        Ok(number) if (&least..=&most).contains(&&number) => Ok(number),
-        // Out of the type's range is out of ours.
-        Err(_) if text.parse::<i128>().is_err() => Err("argument couldn't be parsed into an integer".to_owned()),
-        _ => Err(format!("argument must be between {least} and {most} inclusive")),
-    }
-}
-
-const fn yes_no(on: bool) -> &'static str {
-    if on { "yes" } else { "no" }
-}
-
-fn switch(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "yes" | "on" | "true" => Ok(true),
-        "no" | "off" | "false" => Ok(false),
-        _ => Err("argument must be 'yes' or 'no'".to_owned()),
-    }
-}
-
-/// Redis's names for the levels, and ours.
-const LEVELS: [(&str, LogLevel); 8] = [
-    ("debug", LogLevel::Debug),
-    ("notice", LogLevel::Info),
-    ("warning", LogLevel::Warn),
-    ("nothing", LogLevel::Error),
-    ("verbose", LogLevel::Info),
-    ("info", LogLevel::Info),
-    ("warn", LogLevel::Warn),
-    ("error", LogLevel::Error),
-];
-
-fn redis_level(level: LogLevel) -> &'static str {
-    LEVELS.iter().find(|(_, known)| *known == level).map_or("notice", |(name, _)| name)
-}
-
-fn set_log_level(_: &Shared, _: &mut AllShards, text: &str) -> Result<(), String> {
-    let found = LEVELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
-    let (_, level) =
-        found.ok_or("argument(s) must be one of the following: debug, verbose, notice, warning, nothing")?;
-    log::set_level(*level);
-    Ok(())
-}
-
-fn set_log_format(_: &Shared, _: &mut AllShards, text: &str) -> Result<(), String> {
-    let format = <LogFormat as clap::ValueEnum>::from_str(text, true)
-        .map_err(|_| "argument(s) must be one of the following: text, logfmt, json")?;
-    log::set_format(format);
-    Ok(())
-}
-
-/// An empty name is standard error.
-fn set_log_file(_: &Shared, _: &mut AllShards, text: &str) -> Result<(), String> {
-    let path = (!text.is_empty()).then(|| Path::new(text));
-    log::set_file(path).map_err(|error| format!("Can't open the log file: {error}"))
-}
-
 fn set_percentiles(shared: &Shared, _: &mut AllShards, text: &str) -> Result<(), String> {
     let most = limits::PERCENTILES_MAX;
     let numbers: Result<Vec<f64>, _> = text.split_whitespace().take(most + 1).map(str::parse).collect();
@@ -296,14 +244,6 @@ fn set_lfu(s: &Shared, shards: &mut AllShards, text: &str, set: fn(&mut LfuRules
     set(&mut rules, number(text, 0, limits::LFU_RULES_MAX)?);
     s.set_lfu(shards, rules);
     Ok(())
-}
-
-fn size(text: &str, least: u64, most: u64) -> Result<u64, String> {
-    match text.parse::<Size>() {
-        Ok(Size(bytes)) if (least..=most).contains(&bytes) => Ok(bytes),
-        Ok(_) => Err(format!("argument must be between {least} and {most} inclusive")),
-        Err(_) => Err("argument must be a memory value".to_owned()),
-    }
 }
 
 fn set_maxmemory(shared: &Shared, shards: &mut AllShards, text: &str) -> Result<(), String> {

@@ -1,20 +1,31 @@
 //! Who may ask: which names a page in a browser may have reached this server by, where it may come from, and the password.
 
+use std::sync::Arc;
+
 use super::answer::{Refusal, Status};
 use super::fields;
 use super::head::Head;
 use super::target::Route;
-use crate::clients::Client;
+use crate::acl::log::Event;
+use crate::acl::{DEFAULT, User};
+use crate::base::clock::UnixMillis;
+use crate::command::{ConnectionState, permission};
 use crate::observe::log;
 use crate::observe::stats::CoreStats;
 use crate::shared::Shared;
 
-/// Why somebody may not ask this, if so.
+/// Why somebody may not ask this, if so; else the connection is from now on that of the user who asks.
 ///
 /// A page of another site can make a browser send requests here, and a name of its own that leads here makes them its own
 /// (DNS rebinding). So without a password, and while protected mode is on, only addresses and `localhost` are names of this
 /// server; and what a page of another origin would change is refused in any case.
-pub fn refusal(head: &Head, client: &Client, stats: &CoreStats, shared: &Shared) -> Option<Refusal> {
+pub fn refusal(
+    head: &Head,
+    state: &mut ConnectionState,
+    stats: &CoreStats,
+    shared: &Shared,
+    now: UnixMillis,
+) -> Option<Refusal> {
     let host = head.target.host.or(head.host).unwrap_or_default();
     if shared.settings.protects_names() && !host.is_empty() && !is_own_name(host) {
         let text = "protected mode: no password is set, so only addresses and localhost are names of this server";
@@ -27,7 +38,7 @@ pub fn refusal(head: &Head, client: &Client, stats: &CoreStats, shared: &Shared)
         return Some(Refusal::new(Status::Forbidden, "a page of another origin may change nothing"));
     }
     let is_open = matches!(head.target.route, Route::Health | Route::Ready);
-    (!is_open && shared.settings.needs_password()).then(|| password(head, client, stats, shared)).flatten()
+    if is_open { None } else { identify(head, state, stats, shared, now) }
 }
 
 /// An address, or `localhost`, with a port or without.
@@ -45,23 +56,46 @@ fn is_own_name(host: &str) -> bool {
         || local.rsplit_once('.').is_some_and(|(sub, top)| !sub.is_empty() && top.eq_ignore_ascii_case("localhost"))
 }
 
-fn password(head: &Head, client: &Client, stats: &CoreStats, shared: &Shared) -> Option<Refusal> {
+/// Who asks. Where nobody needs a password, whoever names nobody is the default user.
+fn identify(
+    head: &Head,
+    state: &mut ConnectionState,
+    stats: &CoreStats,
+    shared: &Shared,
+    now: UnixMillis,
+) -> Option<Refusal> {
+    let users = &shared.settings.users;
     let Some(given) = head.authorization else {
+        if users.is_open() {
+            become_user(state, shared, users.default_user());
+            return None;
+        }
         return Some(Refusal::new(Status::Unauthorized, "a password is wanted: Authorization, Bearer or Basic"));
     };
-    let matches = fields::credentials(given).is_some_and(|(user, password)| {
-        let is_known = user.is_empty() || user == b"default";
-        shared.settings.password_matches(&password) && is_known
-    });
-    if matches {
+    let (name, password) = match fields::credentials(given) {
+        Some((name, password)) if name.is_empty() => (DEFAULT.as_bytes().to_vec(), Some(password)),
+        Some((name, password)) => (name, Some(password)),
+        // Some other scheme: it names nobody.
+        None => (DEFAULT.as_bytes().to_vec(), users.is_open().then(Vec::new)),
+    };
+    if let Some(user) = password.and_then(|password| users.authenticate(&name, &password)) {
+        become_user(state, shared, &user);
         return None;
     }
     stats.auth_failures.add(1);
+    let event = Event { reason: "auth", context: "toplevel", object: b"Authorization".to_vec(), user: name };
+    permission::note(shared, now, state, event);
     log::WRONG_PASSWORDS.warn(|| {
-        let address = client.addresses(&shared.unix_path()).0;
+        let address = state.client.addresses(&shared.unix_path()).0;
         format!("wrong user name or password from {address}, over HTTP")
     });
     Some(Refusal::new(Status::Unauthorized, "the user name or the password is wrong"))
+}
+
+fn become_user(state: &mut ConnectionState, shared: &Shared, user: &Arc<User>) {
+    if !Arc::ptr_eq(state.access.user(&shared.settings.users), user) {
+        state.log_in(user.clone());
+    }
 }
 
 #[cfg(test)]

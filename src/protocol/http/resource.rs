@@ -320,6 +320,7 @@ pub fn status_of(text: &str) -> Status {
         error::NOT_AN_INTEGER | error::OVERFLOW => Status::Conflict,
         _ if text.starts_with("OOM ") => Status::InsufficientStorage,
         _ if text.starts_with("BUSY ") => Status::Unavailable,
+        _ if text.starts_with("NOPERM ") => Status::Forbidden,
         _ => Status::BadRequest,
     }
 }

@@ -236,7 +236,7 @@ impl Session {
                     Ok(Step::Took(EMPTY_LINE))
                 }
                 Some(end) => {
-                    let taken = self.begin(&input[..end], &input[end..], core, reply)?;
+                    let taken = self.begin(&input[..end], &input[end..], core, now, reply)?;
                     Ok(Step::Took(end + taken))
                 }
             },
@@ -268,12 +268,19 @@ impl Session {
     }
 
     /// A head has come, and `rest` behind it, of which so many bytes are taken.
-    fn begin(&mut self, bytes: &[u8], rest: &[u8], core: &Core, reply: &mut Reply) -> Result<usize, Refusal> {
+    fn begin(
+        &mut self,
+        bytes: &[u8],
+        rest: &[u8],
+        core: &Core,
+        now: UnixMillis,
+        reply: &mut Reply,
+    ) -> Result<usize, Refusal> {
         let (shared, stats) = (&*core.shared, core.stats());
         stats.http_requests.add(1);
         self.request = Request::default();
         let mut head = head::parse(bytes)?;
-        let unwelcome = access::refusal(&head, &self.state.client, stats, shared);
+        let unwelcome = access::refusal(&head, &mut self.state, stats, shared, now);
         self.request = Request::of(&mut head);
         let request = &mut self.request;
         request.refusal = unwelcome.or(request.refusal);
@@ -343,9 +350,8 @@ impl Session {
         } else if *only_urgent {
             let text = "BUSY a script keeps the core busy";
             writer.text(reply, Status::Unavailable, text);
-        } else {
+        } else if let Some(found) = Table::get().lookup(self.words.get(0)) {
             let args = self.words.get(0);
-            let found = Table::get().lookup(args).expect("the command of a request is in the table");
             let row = found.1;
             is_read = row.flags.intersects(Flags::READONLY.union(Flags::TELLS));
             if let Some(paused) = shared.clients.pause.at(now)
@@ -382,6 +388,8 @@ impl Session {
                 turn::note_hold(stats, &self.state.client, timing.took_nanos(), false);
             }
             *begun = timing.ended();
+        } else {
+            writer.text(reply, Status::Forbidden, "--disable-command takes away the command that does this");
         }
         let room = if self.state.room.covers(reply.len()) {
             None

@@ -1,0 +1,77 @@
+//! What CONFIG SET is given as text: numbers, sizes, switches and what the log is like, with Redis's errors.
+
+use std::fmt::Display;
+use std::path::Path;
+use std::str::FromStr;
+
+use crate::config::units::Size;
+use crate::config::{LogFormat, LogLevel};
+use crate::observe::log;
+use crate::shared::Shared;
+use crate::store::guards::AllShards;
+
+pub fn number<N: FromStr + PartialOrd + Display>(text: &str, least: N, most: N) -> Result<N, String> {
+    match text.parse::<N>() {
+        Ok(number) if (&least..=&most).contains(&&number) => Ok(number),
+        // Out of the type's range is out of ours.
+        Err(_) if text.parse::<i128>().is_err() => Err("argument couldn't be parsed into an integer".to_owned()),
+        _ => Err(format!("argument must be between {least} and {most} inclusive")),
+    }
+}
+
+pub const fn yes_no(on: bool) -> &'static str {
+    if on { "yes" } else { "no" }
+}
+
+pub fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "yes" | "on" | "true" => Ok(true),
+        "no" | "off" | "false" => Ok(false),
+        _ => Err("argument must be 'yes' or 'no'".to_owned()),
+    }
+}
+
+/// Redis's names for the levels, and ours.
+const LEVELS: [(&str, LogLevel); 8] = [
+    ("debug", LogLevel::Debug),
+    ("notice", LogLevel::Info),
+    ("warning", LogLevel::Warn),
+    ("nothing", LogLevel::Error),
+    ("verbose", LogLevel::Info),
+    ("info", LogLevel::Info),
+    ("warn", LogLevel::Warn),
+    ("error", LogLevel::Error),
+];
+
+pub fn redis_level(level: LogLevel) -> &'static str {
+    LEVELS.iter().find(|(_, known)| *known == level).map_or("notice", |(name, _)| name)
+}
+
+pub fn set_log_level(_: &Shared, _: &mut AllShards, text: &str) -> Result<(), String> {
+    let found = LEVELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+    let (_, level) =
+        found.ok_or("argument(s) must be one of the following: debug, verbose, notice, warning, nothing")?;
+    log::set_level(*level);
+    Ok(())
+}
+
+pub fn set_log_format(_: &Shared, _: &mut AllShards, text: &str) -> Result<(), String> {
+    let format = <LogFormat as clap::ValueEnum>::from_str(text, true)
+        .map_err(|_| "argument(s) must be one of the following: text, logfmt, json")?;
+    log::set_format(format);
+    Ok(())
+}
+
+/// An empty name is standard error.
+pub fn set_log_file(_: &Shared, _: &mut AllShards, text: &str) -> Result<(), String> {
+    let path = (!text.is_empty()).then(|| Path::new(text));
+    log::set_file(path).map_err(|error| format!("Can't open the log file: {error}"))
+}
+
+pub fn size(text: &str, least: u64, most: u64) -> Result<u64, String> {
+    match text.parse::<Size>() {
+        Ok(Size(bytes)) if (least..=most).contains(&bytes) => Ok(bytes),
+        Ok(_) => Err(format!("argument must be between {least} and {most} inclusive")),
+        Err(_) => Err("argument must be a memory value".to_owned()),
+    }
+}
