@@ -76,9 +76,32 @@ pub struct Client {
     pub arrived_bytes: AtomicUsize,
     /// Bytes of replies that are not sent yet, after the last turn.
     pub waiting_bytes: AtomicUsize,
+    /// What has come from it, what was made for it, and how many requests it has asked.
+    pub input_bytes: Tally,
+    pub output_bytes: Tally,
+    pub commands: Tally,
+    /// What is queued for EXEC.
+    pub queued_bytes: AtomicUsize,
+    /// Kept for what arrives, beyond what has.
+    pub spare_bytes: AtomicUsize,
     inbox: Inbox,
     memory: Arc<ClientMemory>,
     labels: Mutex<Labels>,
+}
+
+/// A count that the client's own core writes alone, and all may read.
+#[derive(Debug, Default)]
+pub struct Tally(AtomicU64);
+
+impl Tally {
+    #[inline]
+    pub fn add(&self, more: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -240,8 +263,9 @@ impl Client {
         write!(
             line,
             "id={} addr={addr} laddr={laddr} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} \
-             watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r \
-             cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} core={}",
+             watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r \
+             cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} \
+             tot-net-out={} tot-cmds={} core={}",
             self.id,
             self.socket.as_raw_fd(),
             labels.name,
@@ -252,6 +276,8 @@ impl Client {
             self.queued.load(Relaxed) as isize - 1,
             self.watched.load(Relaxed),
             self.arrived_bytes.load(Relaxed),
+            self.spare_bytes.load(Relaxed),
+            self.queued_bytes.load(Relaxed),
             self.waiting_bytes.load(Relaxed),
             self.inbox.bytes(),
             self.held_bytes.load(Relaxed) + self.inbox.bytes(),
@@ -259,6 +285,9 @@ impl Client {
             self.version.load(Relaxed),
             labels.lib_name,
             labels.lib_ver,
+            self.input_bytes.get(),
+            self.output_bytes.get(),
+            self.commands.get(),
             self.core,
         )
         .expect("writing to a string");
@@ -337,6 +366,11 @@ impl Clients {
             granted_bytes: AtomicUsize::new(0),
             arrived_bytes: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
+            input_bytes: Tally::default(),
+            output_bytes: Tally::default(),
+            commands: Tally::default(),
+            queued_bytes: AtomicUsize::new(0),
+            spare_bytes: AtomicUsize::new(0),
             inbox: Inbox::default(),
             memory: self.memory.clone(),
             labels: Mutex::default(),

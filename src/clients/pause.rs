@@ -32,6 +32,11 @@ impl Pause {
         self.until.store(0, Relaxed);
     }
 
+    /// Milliseconds that are left of it.
+    pub fn left_ms(&self, now: UnixMillis) -> u64 {
+        self.until.load(Relaxed).saturating_sub(now)
+    }
+
     #[inline]
     pub fn at(&self, now: UnixMillis) -> Option<Paused> {
         if self.until.load(Relaxed) <= now {

@@ -40,7 +40,7 @@ impl<'t> Timing<'t> {
             from: 0,
             begun,
             nanos: 0,
-            slow_nanos: shared.slowlog.threshold_nanos().min(shared.latency.threshold_nanos()),
+            slow_nanos: shared.command_logs.slow.threshold_nanos().min(shared.latency.threshold_nanos()),
             spread: shared.latency.is_tracking(),
         }
     }

@@ -137,6 +137,7 @@ impl ConnectionState {
     pub fn leave_transaction(&mut self, guards: &mut ShardGuards) {
         self.transaction = None;
         self.client.queued.store(0, Relaxed);
+        self.client.queued_bytes.store(0, Relaxed);
         self.unwatch(guards);
     }
 
@@ -164,6 +165,7 @@ pub fn queue(call: &mut Call, found: Found) -> Result<(), Stop> {
         return Err(crate::message::error::OUT_OF_MEMORY.into());
     }
     transaction.rows.push(found);
+    call.state.client.queued_bytes.store(transaction.held_bytes(), Relaxed);
     call.state.client.queued.store(transaction.rows.len() + 1, Relaxed);
     call.reply.simple("QUEUED");
     Ok(())
@@ -241,6 +243,7 @@ fn exec(call: &mut Call) -> Result<(), Stop> {
         run(call, &transaction);
     }
     call.state.client.queued.store(0, Relaxed);
+    call.state.client.queued_bytes.store(0, Relaxed);
     call.guards.unseal();
     Ok(())
 }
@@ -367,7 +370,7 @@ struct Timing {
 
 impl Timing {
     fn of(call: &Call) -> Timing {
-        let slow_nanos = call.shared.slowlog.threshold_nanos().min(call.shared.latency.threshold_nanos());
+        let slow_nanos = call.shared.command_logs.slow.threshold_nanos().min(call.shared.latency.threshold_nanos());
         let spread = call.shared.latency.is_tracking();
         Timing { begun: clock::tick(), alone: Duration::ZERO, quick: 0, slow_nanos, spread }
     }

@@ -62,10 +62,18 @@ pub const TIMED_TOGETHER_MIN_NANOS: u64 = 1_000_000;
 
 /// The slow log: entries unless CONFIG SET says otherwise, the most that it may say, and what of a command's arguments
 /// an entry keeps. Redis keeps as much of each.
+pub const SLOWLOG_MICROS: i64 = 10_000;
 pub const SLOWLOG_LEN: usize = 128;
 pub const SLOWLOG_LEN_MAX: usize = 1024;
 pub const SLOWLOG_ARGUMENTS_MAX: usize = 32;
 pub const SLOWLOG_ARGUMENT_MAX_BYTES: usize = 128;
+/// ... unless CONFIG SET says otherwise; what all entries of a log hold is bounded too: the oldest go. A part of the
+/// process's own memory.
+pub const COMMANDLOG_ARGUMENTS_MAX: usize = 1024;
+pub const COMMANDLOG_ARGUMENT_MAX_BYTES: usize = 16 * KIB;
+pub const COMMANDLOG_MAX_BYTES: usize = 2 * MIB;
+/// Requests and replies from this size on are logged as large; as in Valkey.
+pub const COMMANDLOG_LARGE_BYTES: i64 = MIB as i64;
 
 /// Users that ACL SETUSER, or a users file, makes: more are an error. ...
 pub const ACL_USERS_MAX: usize = 1024;

@@ -187,7 +187,11 @@ impl Conversation for Served {
         let turn = worker.clock.turn();
         worker.now.set(turn.now);
         let next = self.session.advance(input, &mut worker.core.borrow_mut(), turn, queued, &mut reply);
-        worker.stats().net_output_bytes.add(reply.len() as u64);
+        if !reply.is_empty() {
+            worker.stats().net_output_bytes.add(reply.len() as u64);
+            worker.stats().writes.add(1);
+            self.session.client().output_bytes.add(reply.len() as u64);
+        }
         if next == Next::Pause {
             worker.has_paused.set(true);
         }
@@ -231,6 +235,8 @@ impl Conversation for Served {
         let pushed = self.session.client().take_pushed(limits::IO_BUFFER_BYTES);
         if !pushed.is_empty() {
             self.worker.stats().net_output_bytes.add(pushed.len() as u64);
+            self.worker.stats().writes.add(1);
+            self.session.client().output_bytes.add(pushed.len() as u64);
             outgoing.push(pushed);
         }
     }

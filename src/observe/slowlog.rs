@@ -1,5 +1,5 @@
-//! The slow log: the last commands that took longer than a threshold, with the beginning of their arguments. It must
-//! not know commands.
+//! The command logs: the last commands that took longer, asked with more or were answered with more than a threshold, with
+//! the beginning of their arguments. It must not know commands.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
@@ -8,12 +8,25 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::config::limits;
 
+/// One of the logs.
 #[derive(Debug)]
-pub struct SlowLog {
-    /// In microseconds; negative logs nothing.
-    slower_than: AtomicI64,
+pub struct CommandLog {
+    /// From here on a command is logged; negative logs nothing.
+    threshold: AtomicI64,
     max_len: AtomicUsize,
     log: Mutex<Log>,
+}
+
+/// All of them, and what their entries keep.
+#[derive(Debug)]
+pub struct CommandLogs {
+    /// By microseconds.
+    pub slow: CommandLog,
+    /// By bytes.
+    pub large_requests: CommandLog,
+    pub large_replies: CommandLog,
+    pub max_arguments: AtomicUsize,
+    pub max_argument_bytes: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -21,40 +34,77 @@ struct Log {
     next_id: u64,
     /// The latest first.
     entries: VecDeque<Entry>,
+    held_bytes: usize,
 }
 
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub id: u64,
     pub unix_seconds: u64,
-    pub micros: u64,
+    /// Microseconds or bytes.
+    pub value: u64,
     pub args: Vec<Vec<u8>>,
     pub address: String,
     pub client_name: String,
 }
 
-impl Default for SlowLog {
-    fn default() -> SlowLog {
-        SlowLog {
-            slower_than: AtomicI64::new(10_000),
-            max_len: AtomicUsize::new(limits::SLOWLOG_LEN),
-            log: Mutex::default(),
+impl Entry {
+    fn held_bytes(&self) -> usize {
+        let args: usize = self.args.iter().map(|arg| arg.len() + size_of::<Vec<u8>>()).sum();
+        size_of::<Entry>() + args + self.address.len() + self.client_name.len()
+    }
+}
+
+impl Default for CommandLogs {
+    fn default() -> CommandLogs {
+        CommandLogs {
+            slow: CommandLog::of(limits::SLOWLOG_MICROS),
+            large_requests: CommandLog::of(limits::COMMANDLOG_LARGE_BYTES),
+            large_replies: CommandLog::of(limits::COMMANDLOG_LARGE_BYTES),
+            max_arguments: AtomicUsize::new(limits::SLOWLOG_ARGUMENTS_MAX),
+            max_argument_bytes: AtomicUsize::new(limits::SLOWLOG_ARGUMENT_MAX_BYTES),
         }
     }
 }
 
-impl SlowLog {
-    pub fn slower_than_micros(&self) -> i64 {
-        self.slower_than.load(Relaxed)
+impl CommandLogs {
+    /// Memory held: a part of the process's own.
+    pub fn held_bytes(&self) -> usize {
+        [&self.slow, &self.large_requests, &self.large_replies].into_iter().map(CommandLog::held_bytes).sum()
     }
 
-    pub fn set_slower_than(&self, micros: i64) {
-        self.slower_than.store(micros, Relaxed);
+    /// What an entry keeps of a command's arguments.
+    pub fn excerpt<'a>(&self, args: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+        excerpt(args, self.max_arguments.load(Relaxed), self.max_argument_bytes.load(Relaxed))
+    }
+}
+
+impl CommandLog {
+    fn of(threshold: i64) -> CommandLog {
+        CommandLog {
+            threshold: AtomicI64::new(threshold),
+            max_len: AtomicUsize::new(limits::SLOWLOG_LEN),
+            log: Mutex::default(),
+        }
     }
 
-    /// From here on a command is logged.
+    /// As CONFIG has it: microseconds or bytes, negative for never.
+    pub fn threshold(&self) -> i64 {
+        self.threshold.load(Relaxed)
+    }
+
+    pub fn set_threshold(&self, threshold: i64) {
+        self.threshold.store(threshold, Relaxed);
+    }
+
+    /// From so many bytes on a command is logged.
+    pub fn threshold_bytes(&self) -> usize {
+        usize::try_from(self.threshold()).unwrap_or(usize::MAX)
+    }
+
+    /// From so many nanoseconds on a command is logged.
     pub fn threshold_nanos(&self) -> u64 {
-        u64::try_from(self.slower_than_micros()).map_or(u64::MAX, |micros| micros.saturating_mul(1000))
+        u64::try_from(self.threshold()).map_or(u64::MAX, |micros| micros.saturating_mul(1000))
     }
 
     pub fn max_len(&self) -> usize {
@@ -63,7 +113,7 @@ impl SlowLog {
 
     pub fn set_max_len(&self, entries: usize) {
         self.max_len.store(entries, Relaxed);
-        self.log().entries.truncate(entries);
+        self.log().keep(entries);
     }
 
     /// Gives the entry its number.
@@ -71,8 +121,9 @@ impl SlowLog {
         let mut log = self.log();
         let id = log.next_id;
         log.next_id += 1;
+        log.held_bytes += entry.held_bytes();
         log.entries.push_front(Entry { id, ..entry });
-        log.entries.truncate(self.max_len());
+        log.keep(self.max_len());
     }
 
     /// The latest entries, at most `count`.
@@ -84,13 +135,8 @@ impl SlowLog {
         self.log().entries.len()
     }
 
-    /// Memory held: a part of the process's own.
-    pub fn held_bytes(&self) -> usize {
-        let bytes = |entry: &Entry| {
-            let args: usize = entry.args.iter().map(|arg| arg.len() + size_of::<Vec<u8>>()).sum();
-            size_of::<Entry>() + args + entry.address.len() + entry.client_name.len()
-        };
-        self.log().entries.iter().map(bytes).sum()
+    fn held_bytes(&self) -> usize {
+        self.log().held_bytes
     }
 
     pub fn is_empty(&self) -> bool {
@@ -98,7 +144,8 @@ impl SlowLog {
     }
 
     pub fn clear(&self) {
-        self.log().entries = VecDeque::new();
+        let mut log = self.log();
+        (log.entries, log.held_bytes) = (VecDeque::new(), 0);
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
@@ -106,19 +153,28 @@ impl SlowLog {
     }
 }
 
-/// What an entry keeps of a command's arguments.
-pub fn excerpt<'a>(args: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+impl Log {
+    /// The oldest go, until there are no more than so many, and they hold no more than they may.
+    fn keep(&mut self, entries: usize) {
+        while self.entries.len() > entries || self.held_bytes > limits::COMMANDLOG_MAX_BYTES {
+            let Some(oldest) = self.entries.pop_back() else { break };
+            self.held_bytes -= oldest.held_bytes();
+        }
+    }
+}
+
+/// The first arguments, and the first bytes of each; what is left out is counted.
+fn excerpt<'a>(args: impl ExactSizeIterator<Item = &'a [u8]>, most: usize, most_bytes: usize) -> Vec<Vec<u8>> {
     let total = args.len();
-    let whole = if total > limits::SLOWLOG_ARGUMENTS_MAX { limits::SLOWLOG_ARGUMENTS_MAX - 1 } else { total };
-    let mut kept: Vec<_> = args.take(whole).map(shorten).collect();
+    let whole = if total > most { most - 1 } else { total };
+    let mut kept: Vec<_> = args.take(whole).map(|arg| shorten(arg, most_bytes)).collect();
     if whole < total {
         kept.push(format!("... ({} more arguments)", total - whole).into_bytes());
     }
     kept
 }
 
-fn shorten(arg: &[u8]) -> Vec<u8> {
-    let most = limits::SLOWLOG_ARGUMENT_MAX_BYTES;
+fn shorten(arg: &[u8], most: usize) -> Vec<u8> {
     if arg.len() <= most {
         return arg.to_vec();
     }
@@ -135,34 +191,37 @@ mod tests {
     fn long_commands_are_cut_as_redis_does() {
         let long = [b'x'; 200];
         let args: Vec<&[u8]> = std::iter::repeat_n(&long[..], 40).collect();
-        let kept = excerpt(args.into_iter());
+        let logs = CommandLogs::default();
+        let kept = logs.excerpt(args.into_iter());
         assert_eq!(kept.len(), 32);
         assert!(kept[0].ends_with(b"x... (72 more bytes)"));
         assert_eq!(kept[31], b"... (9 more arguments)");
-        assert_eq!(excerpt([&b"get"[..], b"k"].into_iter()), [&b"get"[..], b"k"]);
+        assert_eq!(logs.excerpt([&b"get"[..], b"k"].into_iter()), [&b"get"[..], b"k"]);
     }
 
     #[test]
     fn the_latest_come_first_and_the_log_is_bounded() {
-        let log = SlowLog::default();
+        let log = CommandLogs::default().slow;
         log.set_max_len(3);
-        for micros in 0..5 {
-            let entry = Entry {
-                id: 0,
-                unix_seconds: 0,
-                micros,
-                args: Vec::new(),
-                address: String::new(),
-                client_name: String::new(),
-            };
-            log.add(entry);
-        }
-        let ids: Vec<_> = log.latest(10).iter().map(|entry| (entry.id, entry.micros)).collect();
+        let entry = |value, bytes| Entry {
+            id: 0,
+            unix_seconds: 0,
+            value,
+            args: vec![vec![0; bytes]],
+            address: String::new(),
+            client_name: String::new(),
+        };
+        (0..5).for_each(|value| log.add(entry(value, 0)));
+        let ids: Vec<_> = log.latest(10).iter().map(|entry| (entry.id, entry.value)).collect();
         assert_eq!(ids, [(4, 4), (3, 3), (2, 2)]);
         assert_eq!(log.latest(1).len(), 1);
         log.set_max_len(1);
         assert_eq!(log.len(), 1);
         log.clear();
-        assert!(log.is_empty());
+        assert!(log.is_empty() && log.held_bytes() == 0);
+        // However long the entries may be, all of them together are bounded.
+        log.set_max_len(limits::SLOWLOG_LEN_MAX);
+        (0..10).for_each(|value| log.add(entry(value, limits::COMMANDLOG_MAX_BYTES / 3)));
+        assert_eq!(log.len(), 2);
     }
 }

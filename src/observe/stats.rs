@@ -157,6 +157,10 @@ core_stats! {
     memcached_requests => "memcached_requests_processed",
     /// Requests run, those that ended in an error included.
     commands => "total_commands_processed",
+    /// Turns in which bytes were received.
+    reads => "total_reads_processed",
+    /// Turns, and messages, whose bytes were handed over to be sent.
+    writes => "total_writes_processed",
     /// Bytes received from clients.
     net_input_bytes => "total_net_input_bytes",
     /// Bytes of replies and pushes to clients.

@@ -31,6 +31,11 @@ pub trait Turns: Session {
     /// Of those, bytes that were not looked at.
     fn pending_bytes(&self) -> usize;
 
+    /// Kept for what arrives, beyond what has.
+    fn spare_bytes(&self) -> usize {
+        0
+    }
+
     /// What is held for a reply that is being made.
     fn unfinished_bytes(&self) -> usize {
         0
@@ -81,6 +86,8 @@ pub fn take(
     if !input.is_empty() {
         session.client().last_active.store(now, Relaxed);
         core.stats().net_input_bytes.add(input.len() as u64);
+        core.stats().reads.add(1);
+        session.client().input_bytes.add(input.len() as u64);
     }
     let mut next = session.take_in(input, core, now, reply);
     // What there is no room to keep runs now, rather than be refused, as long as that gets on.
@@ -93,6 +100,7 @@ pub fn take(
     note_time(core, session.client(), turn.begun);
     let client = session.client();
     client.arrived_bytes.store(session.arrived_bytes(), Relaxed);
+    client.spare_bytes.store(session.spare_bytes(), Relaxed);
     client.waiting_bytes.store(queued + reply.len(), Relaxed);
     if next == Next::Close {
         session.end(core);
@@ -144,8 +152,10 @@ pub fn admit(session: &mut impl Turns, core: &Core, bytes: usize) -> Option<usiz
 }
 
 /// Counts bytes that were received in place.
-pub fn note_placed(stats: &CoreStats, bytes: usize) {
+pub fn note_placed(client: &Client, stats: &CoreStats, bytes: usize) {
     stats.net_input_bytes.add(bytes as u64);
+    stats.reads.add(1);
+    client.input_bytes.add(bytes as u64);
     stats.placed_bytes.add(bytes as u64);
 }
 

@@ -16,7 +16,7 @@ use crate::config::limits;
 use crate::config::{ClusterMode, LfuRules, Options, Policy, Setting, UndeclaredKeys, YesNo};
 use crate::observe::latency::Latency;
 use crate::observe::rates::{Rates, Sample};
-use crate::observe::slowlog::SlowLog;
+use crate::observe::slowlog::CommandLogs;
 use crate::observe::stats::{self, CoreStats};
 use crate::script::library::Library;
 use crate::store::guards::AllShards;
@@ -27,7 +27,7 @@ pub struct Shared {
     pub clients: Clients,
     pub stats: Box<[CoreStats]>,
     pub settings: Settings,
-    pub slowlog: SlowLog,
+    pub command_logs: CommandLogs,
     pub latency: Latency,
     pub rates: Rates,
     pub started: UnixMillis,
@@ -155,7 +155,7 @@ impl Shared {
                 users: Users::new(commands, plan.password.as_deref()),
                 changed: Mutex::default(),
             },
-            slowlog: SlowLog::default(),
+            command_logs: CommandLogs::default(),
             latency: Latency::default(),
             rates: Rates::default(),
             started: clock::now(),

@@ -320,6 +320,11 @@ impl AllShards<'_, '_> {
             totals.dataset_bytes += dataset_bytes;
             totals.evicted += evicted;
             totals.expired += expired;
+            totals.expired_unasked += stats.expired_unasked;
+            totals.tracked_keys += stats.tracked_keys;
+            totals.tracked += stats.tracked;
+            // Every shard has them.
+            totals.prefixes = totals.prefixes.max(stats.prefixes);
             ages += evicted as u128 * eviction_age_millis as u128;
         });
         totals.eviction_age_millis = ages.checked_div(totals.evicted as u128).unwrap_or(0) as u64;
@@ -379,6 +384,10 @@ pub struct Totals {
     pub watches_bytes: u64,
     pub evicted: u64,
     pub expired: u64,
+    pub expired_unasked: u64,
+    pub tracked_keys: u64,
+    pub tracked: u64,
+    pub prefixes: u64,
     /// See `ShardStats`.
     pub ghost_hits: [u64; GHOST_MEMORY.len()],
     /// How long what was evicted of late had been idle: the shards' figures, each by its part of the evictions.

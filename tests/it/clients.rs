@@ -45,7 +45,13 @@ fn list_fields(engine: Engine) {
     client.check("MULTI", "+OK\r\n");
     client.check("PING", "+QUEUED\r\n");
     let line = server.client().call(&["CLIENT", "LIST"]).text();
-    assert!(line.lines().next().unwrap().contains(" multi=1 watch=2 ") && line.contains(" flags=xeT "), "{line}");
+    let line = line.lines().next().unwrap();
+    assert!(line.contains(" multi=1 watch=2 ") && line.contains(" flags=xeT "), "{line}");
+    let number =
+        |name: &str| line.split(' ').find_map(|field| field.strip_prefix(name)).unwrap().parse::<u64>().unwrap();
+    // CLIENT, CLIENT, CLIENT, WATCH, MULTI, PING: their bytes, and those of the replies.
+    assert_eq!(number("tot-cmds="), 6, "{line}");
+    assert!(number("tot-net-in=") > 100 && number("tot-net-out=") > 300 && number("multi-mem=") > 0, "{line}");
     client.check("EXEC", "*1\r\n+PONG\r\n");
     assert!(client.call(&["CLIENT", "INFO"]).text().contains(" multi=-1 watch=0 "));
     let mut unix = Client::new(std::os::unix::net::UnixStream::connect(&path).unwrap());

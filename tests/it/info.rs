@@ -3,7 +3,7 @@
 use crate::harness::{Engine, Server, on_every_driver, wait_until};
 use crate::wire::Value;
 
-on_every_driver!(info_sections, info_counts, info_memory, info_rates, info_eviction_age);
+on_every_driver!(info_sections, info_counts, info_memory, info_rates, info_eviction_age, who_waits_watches_and_tracks);
 
 fn info_sections(engine: Engine) {
     let server = Server::start(engine);
@@ -26,6 +26,52 @@ fn info_sections(engine: Engine) {
     assert_eq!(client.info("tcp_port"), server.port().to_string());
     assert_eq!(client.info("run_id").len(), 40);
     assert!(matches!(server.resp3_client().call(&["INFO"]), Value::Verbatim(_)));
+}
+
+fn who_waits_watches_and_tracks(engine: Engine) {
+    let server = Server::start(engine);
+    let (mut client, mut other) = (server.client(), server.resp3_client());
+    for (field, value) in [
+        ("watching_clients", "0"),
+        ("total_watched_keys", "0"),
+        ("tracking_total_items", "0"),
+        ("paused_reason", "none"),
+        ("paused_actions", "none"),
+        ("paused_timeout_milliseconds", "0"),
+        ("expired_keys_active", "0"),
+    ] {
+        assert_eq!(client.info(field), value, "{field}");
+    }
+    other.check("WATCH a b", "+OK\r\n");
+    other.check("CLIENT TRACKING ON", "+OK\r\n");
+    other.call(&["MGET", "x", "y", "z"]);
+    client.check("CLIENT PAUSE 600000 WRITE", "+OK\r\n");
+    for (field, value) in [
+        ("watching_clients", "1"),
+        ("total_watched_keys", "2"),
+        ("tracking_total_keys", "3"),
+        ("tracking_total_items", "3"),
+        ("tracking_total_prefixes", "0"),
+        ("paused_reason", "client_pause"),
+        ("paused_actions", "write"),
+    ] {
+        assert_eq!(client.info(field), value, "{field}");
+    }
+    assert!((500_000..=600_000).contains(&client.info_number("paused_timeout_milliseconds")));
+    client.check("CLIENT UNPAUSE", "+OK\r\n");
+    client.check("SET x 1", "+OK\r\n");
+    assert_eq!(client.info("tracking_total_items"), "2");
+    other.expect(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nx\r\n");
+    other.check("CLIENT TRACKING OFF", "+OK\r\n");
+    other.check("CLIENT TRACKING ON BCAST PREFIX one PREFIX two", "+OK\r\n");
+    assert_eq!(client.info("tracking_total_prefixes"), "2");
+    // Nobody asks for it any more.
+    client.check("SET gone 1 PX 1", "+OK\r\n");
+    server.wait_for_info("expired_keys_active", |expired| expired == 1);
+    assert!(client.info_number("total_reads_processed") > 10 && client.info_number("total_writes_processed") > 10);
+    let stats = client.call(&["MEMORY", "STATS"]);
+    assert!(stats.field("peak.allocated").integer() >= stats.field("startup.allocated").integer());
+    assert_eq!(stats.field("aof.buffer").integer(), 0);
 }
 
 fn info_counts(engine: Engine) {

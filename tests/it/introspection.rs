@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::client::request;
+use crate::client::{Client, request};
 use crate::harness::{Engine, Server, on_every_driver};
 use crate::wire::Value;
 
@@ -20,6 +20,7 @@ on_every_driver!(
     latency_events,
     latency_histogram,
     access_control,
+    command_logs,
     what_is_not_there,
     debug_is_off,
     time,
@@ -285,6 +286,81 @@ fn latency_histogram(engine: Engine) {
     client.call(&["CONFIG", "SET", "latency-tracking-info-percentiles", "0.0 50 100"]);
     client.check("SET k v", "+OK\r\n");
     assert!(client.info("latency_percentiles_usec_set").starts_with("p0="));
+}
+
+fn command_logs(engine: Engine) {
+    let server = Server::start(engine);
+    let (mut client, mut other) = (server.client(), server.client());
+    other.check("CLIENT SETNAME other", "+OK\r\n");
+    let set =
+        |client: &mut Client, name: &str, value: &str| client.check(&format!("CONFIG SET {name} {value}"), "+OK\r\n");
+    for log in ["slow", "LARGE-REQUEST", "large-reply"] {
+        client.check(&format!("COMMANDLOG LEN {log}"), ":0\r\n");
+    }
+    set(&mut client, "commandlog-request-larger-than", "1000");
+    set(&mut client, "commandlog-reply-larger-than", "2000");
+    let value = "v".repeat(3000);
+    // Among others in a pipeline, and each by itself.
+    let mut pipeline = request(&["SET", "small", "x"]);
+    pipeline.extend(request(&["SET", "large", &value]));
+    pipeline.extend(request(&["GET", "small"]));
+    pipeline.extend(request(&["GET", "large"]));
+    pipeline.extend(request(&["MGET", "large", "small"]));
+    other.send(pipeline);
+    other.expect("+OK\r\n+OK\r\n$1\r\nx\r\n");
+    (0..2).for_each(|_| drop(other.value()));
+    let told = |client: &mut Client, log: &str| {
+        let entries = client.call(&["COMMANDLOG", "GET", "-1", log]);
+        let words =
+            |entry: &Value| entry.elements()[3].elements().iter().map(Value::text).collect::<Vec<_>>().join(" ");
+        let tell = |entry: &Value| (entry.elements()[2].integer(), words(entry), entry.elements()[5].text());
+        entries.elements().iter().map(tell).collect::<Vec<_>>()
+    };
+    let cut = format!("SET large {}... (2872 more bytes)", "v".repeat(128));
+    assert_eq!(told(&mut client, "large-request"), [(3008, cut, "other".to_owned())]);
+    let reply = |bytes, words: &str| (bytes, words.to_owned(), "other".to_owned());
+    assert_eq!(told(&mut client, "large-reply"), [reply(3020, "MGET large small"), reply(3009, "GET large")]);
+    assert_eq!(client.call(&["COMMANDLOG", "GET", "1", "large-reply"]).elements().len(), 1);
+    // A value that arrives in pieces, and one that is sent from where it lies.
+    set(&mut client, "commandlog-request-larger-than", "1048576");
+    set(&mut client, "commandlog-reply-larger-than", "1048576");
+    let huge = "h".repeat(2 << 20);
+    other.call(&["SET", "huge", &huge]);
+    other.call(&["GET", "huge"]);
+    assert_eq!(told(&mut client, "large-request")[0].0, (2 << 20) + 7);
+    assert_eq!(told(&mut client, "large-reply")[0].1, "GET huge");
+    // Longer excerpts, fewer arguments.
+    set(&mut client, "slowlog-entry-max-argc", "2");
+    set(&mut client, "slowlog-entry-max-string-len", "5");
+    other.call(&["SET", "huger", &huge]);
+    assert_eq!(told(&mut client, "large-request")[0].1, "SET ... (2 more arguments)");
+    // Passwords are not shown, however long they are.
+    set(&mut client, "commandlog-request-larger-than", "0");
+    set(&mut client, "commandlog-execution-slower-than", "0");
+    set(&mut client, "slowlog-entry-max-argc", "32");
+    set(&mut client, "slowlog-entry-max-string-len", "1000");
+    other.check_error("AUTH hush-hush", "ERR AUTH");
+    other.check_error("HELLO 3 AUTH nobody hush-hush", "WRONGPASS");
+    client.check(
+        "CONFIG SET requirepass hush-hush requirepass hush-hush",
+        "-ERR CONFIG SET failed (possibly related to argument 'requirepass') - duplicate parameter\r\n",
+    );
+    for log in ["slow", "large-request", "large-reply"] {
+        let shown = format!("{:?}", client.call(&["COMMANDLOG", "GET", "-1", log]));
+        assert!(!shown.contains("hush"), "{shown}");
+    }
+    assert_eq!(client.call(&["CONFIG", "GET", "slowlog-log-slower-than"]).pairs()[0].1.text(), "0");
+    set(&mut client, "commandlog-request-larger-than", "-1");
+    client.check("COMMANDLOG RESET large-request", "+OK\r\n");
+    other.call(&["SET", "huge", &huge]);
+    client.check("COMMANDLOG LEN large-request", ":0\r\n");
+    client.check(
+        "COMMANDLOG LEN nosuch",
+        "-ERR type should be one of the following: slow, large-request, large-reply\r\n",
+    );
+    client.check_error("COMMANDLOG GET -2 slow", "ERR count should be greater than or equal to -1");
+    client.check_error("COMMANDLOG GET", "ERR wrong number of arguments for 'commandlog|get' command");
+    client.check_error("CONFIG SET slowlog-entry-max-argc 1", "ERR CONFIG SET failed");
 }
 
 fn access_control(engine: Engine) {

@@ -21,8 +21,10 @@ fn reply_docs(reply: &mut Reply, found: Found) {
     let (place, row) = found;
     let arguments = arguments(row);
     reply.bulk(Table::get().names()[place].as_bytes());
-    reply.map(3 + !arguments.is_empty() as usize + !row.subcommands.is_empty() as usize);
-    for (name, text) in [("summary", row.summary), ("since", row.since), ("group", row.group.name())] {
+    reply.map(4 + !arguments.is_empty() as usize + !row.subcommands.is_empty() as usize);
+    let texts =
+        [("summary", row.summary), ("since", row.since), ("group", row.group.name()), ("complexity", complexity(row))];
+    for (name, text) in texts {
         reply.bulk(name.as_bytes());
         reply.bulk(text.as_bytes());
     }
@@ -34,6 +36,34 @@ fn reply_docs(reply: &mut Reply, found: Found) {
         let subcommands: Vec<_> = Table::get().subcommands(found).collect();
         reply.map(subcommands.len());
         subcommands.into_iter().for_each(|sub| reply_docs(reply, sub));
+    }
+}
+
+/// How the time that a command takes grows.
+fn complexity(row: &Command) -> &'static str {
+    match row.name {
+        "append" | "setrange" => "O(1) for what fits where the value lies; O(N) with its length where it has to move.",
+        "getrange" | "substr" => {
+            "O(N) with the length of the part; O(1) for a large one, which is sent from where it lies."
+        }
+        "lcs" => "O(N*M) with the lengths of both values.",
+        "bitcount" | "bitpos" => "O(N) with the bytes that are looked at.",
+        "bitop" => "O(N) with the length of the longest value.",
+        "bitfield" | "bitfield_ro" => "O(1) for each operation.",
+        "dump" | "restore" | "digest" => "O(N) with the length of the value.",
+        "copy" => "O(1) for a large value, which is shared; O(N) with the length of a small one.",
+        "keys" => "O(N) with the keys of the database.",
+        "scan" => "O(1) for each call, O(N) for all keys.",
+        "flushall" | "flushdb" | "swapdb" => "O(1); what is removed is freed in the background.",
+        "eval" | "evalsha" | "eval_ro" | "evalsha_ro" | "fcall" | "fcall_ro" | "exec" => "As that of what is run.",
+        "info" => "O(1), with the number of cores.",
+        "list" | "kill" | "unpause" => "O(N) with the connections.",
+        "get" | "latest" | "history" | "log" if row.group == crate::command::Group::Server => {
+            "O(N) with what is returned."
+        }
+        "command" | "docs" => "O(N) with the commands that are told of.",
+        _ if row.keys.counted || row.keys.first != row.keys.last => "O(N) with the keys.",
+        _ => "O(1)",
     }
 }
 

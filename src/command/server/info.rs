@@ -4,6 +4,7 @@ use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::base::clock::UnixMillis;
+use crate::clients::Paused;
 use crate::command::connection::basic::REDIS_VERSION;
 use crate::command::{Call, Command, Flags, Group, Table, is_word};
 use crate::config::host;
@@ -126,13 +127,27 @@ fn server(lines: &mut Lines, &View { shared, now, .. }: &View) {
     lines.field("cores", shared.cores);
 }
 
-fn clients(lines: &mut Lines, &View { shared, .. }: &View) {
+fn clients(lines: &mut Lines, &View { shared, now, .. }: &View) {
     lines.field("connected_clients", shared.clients.len());
     lines.field("cluster_connections", 0);
     lines.field("maxclients", shared.clients.max.load(Relaxed));
     lines.field("blocked_clients", shared.clients.paused());
     lines.field("tracking_clients", shared.clients.tracking().len());
+    let watched: Vec<_> = shared.clients.all().iter().map(|client| client.watched.load(Relaxed)).collect();
+    lines.field("pubsub_clients", 0);
+    lines.field("watching_clients", watched.iter().filter(|keys| **keys > 0).count());
     lines.field("clients_in_timeout_table", 0);
+    lines.field("total_watched_keys", watched.iter().sum::<usize>());
+    lines.field("total_blocking_keys", 0);
+    lines.field("total_blocking_keys_on_nokey", 0);
+    let (reason, actions) = match shared.clients.pause.at(now) {
+        None => ("none", "none"),
+        Some(Paused::Writes) => ("client_pause", "write"),
+        Some(Paused::All) => ("client_pause", "all"),
+    };
+    lines.field("paused_reason", reason);
+    lines.field("paused_actions", actions);
+    lines.field("paused_timeout_milliseconds", shared.clients.pause.left_ms(now));
     lines.field("client_memory_limit", shared.clients.memory.limit_bytes());
     lines.field("client_memory_lent", shared.clients.memory.lent_bytes());
     for core in 0..shared.cores {
@@ -160,7 +175,7 @@ fn memory(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     lines.field("used_memory_data", totals.used_bytes);
     lines.field("used_memory_tracking", totals.watches_bytes);
     lines.field("used_memory_clients", clients);
-    lines.field("used_memory_slowlog", shared.slowlog.held_bytes());
+    lines.field("used_memory_slowlog", shared.command_logs.held_bytes());
     lines.field("used_memory_registered_buffers", buffers);
     lines.bytes("total_system_memory", shared.granted_bytes);
     lines.bytes("maxmemory", shared.settings.max_memory_bytes.load(Relaxed));
@@ -213,6 +228,7 @@ fn statistics(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     lines.field("instantaneous_input_kbps", kib_per_second(|sample| sample.input_bytes));
     lines.field("instantaneous_output_kbps", kib_per_second(|sample| sample.output_bytes));
     lines.field("expired_keys", totals.expired);
+    lines.field("expired_keys_active", totals.expired_unasked);
     lines.field("evicted_keys", totals.evicted);
     lines.field("eviction_age_ms", totals.eviction_age_millis);
     for (more, hits) in GHOST_MEMORY.iter().zip(totals.ghost_hits) {
@@ -220,6 +236,9 @@ fn statistics(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     }
     lines.field("evicted_clients", shared.clients.evicted.load(Relaxed));
     lines.field("evicted_scripts", shared.scripts.evicted());
+    lines.field("tracking_total_keys", totals.tracked_keys);
+    lines.field("tracking_total_items", totals.tracked);
+    lines.field("tracking_total_prefixes", totals.prefixes);
     lines.field("pubsub_channels", 0);
     lines.field("pubsub_patterns", 0);
     lines.field("latest_fork_usec", 0);

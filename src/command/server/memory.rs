@@ -90,17 +90,36 @@ impl Account {
 fn stats(call: &mut Call) -> Result<(), Stop> {
     let account = Account::of(call)?;
     let share = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
+    let shared = call.shared;
+    let (_, sources) = shared.scripts.totals();
+    let interpreters = shared.scripts.interpreter_bytes() as u64;
+    // As Redis names them; what a cache without replicas and files has not is 0.
     let numbers = [
+        ("peak.allocated", shared.rates.peak(account.total)),
         ("total.allocated", account.total),
         ("startup.allocated", account.buffers),
-        ("clients.normal", account.clients),
+        ("replication.backlog", 0),
+        ("clients.slaves", 0),
+        ("clients.normal", account.clients - (interpreters + sources as u64).min(account.clients)),
+        ("cluster.links", 0),
+        ("aof.buffer", 0),
+        ("lua.caches", interpreters + sources as u64),
+        ("functions.caches", 0),
+        ("overhead.db.hashtable.lut", account.data - account.keys_and_values.min(account.data)),
+        ("overhead.db.hashtable.rehashing", 0),
         ("overhead.total", account.overhead()),
+        ("db.dict.rehashing.count", 0),
         ("keys.count", account.keys),
         ("keys.bytes-per-key", account.data.checked_div(account.keys).unwrap_or(0)),
         ("dataset.bytes", account.keys_and_values),
+        ("allocator.allocated", account.total),
+        ("allocator.active", account.resident),
+        ("allocator.resident", account.resident),
+        ("fragmentation.bytes", account.resident.saturating_sub(account.total)),
     ];
     let shares = [
         ("dataset.percentage", 100.0 * share(account.keys_and_values, account.total)),
+        ("peak.percentage", 100.0 * share(account.total, shared.rates.peak(account.total))),
         ("fragmentation", share(account.resident, account.total)),
     ];
     call.reply.map(numbers.len() + shares.len());

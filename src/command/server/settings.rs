@@ -2,7 +2,10 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::values::{number, redis_level, set_log_file, set_log_format, set_log_level, size, switch, yes_no};
+use super::values::{
+    log_len, number, redis_level, set_log_file, set_log_format, set_log_len, set_log_level, set_threshold, size,
+    switch, threshold, yes_no,
+};
 use crate::base::glob;
 use crate::command::locks::lock_all;
 use crate::command::{Call, Command, Flags, Group, is_word, reply_help};
@@ -127,13 +130,59 @@ static PARAMETERS: &[Parameter] = &[
     ),
     changeable(
         "slowlog-log-slower-than",
-        |s| s.slowlog.slower_than_micros().to_string(),
-        |s, _, text| number(text, -1, i64::MAX).map(|micros| s.slowlog.set_slower_than(micros)),
+        |s| threshold(&s.command_logs.slow),
+        |s, _, text| set_threshold(&s.command_logs.slow, text),
     ),
     changeable(
         "slowlog-max-len",
-        |s| s.slowlog.max_len().to_string(),
-        |s, _, text| number(text, 0, limits::SLOWLOG_LEN_MAX).map(|entries| s.slowlog.set_max_len(entries)),
+        |s| log_len(&s.command_logs.slow),
+        |s, _, text| set_log_len(&s.command_logs.slow, text),
+    ),
+    // Valkey's names, for all three logs.
+    changeable(
+        "commandlog-execution-slower-than",
+        |s| threshold(&s.command_logs.slow),
+        |s, _, text| set_threshold(&s.command_logs.slow, text),
+    ),
+    changeable(
+        "commandlog-slow-execution-max-len",
+        |s| log_len(&s.command_logs.slow),
+        |s, _, text| set_log_len(&s.command_logs.slow, text),
+    ),
+    changeable(
+        "commandlog-request-larger-than",
+        |s| threshold(&s.command_logs.large_requests),
+        |s, _, text| set_threshold(&s.command_logs.large_requests, text),
+    ),
+    changeable(
+        "commandlog-large-request-max-len",
+        |s| log_len(&s.command_logs.large_requests),
+        |s, _, text| set_log_len(&s.command_logs.large_requests, text),
+    ),
+    changeable(
+        "commandlog-reply-larger-than",
+        |s| threshold(&s.command_logs.large_replies),
+        |s, _, text| set_threshold(&s.command_logs.large_replies, text),
+    ),
+    changeable(
+        "commandlog-large-reply-max-len",
+        |s| log_len(&s.command_logs.large_replies),
+        |s, _, text| set_log_len(&s.command_logs.large_replies, text),
+    ),
+    changeable(
+        "slowlog-entry-max-argc",
+        |s| s.command_logs.max_arguments.load(Relaxed).to_string(),
+        |s, _, text| {
+            number(text, 2, limits::COMMANDLOG_ARGUMENTS_MAX).map(|n| s.command_logs.max_arguments.store(n, Relaxed))
+        },
+    ),
+    changeable(
+        "slowlog-entry-max-string-len",
+        |s| s.command_logs.max_argument_bytes.load(Relaxed).to_string(),
+        |s, _, text| {
+            number(text, 1, limits::COMMANDLOG_ARGUMENT_MAX_BYTES)
+                .map(|n| s.command_logs.max_argument_bytes.store(n, Relaxed))
+        },
     ),
     changeable(
         "latency-monitor-threshold",

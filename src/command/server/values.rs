@@ -4,9 +4,11 @@ use std::fmt::Display;
 use std::path::Path;
 use std::str::FromStr;
 
+use crate::config::limits;
 use crate::config::units::Size;
 use crate::config::{LogFormat, LogLevel};
 use crate::observe::log;
+use crate::observe::slowlog::CommandLog;
 use crate::shared::Shared;
 use crate::store::guards::AllShards;
 
@@ -74,4 +76,21 @@ pub fn size(text: &str, least: u64, most: u64) -> Result<u64, String> {
         Ok(_) => Err(format!("argument must be between {least} and {most} inclusive")),
         Err(_) => Err("argument must be a memory value".to_owned()),
     }
+}
+
+pub fn threshold(log: &CommandLog) -> String {
+    log.threshold().to_string()
+}
+
+/// Negative for never.
+pub fn set_threshold(log: &CommandLog, text: &str) -> Result<(), String> {
+    number(text, -1, i64::MAX).map(|threshold| log.set_threshold(threshold))
+}
+
+pub fn log_len(log: &CommandLog) -> String {
+    log.max_len().to_string()
+}
+
+pub fn set_log_len(log: &CommandLog, text: &str) -> Result<(), String> {
+    number(text, 0, limits::SLOWLOG_LEN_MAX).map(|entries| log.set_max_len(entries))
 }

@@ -110,7 +110,7 @@ impl front::Session for Session {
         if let Stage::Body(body) = &mut self.stage {
             body.placed(bytes);
         }
-        turn::note_placed(core.stats(), bytes);
+        turn::note_placed(&self.state.client, core.stats(), bytes);
     }
 
     fn sent(&mut self, core: &Core, queued: usize) {
@@ -381,6 +381,14 @@ impl Session {
                 }
             }
             stats.commands.add(1);
+            self.state.client.commands.add(1);
+            let logs = &shared.command_logs;
+            for (log, bytes) in [
+                (&logs.large_requests, command::server::slowlog::request_bytes(args)),
+                (&logs.large_replies, reply.since(before)),
+            ] {
+                command::server::slowlog::note_large(log, shared, now, &self.state, Some(found), args, bytes);
+            }
             if let Some(slow) = timing.lap(1, |_| Some(found.0)) {
                 command::server::slowlog::note(shared, now, &self.state, Some(found), args, &slow);
             }

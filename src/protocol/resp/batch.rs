@@ -97,6 +97,15 @@ impl Batch {
         }
     }
 
+    /// What the requests have in bytes, and a little more.
+    pub fn bytes(&self) -> usize {
+        let inline = match (self.requests.first(), self.requests.last()) {
+            (Some(first), Some(last)) => last.end - first.start,
+            _ => 0,
+        };
+        inline + self.args.aside_bytes()
+    }
+
     /// Request `at` is timed by itself.
     pub fn is_slow(&self, at: usize) -> bool {
         let request = &self.requests[at];

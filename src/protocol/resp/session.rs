@@ -86,7 +86,7 @@ impl front::Session for Session {
 
     fn placed(&mut self, core: &Core, bytes: usize) {
         self.parser.placed(bytes);
-        turn::note_placed(core.stats(), bytes);
+        turn::note_placed(&self.state.client, core.stats(), bytes);
     }
 
     fn sent(&mut self, core: &Core, queued: usize) {
@@ -127,6 +127,10 @@ impl Turns for Session {
 
     fn pending_bytes(&self) -> usize {
         self.pending.len()
+    }
+
+    fn spare_bytes(&self) -> usize {
+        self.pending.capacity() - self.pending.len()
     }
 
     fn unfinished_bytes(&self) -> usize {
@@ -287,7 +291,9 @@ impl Session {
             }
             timing.ended().duration_since(turn_begun) >= limits::TURN_TIME
         };
-        let mut run = Run { shared, stats, batch, guards, input, now, reply, scripts, only_urgent: *only_urgent };
+        let large_reply = shared.command_logs.large_replies.threshold_bytes();
+        let only_urgent = *only_urgent;
+        let mut run = Run { shared, stats, batch, guards, input, now, reply, scripts, only_urgent, large_reply };
         let mut at = 0;
         let ran = loop {
             if at == batch.requests.len() {
@@ -323,8 +329,23 @@ impl Session {
         };
         lap(self, &run.guards, at);
         stats.resp_requests.add(at as u64);
+        self.state.client.commands.add(at as u64);
+        if batch.bytes() >= shared.command_logs.large_requests.threshold_bytes() {
+            self.note_large_requests(batch, at, input, shared, now);
+        }
         *begun = timing.ended();
         ran
+    }
+
+    /// Those of the first `count` requests that are large.
+    #[cold]
+    fn note_large_requests(&self, batch: &Batch, count: usize, input: &[u8], shared: &Shared, now: UnixMillis) {
+        let log = &shared.command_logs.large_requests;
+        for Request { from, to, found, .. } in &batch.requests[..count] {
+            let args = batch.args.view(input, *from, *to);
+            let bytes = command::server::slowlog::request_bytes(args);
+            command::server::slowlog::note_large(log, shared, now, &self.state, *found, args, bytes);
+        }
     }
 
     /// Keeps request `at`, which will run again: its streamed arguments are no longer in the input.
@@ -358,6 +379,7 @@ impl Session {
             self.state.replies = ReplyMode::Skip;
         }
         let before = reply.mark();
+        let large_reply = run.large_reply;
         let state = &mut self.state;
         let guards = &mut run.guards;
         let mut call = Call { args, hash, now: *now, guards, reply, state, shared, stats, scripts };
@@ -390,6 +412,11 @@ impl Session {
         stats.commands.add(1);
         if self.state.closing || self.state.client.is_killed() {
             return Ok(Some(Next::Close));
+        }
+        if run.reply.since(before) >= large_reply {
+            let log = &run.shared.command_logs.large_replies;
+            let bytes = run.reply.since(before);
+            command::server::slowlog::note_large(log, run.shared, run.now, &self.state, found, args, bytes);
         }
         if self.state.room.covers(run.reply.len()) {
             return Ok(None);
@@ -424,6 +451,8 @@ struct Run<'r, 'k> {
     reply: &'r mut Reply,
     scripts: &'r mut Option<Runner>,
     only_urgent: bool,
+    /// A reply of so many bytes is noted.
+    large_reply: usize,
 }
 
 #[cfg(test)]

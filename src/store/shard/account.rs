@@ -65,7 +65,7 @@ impl Shard {
     }
 
     pub fn reset_counts(&mut self) {
-        (self.evicted, self.expired) = (0, 0);
+        (self.evicted, self.expired, self.expired_unasked) = (0, 0, 0);
         self.order.reset_ghost_hits();
     }
 
@@ -73,6 +73,7 @@ impl Shard {
         ShardStats {
             evicted: self.evicted,
             expired: self.expired,
+            expired_unasked: self.expired_unasked,
             eviction_age_millis: self.eviction_age_millis,
             ghost_hits: self.order.ghost_hits(),
             items: self.len() as u64,
@@ -80,6 +81,9 @@ impl Shard {
             used_bytes: self.used_bytes(),
             dataset_bytes: self.dataset_bytes,
             watches_bytes: self.watches.bytes(),
+            tracked_keys: self.watches.tracked_keys(),
+            tracked: self.watches.tracked(),
+            prefixes: self.watches.prefixes(),
         }
     }
 }

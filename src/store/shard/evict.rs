@@ -41,6 +41,7 @@ impl Shard {
     fn evict(&mut self, loc: Loc, now: UnixMillis) {
         if self.heap.is_expired(loc, now) {
             self.expired += 1;
+            self.expired_unasked += 1;
         } else {
             let age = self.order.view().idle_millis(&self.heap, loc, now);
             self.eviction_age_millis = match self.evicted {

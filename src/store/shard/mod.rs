@@ -97,6 +97,7 @@ pub struct Shard {
     reservation: Option<Reservation>,
     evicted: u64,
     expired: u64,
+    expired_unasked: u64,
     eviction_age_millis: u64,
     /// State of the generator behind random choices.
     random: u64,
@@ -129,6 +130,7 @@ impl Shard {
             reservation: None,
             evicted: 0,
             expired: 0,
+            expired_unasked: 0,
             eviction_age_millis: 0,
             random: 0,
             version: 0,

@@ -205,7 +205,9 @@ impl Shard {
         match self.wheel.step(&mut self.heap, now) {
             Step::Due(loc) => {
                 self.prefetch_removal(self.heap.timer_next(loc));
+                let before = self.expired;
                 self.remove_expired(loc);
+                self.expired_unasked += self.expired - before;
                 Some(1)
             }
             Step::Moved => Some(1),

@@ -148,6 +148,8 @@ pub struct ShardStats {
     pub evicted: u64,
     /// Items removed because their time had come, since the start.
     pub expired: u64,
+    /// Those of them that nobody had asked for: found by the wheel, or when room was needed.
+    pub expired_unasked: u64,
     /// How long the items evicted of late had been idle: a mean in which each eviction weighs 1/16. In milliseconds.
     pub eviction_age_millis: u64,
     /// About how many misses would have been hits with `GHOST_MEMORY` times the memory, under the policies that know.
@@ -161,4 +163,8 @@ pub struct ShardStats {
     pub dataset_bytes: u64,
     /// What is kept of keys that are watched or tracked, and of prefixes.
     pub watches_bytes: u64,
+    /// Keys that clients track, once for each key and once for each client that does, and prefixes.
+    pub tracked_keys: u64,
+    pub tracked: u64,
+    pub prefixes: u64,
 }

@@ -41,6 +41,8 @@ struct Table {
     /// By database and tag; each change is looked up here, and compared by the key.
     keys: LruCache<(u8, u32), Vec<Watch>, RandomState>,
     bytes: u64,
+    /// Watchers of all keys together.
+    watches: u64,
 }
 
 pub struct Watches {
@@ -57,7 +59,7 @@ pub struct Watches {
 
 impl Table {
     fn new() -> Table {
-        Table { keys: LruCache::unbounded_with_hasher(RandomState::new()), bytes: 0 }
+        Table { keys: LruCache::unbounded_with_hasher(RandomState::new()), bytes: 0, watches: 0 }
     }
 
     fn add(&mut self, key: Key, watcher: &Arc<dyn Watcher>) {
@@ -68,6 +70,7 @@ impl Table {
         }
         watches.push(Watch { key: key.bytes.into(), watcher: watcher.clone() });
         self.bytes += entry_bytes(key.bytes);
+        self.watches += 1;
     }
 
     fn take(&mut self, database: u8, tag: u32, which: impl Fn(&Watch) -> bool) -> Vec<Watch> {
@@ -77,6 +80,7 @@ impl Table {
             self.keys.pop(&(database, tag));
         }
         self.bytes -= taken.iter().map(|watch| entry_bytes(&watch.key)).sum::<u64>();
+        self.watches -= taken.len() as u64;
         taken
     }
 
@@ -99,6 +103,7 @@ impl Table {
     fn pop(&mut self) -> Option<Vec<Watch>> {
         let (_, watches) = self.keys.pop_lru()?;
         self.bytes -= watches.iter().map(|watch| entry_bytes(&watch.key)).sum::<u64>();
+        self.watches -= watches.len() as u64;
         Some(watches)
     }
 }
@@ -117,6 +122,20 @@ impl Watches {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.watched.keys.is_empty() && self.tracked.keys.is_empty() && self.prefixes.is_empty()
+    }
+
+    /// Keys that clients track; those of one tag count as one.
+    pub fn tracked_keys(&self) -> u64 {
+        self.tracked.keys.len() as u64
+    }
+
+    /// The same, for each client that tracks one.
+    pub fn tracked(&self) -> u64 {
+        self.tracked.watches
+    }
+
+    pub fn prefixes(&self) -> u64 {
+        self.prefixes.len() as u64
     }
 
     /// Memory held. The text of prefixes is charged to their clients.
