@@ -380,6 +380,9 @@ pub const BUSY_REPLY_THRESHOLD_MS: u64 = 5_000;
 /// Scripts that are kept because EVAL brought them, as in Redis: the one not used for the longest time goes.
 pub const SCRIPTS_EVALUATED_MAX: usize = 500;
 
+/// Functions of all libraries together: FUNCTION LOAD of more is an error. Their sources count with those of scripts.
+pub const FUNCTIONS_MAX: usize = 4096;
+
 /// The sources of all scripts that are kept: a share of the memory cap, of which they are charged as the memory of
 /// connections. SCRIPT LOAD beyond that is an error; EVAL makes room or keeps nothing.
 pub const SCRIPTS_SHARE: usize = 32;

@@ -11,6 +11,12 @@ mod start_error;
 pub mod target;
 pub mod units;
 
+/// What clients take this server for: they choose features by it. 7.4 is the Redis whose string, key, connection and
+/// scripting commands are the measure here.
+pub const REDIS_VERSION: &str = "7.4.1";
+/// The same as one number, as scripts see it.
+pub const REDIS_VERSION_NUMBER: i64 = 0x0007_0401;
+
 pub use options::*;
 pub use policy::{LfuRules, OrderKind, POLICIES, Policy, parse_policy, policy_name};
 pub use resolve::{Origin, Request, Resolved, Setting, resolve};

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, Ordering::
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::functions::{FunctionLibrary, Functions};
 use crate::config::limits;
 
 /// SHA-1 of a script's source: its name.
@@ -105,6 +106,16 @@ impl Script {
     pub fn is_gone(&self) -> bool {
         self.gone.load(Relaxed)
     }
+
+    /// It is known no more.
+    pub(super) fn end(&self) {
+        self.gone.store(true, Relaxed);
+    }
+
+    /// A function of a library: it stays until it is ended, and nobody counts its uses.
+    pub(super) fn function(name: String, traits: Traits) -> Script {
+        Script { name, is_loaded: AtomicBool::new(true), ..Script::new(Sha::default(), traits) }
+    }
 }
 
 /// A script as the library keeps it.
@@ -126,6 +137,7 @@ impl Kept {
 
 pub struct Library {
     shelf: Mutex<Shelf>,
+    pub functions: Functions,
     /// What all sources together may have.
     limit_bytes: AtomicUsize,
     uses: AtomicU64,
@@ -156,6 +168,8 @@ pub struct Running {
     /// Milliseconds since the epoch, and in the two lowest bits what has become of the script; 0 while none runs. One word,
     /// so that of its first write and SCRIPT KILL only one comes about.
     state: AtomicU64,
+    /// The function that it is, if it is one.
+    pub function: Mutex<Option<Arc<Script>>>,
     /// Charged for the core's interpreter; while a script runs, for all that it may hold.
     pub charged_bytes: AtomicUsize,
 }
@@ -212,6 +226,7 @@ impl Library {
     pub fn new(cores: usize) -> Library {
         Library {
             shelf: Mutex::default(),
+            functions: Functions::default(),
             limit_bytes: AtomicUsize::new(limits::SCRIPTS_MIN_BYTES),
             uses: AtomicU64::new(1),
             evicted: AtomicU64::new(0),
@@ -254,9 +269,10 @@ impl Library {
         }
         script.last_used.store(self.uses.fetch_add(1, Relaxed), Relaxed);
         let kept = Kept::new(script, source);
+        let functions = self.functions.bytes();
         let script = kept.script.clone();
         while shelf.evaluated >= limits::SCRIPTS_EVALUATED_MAX
-            || shelf.bytes + kept.bytes() > self.limit_bytes.load(Relaxed)
+            || shelf.bytes + kept.bytes() + functions > self.limit_bytes.load(Relaxed)
         {
             let evaluated = shelf.scripts.values().filter(|kept| !kept.script.is_loaded.load(Relaxed));
             let Some(oldest) = evaluated.min_by_key(|kept| kept.script.last_used.load(Relaxed)) else {
@@ -285,7 +301,8 @@ impl Library {
             return Ok(());
         }
         let kept = Kept::new(script, source);
-        if shelf.bytes + kept.bytes() > self.limit_bytes.load(Relaxed) {
+        let functions = self.functions.bytes();
+        if shelf.bytes + kept.bytes() + functions > self.limit_bytes.load(Relaxed) {
             return Err(format!(
                 "OOM the scripts that are kept have {} bytes together, and may have a 32nd of maxmemory; SCRIPT FLUSH forgets them",
                 shelf.bytes
@@ -295,6 +312,35 @@ impl Library {
         shelf.add(kept);
         self.has_changed.store(true, Relaxed);
         Ok(())
+    }
+
+    /// FUNCTION LOAD.
+    ///
+    /// # Errors
+    /// A name is taken, or there is no room.
+    pub fn load_functions(&self, library: FunctionLibrary, replaces: bool) -> Result<(), String> {
+        let room = self.limit_bytes.load(Relaxed).saturating_sub(self.shelf().bytes);
+        self.functions.add(library, replaces, room)?;
+        self.note_departure();
+        Ok(())
+    }
+
+    /// FUNCTION DELETE; false if there is no such library.
+    pub fn delete_functions(&self, library: &[u8]) -> bool {
+        let was_there = self.functions.delete(library);
+        self.note_departure();
+        was_there
+    }
+
+    /// FUNCTION FLUSH.
+    pub fn flush_functions(&self) {
+        self.functions.flush();
+        self.note_departure();
+    }
+
+    fn note_departure(&self) {
+        self.has_changed.store(true, Relaxed);
+        self.departures.fetch_add(1, Relaxed);
     }
 
     pub fn flush(&self) {
@@ -315,8 +361,9 @@ impl Library {
     pub fn take_change(&self) -> isize {
         let mut shelf = self.shelf();
         self.has_changed.store(false, Relaxed);
-        let change = shelf.bytes as isize - shelf.told_bytes as isize;
-        shelf.told_bytes = shelf.bytes;
+        let held = shelf.bytes + self.functions.bytes();
+        let change = held as isize - shelf.told_bytes as isize;
+        shelf.told_bytes = held;
         change
     }
 
@@ -365,99 +412,4 @@ impl Shelf {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn script(source: &str) -> Script {
-        Script::new(sha_of(source.as_bytes()), Traits::default())
-    }
-
-    fn keep(library: &Library, source: &str) -> Arc<Script> {
-        library.keep(script(source), source.as_bytes())
-    }
-
-    #[test]
-    fn a_script_is_killed_or_writes() {
-        let running = Running::default();
-        assert!(!running.kill(1_000, 0) && running.elapsed(1_000).is_none());
-        running.start(1_000);
-        assert!(!running.kill(1_005, 10) && !running.is_killed());
-        assert!(running.kill(1_010, 10) && running.kill(1_010, 10) && !running.write() && !running.has_written());
-        running.start(2_000);
-        assert!(!running.is_killed() && running.write() && running.write() && !running.kill(3_000, 10));
-        assert_eq!(running.elapsed(2_500), Some(500));
-        running.stop();
-        assert!(running.elapsed(3_000).is_none() && !running.has_written());
-    }
-
-    /// Whoever comes first: never both, never neither.
-    #[test]
-    fn of_a_kill_and_a_write_at_once_one_comes_about() {
-        let running = Running::default();
-        for _ in 0..10_000 {
-            running.start(1);
-            let (killed, wrote) = std::thread::scope(|scope| {
-                let killer = scope.spawn(|| running.kill(100, 10));
-                let wrote = running.write();
-                (killer.join().unwrap(), wrote)
-            });
-            assert!(killed != wrote);
-        }
-    }
-
-    #[test]
-    fn names() {
-        let sha = sha_of(b"return 1");
-        assert_eq!(show_sha(&sha), "e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
-        assert_eq!(parse_sha(b"E0E1F9fabfc9d4800c877a703b823ac0578ff8db"), Some(sha));
-        assert_eq!(parse_sha(b"e0e1"), None);
-        assert_eq!(parse_sha(&[b'x'; 40]), None);
-    }
-
-    #[test]
-    fn first_lines() {
-        let declared = |flags| Traits::of(format!("#!lua flags={flags}\nreturn 1").as_bytes());
-        assert_eq!(Traits::of(b"return 1"), Ok(Traits::default()));
-        assert!(declared("no-writes,allow-stale").unwrap().no_writes);
-        assert!(!declared("allow-oom").unwrap().no_writes);
-        assert!(declared("").unwrap().is_declared);
-        assert_eq!(declared("x"), Err("ERR Unexpected flag in script shebang: x".into()));
-        assert_eq!(Traits::of(b"#!lua x=y\n"), Err("ERR Unknown lua shebang option: x=y".into()));
-        assert_eq!(Traits::of(b"#!js\n"), Err("ERR Unexpected engine in script shebang: #!js".into()));
-        assert_eq!(Traits::of(b"#!lua"), Err("ERR Invalid script shebang".into()));
-    }
-
-    #[test]
-    fn what_eval_brings_is_forgotten_in_the_order_of_use_and_what_was_loaded_stays() {
-        let library = Library::new(1);
-        library.load(script("loaded"), b"loaded").unwrap();
-        let kept: Vec<_> = (0..limits::SCRIPTS_EVALUATED_MAX).map(|n| keep(&library, &format!("return {n}"))).collect();
-        library.touch(&kept[0]);
-        keep(&library, "one more");
-        assert!(library.find(&kept[0].sha).is_some() && library.find(&kept[1].sha).is_none());
-        assert!(kept[1].is_gone() && library.evicted() == 1);
-        assert!(library.find(&sha_of(b"loaded")).is_some());
-        // Loaded after it was evaluated: it makes room for another.
-        library.load(script("return 2"), b"return 2").unwrap();
-        keep(&library, "yet one more");
-        assert_eq!((library.totals().0, library.evicted()), (limits::SCRIPTS_EVALUATED_MAX + 2, 1));
-        library.flush();
-        assert_eq!((library.totals(), kept[0].is_gone()), ((0, 0), true));
-    }
-
-    #[test]
-    fn sources_are_bounded_and_told() {
-        let library = Library::new(1);
-        let large = vec![0; limits::SCRIPTS_MIN_BYTES / 3];
-        let script = |n: u8| Script::new([n; 20], Traits::default());
-        (1..=3).for_each(|n| drop(library.keep(script(n), &large)));
-        assert_eq!((library.totals().0, library.evicted(), library.departures()), (2, 1, 1));
-        assert!(library.load(script(4), &large).unwrap_err().starts_with("OOM"));
-        assert!(library.keep(script(9), &vec![9; limits::SCRIPTS_MIN_BYTES]).is_gone());
-        assert_eq!(library.take_change(), library.totals().1 as isize);
-        assert_eq!(library.take_change(), 0);
-        let before = library.totals().1 as isize;
-        library.flush();
-        assert_eq!((library.take_change(), library.take_change()), (-before, 0));
-    }
-}
+mod tests;

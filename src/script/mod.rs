@@ -8,13 +8,14 @@
 //! | `cjson.rs`, `cmsgpack.rs`, `structs.rs`, `bit.rs` | the libraries that Redis gives to scripts |
 //! | `fault.rs`, `number.rs` | arguments and errors of functions written in Rust; numbers as text |
 //! | `work.rs` | how long a script may go on |
-//! | `library.rs`, `runner.rs` | the scripts that are known, for all cores; the interpreter of one core |
+//! | `library.rs`, `functions.rs`, `runner.rs` | the scripts and functions that are known, for all cores; the interpreter of one core |
 
 mod bit;
 mod cjson;
 mod cmsgpack;
 mod convert;
 mod fault;
+pub mod functions;
 #[cfg(test)]
 mod hostile;
 pub mod library;
@@ -41,6 +42,7 @@ use crate::message::request::Arguments;
 use convert::Names;
 pub use fault::NOT_ENOUGH_MEMORY;
 use fault::{Fault, Raised};
+use functions::Registered;
 use sandbox::{Failure, Mood, State};
 pub use work::Pulse;
 use work::Work;
@@ -57,15 +59,20 @@ pub trait Host {
     fn replied_error(&mut self, text: &str, is_counted: bool);
 }
 
-/// A compiled script; it belongs to the interpreter that compiled it.
+/// A compiled script, or a function of a library; it belongs to the interpreter that compiled it.
 #[derive(Clone)]
-pub struct Compiled(Function);
+pub struct Compiled {
+    function: Function,
+    /// It takes KEYS and ARGV as arguments; a script finds them as globals.
+    takes_arguments: bool,
+}
 
 /// A Lua interpreter with Redis's libraries.
 pub struct Interpreter {
     lua: Lua,
     redis: Table,
     run: Function,
+    load: Function,
     names: Rc<Names>,
     state: Rc<State>,
     scratch: RefCell<Scratch>,
@@ -88,7 +95,7 @@ struct Scratch {
 impl Interpreter {
     pub fn new(pulse: Pulse) -> mlua::Result<Interpreter> {
         let state = Rc::new(State::new(pulse));
-        let sandbox::Sandbox { lua, redis, run } = sandbox::build(&state)?;
+        let sandbox::Sandbox { lua, redis, run, load } = sandbox::build(&state)?;
         let triggers = HookTriggers::new().every_nth_instruction(limits::SCRIPT_PULSE_INSTRUCTIONS);
         let shared = state.clone();
         lua.set_global_hook(triggers, move |lua, _| look(lua, &shared.work))?;
@@ -102,6 +109,7 @@ impl Interpreter {
             lua,
             redis,
             run,
+            load,
             state,
         })
     }
@@ -109,9 +117,41 @@ impl Interpreter {
     /// Compiles a script, or says why not.
     pub fn compile(&self, source: &[u8]) -> Result<Compiled, String> {
         self.bounded(true);
-        let function = sandbox::compile(&self.lua, source);
+        let function = sandbox::compile(&self.lua, source, "@user_script");
         self.bounded(false);
-        function.map(Compiled)
+        function.map(|function| Compiled { function, takes_arguments: false })
+    }
+
+    /// Runs the code of a library, which registers functions and can do nothing else.
+    ///
+    /// # Errors
+    /// Redis's texts.
+    pub fn load_library(&mut self, code: &[u8]) -> Result<Vec<(Registered, Compiled)>, String> {
+        self.state.reset();
+        self.bounded(true);
+        let compiled = sandbox::compile(&self.lua, code, "@user_function");
+        let loaded = compiled.map(|chunk| self.load.call::<(bool, Value)>(&chunk));
+        self.bounded(false);
+        let outcome = match loaded {
+            Err(text) => Err(format!("ERR Error compiling function: {text}")),
+            Ok(Ok((true, Value::Table(registered)))) => registrations(&registered),
+            Ok(ended) => {
+                let failure = self.state.failure.take().map(|failure| failure.text);
+                let text = failure.unwrap_or_else(|| match &ended {
+                    // The handler was not called: no memory.
+                    Ok((_, value)) => value.to_string().unwrap_or_default(),
+                    Err(error) => failure_of(error).text,
+                });
+                Err(format!("ERR Error registering functions: {}", text.strip_prefix("ERR ").unwrap_or(&text)))
+            }
+        };
+        let reason = self.state.work.take_reason();
+        self.poisoned |=
+            reason.is_some() || outcome.as_ref().is_err_and(|text| text.ends_with(fault::NOT_ENOUGH_MEMORY));
+        match reason {
+            Some(reason) => Err(reason.into_owned()),
+            None => outcome,
+        }
     }
 
     pub fn used_bytes(&self) -> usize {
@@ -190,7 +230,7 @@ impl Interpreter {
             let keys = self.array(keys)?;
             let arguments = self.array(arguments)?;
             self.bounded(true);
-            self.run.call::<(bool, Value)>((&script.0, keys, arguments))
+            self.run.call::<(bool, Value)>((&script.function, keys, arguments, script.takes_arguments))
         });
         match outcome {
             Ok((true, value)) => {
@@ -280,6 +320,24 @@ impl Interpreter {
             self.settled_bytes = self.lua.used_memory();
         }
     }
+}
+
+/// What the prelude has collected from `redis.register_function`.
+fn registrations(registered: &Table) -> Result<Vec<(Registered, Compiled)>, String> {
+    let read = |entry: mlua::Result<Table>| {
+        let entry = entry?;
+        let flags: Vec<mlua::LuaString> =
+            entry.raw_get::<Table>("flags")?.sequence_values().collect::<mlua::Result<_>>()?;
+        let description: Option<mlua::LuaString> = entry.raw_get("description")?;
+        let registered = Registered {
+            name: entry.raw_get::<mlua::LuaString>("name")?.to_string_lossy(),
+            description: description.map(|text| text.to_string_lossy()),
+            flags: flags.iter().map(|flag| flag.to_string_lossy()).collect(),
+        };
+        Ok((registered, Compiled { function: entry.raw_get("callback")?, takes_arguments: true }))
+    };
+    let all: mlua::Result<_> = registered.sequence_values().map(read).collect();
+    all.map_err(|error| format!("ERR Error registering functions: {}", failure_of(&error).text))
 }
 
 /// The hook of a running script.

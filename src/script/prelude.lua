@@ -157,6 +157,68 @@ function redis.replicate_commands() return true end
 function redis.breakpoint() return false end
 function redis.debug() end
 
+-- Functions of libraries: `redis.register_function` while a library is loaded.
+
+local registering
+
+local function named_arguments(given)
+  local entry = { flags = {} }
+  for key, value in next, frozen[given] or given do
+    if type(key) ~= 'string' then
+      error('named argument key given to redis.register_function is not a string', 3)
+    elseif key == 'function_name' then
+      if type(value) ~= 'string' then error('function_name argument given to redis.register_function must be a string', 3) end
+      entry.name = value
+    elseif key == 'description' then
+      if type(value) ~= 'string' then error('description argument given to redis.register_function must be a string', 3) end
+      entry.description = value
+    elseif key == 'callback' then
+      if type(value) ~= 'function' then error('callback argument given to redis.register_function must be a function', 3) end
+      entry.callback = value
+    elseif key == 'flags' then
+      if type(value) ~= 'table' then
+        error('flags argument to redis.register_function must be a table representing function flags', 3)
+      end
+      for index = 1, #value do
+        if type(value[index]) ~= 'string' then error('unknown flag given', 3) end
+        entry.flags[index] = value[index]
+      end
+    else
+      error('unknown argument given to redis.register_function', 3)
+    end
+  end
+  if not entry.name then error('redis.register_function must get a function name argument', 3) end
+  if not entry.callback then error('redis.register_function must get a callback argument', 3) end
+  return entry
+end
+
+function redis.register_function(...)
+  if not registering then
+    error({ err = 'ERR redis.register_function can only be called on FUNCTION LOAD command' }, 0)
+  end
+  local count, first, second = select('#', ...), ...
+  local entry
+  if count == 1 then
+    if type(first) ~= 'table' then
+      error('calling redis.register_function with a single argument is only applicable to Lua table (representing named ' ..
+        'arguments).', 2)
+    end
+    entry = named_arguments(first)
+  elseif count == 2 then
+    if type(first) ~= 'string' then error('first argument to redis.register_function must be a string', 2) end
+    if type(second) ~= 'function' then error('second argument to redis.register_function must be a function', 2) end
+    entry = { name = first, callback = second, flags = {} }
+  else
+    error('wrong number of arguments to redis.register_function', 2)
+  end
+  if not find(entry.name, '^[%w_]+$') or #entry.name > 128 then
+    error('Function names can only contain letters, numbers, or underscores(_) and must be at least one character long', 2)
+  end
+  if registering[entry.name] then error('Function already exists in the library', 2) end
+  registering[entry.name] = true
+  registering[#registering + 1] = entry
+end
+
 -- Globals.
 
 local lua_collectgarbage = collectgarbage
@@ -204,6 +266,8 @@ local real = {
   table = freeze(table),
 }
 for name, library in next, libraries do real[name] = freeze(library) end
+-- As Valkey calls it.
+real.server = real.redis
 
 setmetatable(real, {
   __index = function(_, name)
@@ -216,9 +280,23 @@ getmetatable('').__metatable = freeze {}
 
 local failed = native.failed
 
-local function run(script, keys, arguments)
+local function run(script, keys, arguments, are_given)
+  if are_given then
+    real.KEYS, real.ARGV = nil, nil
+    return lua_xpcall(function() return script(keys, arguments) end, failed)
+  end
   real.KEYS, real.ARGV = keys, arguments
   return lua_xpcall(script, failed)
 end
 
-return globals, run
+-- A library has nobody to call while it is loaded.
+local function load_library(code)
+  registering = {}
+  redis.call, real.KEYS, real.ARGV = nil, nil, nil
+  local ok, value = lua_xpcall(code, failed)
+  local registered = registering
+  registering = nil
+  return ok, ok and registered or value
+end
+
+return globals, run, load_library

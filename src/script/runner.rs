@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::functions::{FunctionLibrary, Registered};
 use super::library::{Library, Script, Sha, Traits};
 use super::{Compiled, Host, Interpreter, Pulse};
 use crate::message::reply::Reply;
@@ -14,6 +15,8 @@ pub struct Runner {
     /// Made when the first script comes.
     interpreter: Option<Interpreter>,
     compiled: HashMap<Sha, (Arc<Script>, Compiled)>,
+    /// By name.
+    functions: HashMap<String, (Arc<Script>, Compiled)>,
     /// Of the library when the interpreter was made.
     generation: u64,
     /// Of the library when `compiled` was looked through.
@@ -29,6 +32,7 @@ impl Runner {
             pulse: Rc::new(pulse),
             interpreter: None,
             compiled: HashMap::new(),
+            functions: HashMap::new(),
             generation: 0,
             departures: 0,
             memory_limit_bytes,
@@ -63,6 +67,7 @@ impl Runner {
         let departures = library.departures();
         if departures != self.departures {
             self.compiled.retain(|_, (script, _)| !script.is_gone());
+            self.functions.retain(|_, (script, _)| !script.is_gone());
             self.departures = departures;
         }
     }
@@ -70,6 +75,7 @@ impl Runner {
     /// Lets go of the interpreter and of all that it has compiled: the next script makes another.
     pub fn start_anew(&mut self) {
         self.compiled.clear();
+        self.functions.clear();
         self.interpreter = None;
     }
 
@@ -99,6 +105,33 @@ impl Runner {
             compiled = self.interpreter()?.compile(code);
         }
         compiled.map_err(|error| format!("ERR Error compiling script (new function): {error}").into())
+    }
+
+    /// Runs the code of a library, and tells what functions it has registered.
+    ///
+    /// # Errors
+    /// It is none, or has failed.
+    pub fn try_library(&mut self, code: &[u8]) -> Result<Vec<(Registered, Compiled)>, String> {
+        self.interpreter()?.load_library(code)
+    }
+
+    /// A function of a library, whose code runs on this core when the first one is called.
+    ///
+    /// # Errors
+    /// The library fails here: for want of memory, above all.
+    pub fn function(&mut self, library: &FunctionLibrary, wanted: &Arc<Script>) -> Result<Compiled, String> {
+        let is_wanted =
+            |(script, compiled): &(Arc<Script>, Compiled)| Arc::ptr_eq(script, wanted).then(|| compiled.clone());
+        if let Some(compiled) = self.functions.get(&wanted.name).and_then(is_wanted) {
+            return Ok(compiled);
+        }
+        for (registered, compiled) in self.try_library(&library.source[library.code_at..])? {
+            if let Some(declared) = library.functions.iter().find(|one| one.script.name == registered.name) {
+                self.functions.insert(registered.name, (declared.script.clone(), compiled));
+            }
+        }
+        let found = self.functions.get(&wanted.name).and_then(is_wanted);
+        found.ok_or_else(|| "ERR the library has not registered this function again".to_owned())
     }
 
     /// Keeps what `compile` has made of a script.

@@ -10,6 +10,7 @@ use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 use super::fault::{Fault, Given, Raised, native};
 use super::work::{Pulse, Work};
 use super::{bit, cjson, cmsgpack, structs};
+use crate::config::{REDIS_VERSION, REDIS_VERSION_NUMBER};
 
 /// What one interpreter's functions share.
 pub struct State {
@@ -108,11 +109,13 @@ impl Random {
 }
 
 /// An interpreter, its library `redis` for the functions that need the server, and the function that runs a script:
-/// (script, KEYS, ARGV) -> whether it ended well, its value.
+/// (script, KEYS, ARGV, whether they are its arguments) -> whether it ended well, its value. `load` runs the code of a library:
+/// (code) -> whether it ended well, what it has registered.
 pub struct Sandbox {
     pub lua: Lua,
     pub redis: Table,
     pub run: Function,
+    pub load: Function,
 }
 
 const PRELUDE: &str = include_str!("prelude.lua");
@@ -129,19 +132,19 @@ pub fn build(state: &Rc<State>) -> mlua::Result<Sandbox> {
     ours.raw_set("cmsgpack", cmsgpack::library(&lua, &state.work)?)?;
     ours.raw_set("struct", structs::library(&lua, &state.work)?)?;
     let prelude = lua.load(PRELUDE).set_name(PRELUDE_NAME).into_function()?;
-    let (globals, run): (Table, Function) = prelude.call((natives(&lua, state)?, ours))?;
+    let (globals, run, load): (Table, Function, Function) = prelude.call((natives(&lua, state)?, ours))?;
     lua.set_globals(globals)?;
-    Ok(Sandbox { lua, redis, run })
+    Ok(Sandbox { lua, redis, run, load })
 }
 
 const PRELUDE_NAME: &str = "=redis";
 
-/// Compiles a script, or says why not.
-pub fn compile(lua: &Lua, source: &[u8]) -> Result<Function, String> {
+/// Compiles a script or a library, which errors call `name`, or says why not.
+pub fn compile(lua: &Lua, source: &[u8], name: &str) -> Result<Function, String> {
     if source.first() == Some(&0x1b) {
-        return Err("user_script: bytecode is not loaded".to_owned());
+        return Err(format!("{}: bytecode is not loaded", &name[1..]));
     }
-    let chunk = lua.load(source).set_name("@user_script").set_mode(ChunkMode::Text);
+    let chunk = lua.load(source).set_name(name).set_mode(ChunkMode::Text);
     chunk.into_function().map_err(|error| Raised::of(&error).text)
 }
 
@@ -267,8 +270,16 @@ fn redis_library(lua: &Lua, state: &Rc<State>) -> mlua::Result<Table> {
         ("REPL_SLAVE", 2),
         ("REPL_REPLICA", 2),
         ("REPL_ALL", 3),
+        ("REDIS_VERSION_NUM", REDIS_VERSION_NUMBER),
+        ("SERVER_VERSION_NUM", REDIS_VERSION_NUMBER),
     ] {
         table.raw_set(name, value)?;
+    }
+    // Valkey's names beside Redis's.
+    for (name, text) in
+        [("REDIS_VERSION", REDIS_VERSION), ("SERVER_VERSION", REDIS_VERSION), ("SERVER_NAME", "kv-cache")]
+    {
+        table.raw_set(name, text)?;
     }
     table.raw_set("sha1hex", native(lua, work, "sha1hex", |_, given| sha1hex(&given))?)?;
     table.raw_set("log", native(lua, work, "log", |_, given| log(&given))?)?;

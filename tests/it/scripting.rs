@@ -85,7 +85,6 @@ fn scripts_are_run_loaded_and_forgotten(engine: Engine) {
     client.check("FUNCTION FLUSH SYNC", "+OK\r\n");
     client.check_error("FUNCTION FLUSH now", "ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
     client.check_error("FUNCTION FLUSH SYNC now", "ERR unknown subcommand or wrong number of arguments for 'FLUSH'");
-    client.check_error("FUNCTION LOAD x", "ERR functions are not served");
     client.check_error("EVAL x 2 a", "ERR Number of keys can't be greater than number of args");
     client.check_error("EVAL x -1 a", "ERR Number of keys can't be negative");
     client.check_error("EVAL x y", "ERR value is not an integer or out of range");

@@ -12,9 +12,7 @@ use crate::message::reply::RespVersion;
 use crate::message::request::Arguments;
 use crate::observe::log;
 
-/// What clients take this server for: they choose features by it. 7.4 is the Redis whose string, key, connection and
-/// scripting commands are the measure here.
-pub const REDIS_VERSION: &str = "7.4.1";
+pub use crate::config::REDIS_VERSION;
 
 const FAST: Flags = Flags::FAST;
 const BEFORE_AUTH: Flags = Flags::FAST.union(Flags::NO_AUTH).union(Flags::NO_SCRIPT);

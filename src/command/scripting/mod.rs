@@ -1,5 +1,6 @@
-//! EVAL and its kin, SCRIPT, FUNCTION: scripts run as one step on the keys they were given.
+//! EVAL and its kin, and SCRIPT: scripts run as one step on the keys they were given.
 
+mod functions;
 mod host;
 mod memory;
 
@@ -48,10 +49,20 @@ pub const COMMANDS: &[Command] = &[
         "",
         "A container for Lua scripts management commands.",
     ),
-    Command::container("function", Group::Scripting, FUNCTION).doc(
+    Command::container("function", Group::Scripting, functions::FUNCTION).doc(
         "7.0.0",
         "",
-        "A container for function commands; functions are not served.",
+        "A container for function commands.",
+    ),
+    row("fcall", -3, RUNS, |call| functions::fcall(call, false)).keys(KEYS).doc(
+        "7.0.0",
+        "function numkeys [key [key ...]] [arg [arg ...]]",
+        "Invokes a function.",
+    ),
+    row("fcall_ro", -3, READ_ONLY, |call| functions::fcall(call, true)).keys(KEYS).doc(
+        "7.0.0",
+        "function numkeys [key [key ...]] [arg [arg ...]]",
+        "Invokes a read-only function.",
     ),
 ];
 
@@ -81,24 +92,13 @@ const SCRIPT: &[Command] = &[
         "script",
         "Loads a server-side Lua script to the script cache.",
     ),
+    row("show", 3, Flags::NO_SCRIPT, script_show).doc(
+        "8.0.0",
+        "sha1",
+        "Returns the source of a script in the script cache (from Valkey).",
+    ),
     row("help", 2, Flags::empty(), script_help).doc(
         "5.0.0",
-        "",
-        "Returns helpful text about the different subcommands.",
-    ),
-];
-
-const FUNCTION: &[Command] = &[
-    row("flush", -2, Flags::NO_SCRIPT, function_flush).doc("7.0.0", "[ASYNC | SYNC]", "Answers OK: there are none."),
-    row("delete", -2, Flags::NO_SCRIPT, not_served).doc("7.0.0", "library-name", "Not served."),
-    row("dump", -2, Flags::NO_SCRIPT, not_served).doc("7.0.0", "", "Not served."),
-    row("kill", -2, Flags::NO_SCRIPT, not_served).doc("7.0.0", "", "Not served."),
-    row("list", -2, Flags::NO_SCRIPT, not_served).doc("7.0.0", "", "Not served."),
-    row("load", -2, Flags::NO_SCRIPT, not_served).doc("7.0.0", "function-code", "Not served."),
-    row("restore", -2, Flags::NO_SCRIPT, not_served).doc("7.0.0", "serialized-value", "Not served."),
-    row("stats", -2, Flags::NO_SCRIPT, not_served).doc("7.0.0", "", "Not served."),
-    row("help", 2, Flags::empty(), function_help).doc(
-        "7.0.0",
         "",
         "Returns helpful text about the different subcommands.",
     ),
@@ -139,7 +139,7 @@ pub fn runner(shared: Arc<Shared>, core: usize, attend: Box<dyn Fn()>) -> Runner
 
 /// What is answered while a script keeps a core busy.
 pub fn is_urgent((place, _): Found) -> bool {
-    let urgent = ["script|kill", "shutdown", "auth", "hello", "reset", "quit"];
+    let urgent = ["script|kill", "function|kill", "shutdown", "auth", "hello", "reset", "quit"];
     urgent.contains(&Table::get().names()[place].as_str())
 }
 
@@ -148,6 +148,7 @@ pub fn may_write(row: &Command, args: Arguments, scripts: &Library) -> bool {
     let traits = match row.name {
         "eval" => Traits::of(args.get(1)).ok(),
         "evalsha" => parse_sha(args.get(1)).and_then(|sha| scripts.find(&sha)).map(|script| script.traits),
+        "fcall" => scripts.functions.find(args.get(1)).map(|(_, script)| script.traits),
         _ => return false,
     };
     traits.is_none_or(|traits| !traits.no_writes)
@@ -174,8 +175,9 @@ fn eval(call: &mut Call, read_only: bool) -> Result<(), Stop> {
     })
 }
 
+const NO_SCRIPT: &str = "NOSCRIPT No matching script. Please use EVAL.";
+
 fn evalsha(call: &mut Call, read_only: bool) -> Result<(), Stop> {
-    const NO_SCRIPT: &str = "NOSCRIPT No matching script. Please use EVAL.";
     memory::granted(call, |call| {
         // What cannot be a name of one is said before all else.
         let sha = parse_sha(call.arg(1)).ok_or(NO_SCRIPT)?;
@@ -319,6 +321,14 @@ fn script_exists(call: &mut Call) -> Result<(), Stop> {
     Ok(())
 }
 
+fn script_show(call: &mut Call) -> Result<(), Stop> {
+    let source = parse_sha(call.arg(2)).and_then(|sha| call.shared.scripts.source(&sha));
+    let source = source.ok_or(NO_SCRIPT)?;
+    call.room(source.len())?;
+    call.reply.bulk(&source);
+    Ok(())
+}
+
 fn script_flush(call: &mut Call) -> Result<(), Stop> {
     check_flush(call.args, "ERR SCRIPT FLUSH only support SYNC|ASYNC option")?;
     call.shared.scripts.flush();
@@ -375,23 +385,5 @@ fn script_load(call: &mut Call) -> Result<(), Stop> {
 
 fn script_help(call: &mut Call) -> Result<(), Stop> {
     reply_help(call.reply, "script", SCRIPT);
-    Ok(())
-}
-
-fn function_flush(call: &mut Call) -> Result<(), Stop> {
-    if call.args.len() > 3 {
-        return Err(crate::command::wrong_form(call.args));
-    }
-    check_flush(call.args, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option")?;
-    call.reply.ok();
-    Ok(())
-}
-
-fn not_served(_: &mut Call) -> Result<(), Stop> {
-    Err("ERR functions are not served, so there are none; scripts are, by EVAL and SCRIPT LOAD".into())
-}
-
-fn function_help(call: &mut Call) -> Result<(), Stop> {
-    reply_help(call.reply, "function", FUNCTION);
     Ok(())
 }

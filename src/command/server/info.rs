@@ -194,8 +194,9 @@ fn memory(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     lines.bytes("used_memory_scripts", sources as u64);
     lines.field("used_memory_scripts_eval", sources);
     lines.field("number_of_cached_scripts", scripts);
-    lines.field("number_of_functions", 0);
-    lines.field("number_of_libraries", 0);
+    let (libraries, functions) = shared.scripts.functions.count();
+    lines.field("number_of_functions", functions);
+    lines.field("number_of_libraries", libraries);
     lines.field("active_defrag_running", 0);
     lines.field("lazyfree_pending_objects", 0);
 }
