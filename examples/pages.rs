@@ -88,10 +88,21 @@ fn main() -> io::Result<()> {
     for mut command in [kv_cache::config::command(), kv_bench::command()] {
         let name = command.get_name().to_owned();
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-            clap_complete::generate_to(shell, &mut command, &name, &folder)?;
+            let path = clap_complete::generate_to(shell, &mut command, &name, &folder)?;
+            if shell == Shell::Bash {
+                mend_names(&path, &name)?;
+            }
         }
     }
     Ok(())
+}
+
+/// clap_complete takes the dash in a program's name for the beginning of a subcommand in one place and not in another: behind
+/// subcommands bash would be offered nothing.
+fn mend_names(path: &Path, name: &str) -> io::Result<()> {
+    let text = std::fs::read_to_string(path)?;
+    let (wrong, right) = (name.replace('-', "__subcmd__"), name.replace('-', "__"));
+    std::fs::write(path, text.replace(&wrong, &right))
 }
 
 /// The page of a program, with sections of its own, and those of its subcommands.

@@ -118,9 +118,11 @@ impl Users {
         self.table.read().values().cloned().collect()
     }
 
-    /// Memory held: a part of the memory of connections.
+    /// Memory held: a part of the memory of connections. The default user is a part of the process's own.
     pub fn held_bytes(&self) -> usize {
-        self.table.read().values().map(|user| user.name.len() + user.rules().held_bytes()).sum()
+        let table = self.table.read();
+        let others = table.values().filter(|user| user.name != DEFAULT);
+        others.map(|user| user.name.len() + user.rules().held_bytes()).sum()
     }
 
     /// By how much it has changed since it was last asked.

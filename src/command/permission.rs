@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use super::server::introspection::{categories, key_specs};
-use super::{Call, Command, Found, Keys, Table, is_word};
+use super::{Call, Command, Found, Keys, Table, absent, is_word};
 use crate::acl::log::Event;
 use crate::acl::{Catalogue, Denied, Need, Rules};
 use crate::base::clock::UnixMillis;
@@ -25,7 +25,9 @@ impl Catalogue for Table {
         };
         let found: Vec<_> = (0..self.names().len()).filter(|place| is_part(&self.names()[*place])).collect();
         let is_whole = found.first().is_some_and(|place| self.names()[*place].len() == name.len());
-        is_whole.then_some(found)
+        // Rules that were written for a Redis may name what is not served here: they say nothing then.
+        let is_absent = || absent::reason(name.split(|byte| *byte == b'|').next().unwrap_or_default()).is_some();
+        (is_whole || is_absent()).then_some(found)
     }
 
     fn category(&self, name: &[u8]) -> Option<Vec<usize>> {

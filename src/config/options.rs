@@ -109,7 +109,7 @@ pub struct Options {
     #[arg(long, env = "KV_CACHE_REQUIREPASS_FILE", value_name = "PATH", global = true, conflicts_with = "requirepass")]
     pub requirepass_file: Option<PathBuf>,
 
-    /// Users and what each may do, a line each as ACL LIST shows them; ACL LOAD reads it again, ACL SAVE writes it
+    /// Users and what each may do, a line each as ACL LIST shows them; ACL LOAD and SIGHUP read it again, ACL SAVE writes it
     #[arg(long, env = "KV_CACHE_ACLFILE", value_name = "PATH")]
     pub aclfile: Option<PathBuf>,
 

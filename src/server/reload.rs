@@ -1,7 +1,10 @@
 //! SIGHUP: reads the options again, applies what can change while the server runs, all of it or nothing, and says what takes
 //! a restart. It must not know how a setting takes effect.
 
-use crate::command::settings;
+use std::collections::BTreeMap;
+
+use crate::acl::Rules;
+use crate::command::{settings, users};
 use crate::config::{self, Options, Request, Resolved, Setting, StartError};
 use crate::observe::log;
 use crate::shared::Shared;
@@ -33,12 +36,12 @@ impl Applied {
         if let Err(error) = log::reopen() {
             tracing::error!("the log file cannot be opened anew, and the old one is written on: {error}");
         }
-        if let Err(error) = read_again().and_then(|(resolved, password)| self.apply(resolved, password, shared)) {
+        if let Err(error) = read_again().and_then(|read| self.apply(read, shared)) {
             tracing::error!("nothing reloaded: {error}");
         }
     }
 
-    fn apply(&mut self, resolved: Resolved, password: Option<String>, shared: &Shared) -> Result<(), StartError> {
+    fn apply(&mut self, (resolved, password, users): Read, shared: &Shared) -> Result<(), StartError> {
         let pairs = self.settings.iter().zip(&resolved.settings).enumerate();
         let changed =
             pairs.filter(|(_, (before, now))| before.text != now.text && !now.name.starts_with("requirepass"));
@@ -67,6 +70,10 @@ impl Applied {
             tracing::info!("reloaded: the password; connections that are in stay in");
             self.password = password;
         }
+        if let Some(users) = users {
+            users::replace_all(shared, users, None);
+            tracing::info!("reloaded: the users");
+        }
         if changes.is_empty() && restarts.is_empty() && !has_other_password {
             tracing::info!("reloaded: nothing has changed");
         }
@@ -75,12 +82,16 @@ impl Applied {
     }
 }
 
-fn read_again() -> Result<(Resolved, Option<String>), StartError> {
+/// The options, the password and the users of --aclfile.
+type Read = (Resolved, Option<String>, Option<BTreeMap<String, Rules>>);
+
+fn read_again() -> Result<Read, StartError> {
     match config::resolve(std::env::args_os())? {
         Request::Run(resolved) => {
             resolved.notes.iter().for_each(|note| tracing::warn!("{note}"));
             let password = resolved.options.password()?;
-            Ok((*resolved, password))
+            let users = resolved.options.aclfile.as_deref().map(users::read).transpose().map_err(StartError::option)?;
+            Ok((*resolved, password, users))
         }
         Request::Print(_) => Err(StartError::option("the command line asks for no server")),
     }

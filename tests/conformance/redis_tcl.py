@@ -20,7 +20,7 @@ NAME = f"Redis {downloads.REDIS_VERSION}'s own suite, RESP2"
 UNITS = """
     unit/type/string unit/type/incr unit/expire unit/keyspace unit/scan unit/multi unit/scripting
     unit/protocol unit/quit unit/other unit/info-command unit/introspection unit/introspection-2 unit/slowlog
-    unit/latency-monitor unit/pause unit/tracking unit/bitops unit/bitfield unit/dump unit/replybufsize
+    unit/latency-monitor unit/pause unit/tracking unit/bitops unit/bitfield unit/dump unit/replybufsize unit/acl
 """.split()
 
 # Left out by the suite's own marks: what asks for replicas, files, a debugging command or gigabytes.
@@ -36,6 +36,8 @@ EDITS = {
         ("$rd_redirection subscribe __redis__:invalidate", ""),
         ("$rd_redirection read ; # Consume the SUBSCRIBE reply.", ""),
     ],
+    # Its first server has nothing that ours has not.
+    "unit/acl": [('start_server {tags {"acl external:skip"}} {', 'start_server {tags {"acl"}} {')],
     # The whole unit runs once with EVAL and once with functions, under the same names.
     "unit/scripting": [("foreach is_eval {0 1} {", "foreach is_eval {1} {")],
 }

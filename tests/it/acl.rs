@@ -2,8 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use nix::sys::signal::Signal;
+
 use crate::client::Client;
-use crate::harness::{Engine, Server, command, on_every_driver, run_to_end, temporary};
+use crate::harness::{Engine, Server, command, on_every_driver, run_to_end, temporary, wait_until};
 use crate::http;
 use crate::wire::Value;
 
@@ -224,6 +226,8 @@ fn subcommands_categories_and_first_arguments(engine: Engine) {
         ("+@STRING", "-@all -incr +acl +@string"),
         ("-@all +acl +select|0", "-@all +acl +select|0"),
         ("-select", "-@all +acl -select"),
+        // What is not served here may be named: users files come from elsewhere.
+        ("-@all +hset -xinfo|stream", "-@all +hset -xinfo|stream"),
         ("allcommands", "+@all"),
     ] {
         admin.check(&format!("ACL SETUSER u on nopass allkeys {rules}"), "+OK\r\n");
@@ -263,6 +267,11 @@ fn transactions_and_scripts_go_no_further(engine: Engine) {
     let script =
         "return {redis.acl_check_cmd('get', 'a'), redis.acl_check_cmd('set', 'a', 1), redis.acl_check_cmd('get', 'b')}";
     assert_eq!(user.call(&["EVAL", script, "0"]), Value::Array(vec![Value::Integer(1), Value::Null, Value::Null]));
+    // Said before anything else that may be wrong with the call.
+    user.check_error(
+        "EVAL return(redis.call('set','undeclared',1)) 0",
+        "NOPERM ACL failure in script: User u has no permissions",
+    );
     let text = user.call(&["EVAL", "return 1", "1", "b"]).text();
     assert_eq!(text, "NOPERM No permissions to access a key");
     admin.check("EXISTS a", ":0\r\n");
@@ -380,6 +389,15 @@ fn users_come_from_a_file_and_go_there(engine: Engine) {
     admin.check("ACL LOAD", "+OK\r\n");
     app.expect_closed();
     admin.check("ACL USERS", "*2\r\n$7\r\ndefault\r\n$4\r\nmore\r\n");
+    // SIGHUP reads it again, too, with the options.
+    std::fs::write(&*file, "user default on nopass ~* &* +@all\nuser late on nopass\n").unwrap();
+    server.signal(Signal::SIGHUP);
+    wait_until("the users are reloaded", || server.stderr().contains("reloaded: the users"));
+    admin.check("ACL USERS", "*2\r\n$7\r\ndefault\r\n$4\r\nlate\r\n");
+    std::fs::write(&*file, "user late +nosuch\n").unwrap();
+    server.signal(Signal::SIGHUP);
+    wait_until("nothing is reloaded", || server.stderr().contains("nothing reloaded"));
+    admin.check("ACL USERS", "*2\r\n$7\r\ndefault\r\n$4\r\nlate\r\n");
     // A start, and `--check`, with a wrong file.
     std::fs::write(&*file, "user x +nosuch\n").unwrap();
     for more in ["--check", "--tune=check"] {

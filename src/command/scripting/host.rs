@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use super::needs_all_shards;
 use crate::base::clock::UnixMillis;
-use crate::command::{Call, Command, ConnectionState, Flags, Table, absent, permission};
-use crate::message::error;
+use crate::command::{Call, Command, ConnectionState, Flags, Found, Table, absent, permission};
+use crate::message::error::{self, Stop};
 use crate::message::reply::Reply;
 use crate::message::request::Arguments;
 use crate::observe::stats::CoreStats;
@@ -89,17 +89,39 @@ impl<'s> Declared<'s> {
 }
 
 impl Server<'_, '_> {
-    fn check(&self, row: &Command, arguments: Arguments) -> Result<(), Cow<'static, str>> {
+    /// Whether a script may call it at all.
+    fn check_row(&self, row: &Command, arguments: Arguments) -> Result<(), Cow<'static, str>> {
         if !row.accepts(arguments.len()) {
             return Err("ERR Wrong number of args calling Redis command from script".into());
         }
         if row.flags.intersects(Flags::NO_SCRIPT) {
             return Err("ERR This Redis command is not allowed from script".into());
         }
+        Ok(())
+    }
+
+    /// Whether this one may: the same for every user.
+    fn check(&self, row: &Command, arguments: Arguments) -> Result<(), Cow<'static, str>> {
         if self.read_only && row.flags.intersects(Flags::WRITE) {
             return Err("ERR Write commands are not allowed from read-only scripts.".into());
         }
         self.declared.check(row, arguments).map_err(Cow::Owned)
+    }
+
+    /// Whether the user may. It runs as a part of a script, whose locks are there.
+    fn permit(&mut self, arguments: Arguments, found: Found, reply: &mut Reply) -> Result<(), Cow<'static, str>> {
+        let Server { now, guards, state, shared, stats, .. } = self;
+        let mut call =
+            Call { args: arguments, hash: 0, now: *now, guards, reply, state, shared, stats, scripts: &mut None };
+        match call.permit(found) {
+            Err(Stop::Error(text)) => Err(text),
+            _ => Ok(()),
+        }
+    }
+
+    fn reject(&self, place: usize, text: &str, reply: &mut Reply) {
+        self.stats.calls[place].rejected.add(1);
+        self.refuse(text, reply);
     }
 
     fn refuse(&self, text: &str, reply: &mut Reply) {
@@ -115,9 +137,14 @@ impl Host for Server<'_, '_> {
             return self.refuse(&format!("ERR Unknown Redis command called from script{reason}"), reply);
         };
         let (place, row) = found;
-        if let Err(text) = self.check(row, arguments) {
-            self.stats.calls[place].rejected.add(1);
+        if let Err(text) = self.check_row(row, arguments) {
+            return self.reject(place, &text, reply);
+        }
+        if let Err(text) = self.permit(arguments, found, reply) {
             return self.refuse(&text, reply);
+        }
+        if let Err(text) = self.check(row, arguments) {
+            return self.reject(place, &text, reply);
         }
         if row.flags.intersects(Flags::WRITE) && !self.running.write() {
             return self.refuse(KILLED, reply);

@@ -80,7 +80,7 @@ fn getuser(call: &mut Call) -> Result<(), Stop> {
     reply.map(6);
     reply.bulk(b"flags");
     reply.set(flags.len());
-    flags.iter().for_each(|flag| reply.simple(flag));
+    flags.iter().for_each(|flag| reply.bulk(flag.as_bytes()));
     reply.bulk(b"passwords");
     reply.array(passwords.len());
     passwords.for_each(|password| reply.bulk(password.as_bytes()));
@@ -242,21 +242,10 @@ fn deluser(call: &mut Call) -> Result<(), Stop> {
         }
     }
     call.shared.charge_users();
-    close_connections(call, &deleted);
+    // Whoever asks is told before.
+    call.state.closing |= users::close_connections(call.shared, &deleted, Some(call.state.client.id));
     call.reply.integer(deleted.len() as i64);
     Ok(())
-}
-
-/// Those of users who are gone, or whose rules are others. Whoever asks is told before.
-fn close_connections(call: &mut Call, names: &[String]) {
-    for client in call.shared.clients.all() {
-        let is_meant = names.iter().any(|name| client.labels().user() == name);
-        match is_meant {
-            true if client.id == call.state.client.id => call.state.closing = true,
-            true => client.kill(),
-            false => {}
-        }
-    }
 }
 
 const NO_FILE: &str = "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the \
@@ -267,9 +256,7 @@ fn load(call: &mut Call) -> Result<(), Stop> {
     let loaded = users::read(path).map_err(|error| {
         format!("ERR {error} WARNING: ACL errors detected, no change to the previously active ACL rules was performed")
     })?;
-    let changed = call.shared.settings.users.replace(loaded, Table::get().names().len());
-    call.shared.charge_users();
-    close_connections(call, &changed);
+    call.state.closing |= users::replace_all(call.shared, loaded, Some(call.state.client.id));
     call.reply.ok();
     Ok(())
 }

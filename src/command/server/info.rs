@@ -158,7 +158,8 @@ fn clients(lines: &mut Lines, &View { shared, now, .. }: &View) {
 fn memory(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     let (scripts, sources) = shared.scripts.totals();
     let interpreters = shared.scripts.interpreter_bytes();
-    let clients = shared.clients.memory.used_bytes().saturating_sub(interpreters + sources) as u64;
+    let users = shared.settings.users.held_bytes();
+    let clients = shared.clients.memory.used_bytes().saturating_sub(interpreters + sources + users) as u64;
     let buffers = shared.settings.registered_bytes as u64;
     let used = shared.used_bytes(totals.used_bytes);
     let peak = shared.rates.peak(used);
@@ -175,6 +176,7 @@ fn memory(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     lines.field("used_memory_data", totals.used_bytes);
     lines.field("used_memory_tracking", totals.watches_bytes);
     lines.field("used_memory_clients", clients);
+    lines.field("used_memory_users", users);
     lines.field("used_memory_slowlog", shared.command_logs.held_bytes());
     lines.field("used_memory_registered_buffers", buffers);
     lines.bytes("total_system_memory", shared.granted_bytes);

@@ -9,6 +9,7 @@ use crate::command::Table;
 use crate::config::limits;
 use crate::config::rewrite::replace;
 use crate::message::error;
+use crate::shared::Shared;
 
 /// A name that can stand in the file, and in a line of CLIENT LIST.
 ///
@@ -47,6 +48,28 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Rules>, String> {
         }
     }
     if wrong.is_empty() { Ok(users) } else { Err(wrong.trim_end().to_owned()) }
+}
+
+/// Puts users that were read in place of all others, and closes the connections of those who are gone or may do other things
+/// than before. True if `spared`, who is not closed, is one of them.
+pub fn replace_all(shared: &Shared, users: BTreeMap<String, Rules>, spared: Option<u64>) -> bool {
+    let changed = shared.settings.users.replace(users, Table::get().names().len());
+    shared.charge_users();
+    close_connections(shared, &changed, spared)
+}
+
+/// The same for users by their names.
+pub fn close_connections(shared: &Shared, names: &[String], spared: Option<u64>) -> bool {
+    let mut is_spared_one = false;
+    for client in shared.clients.all() {
+        let is_meant = names.iter().any(|name| client.labels().user() == name);
+        match is_meant {
+            true if Some(client.id) == spared => is_spared_one = true,
+            true => client.kill(),
+            false => {}
+        }
+    }
+    is_spared_one
 }
 
 /// One line; those that are empty or begin with `#` say nothing.

@@ -291,9 +291,9 @@ impl Session {
             }
             timing.ended().duration_since(turn_begun) >= limits::TURN_TIME
         };
-        let large_reply = shared.command_logs.large_replies.threshold_bytes();
+        let large_at = reply.len().saturating_add(shared.command_logs.large_replies.threshold_bytes());
         let only_urgent = *only_urgent;
-        let mut run = Run { shared, stats, batch, guards, input, now, reply, scripts, only_urgent, large_reply };
+        let mut run = Run { shared, stats, batch, guards, input, now, reply, scripts, only_urgent, large_at };
         let mut at = 0;
         let ran = loop {
             if at == batch.requests.len() {
@@ -379,7 +379,6 @@ impl Session {
             self.state.replies = ReplyMode::Skip;
         }
         let before = reply.mark();
-        let large_reply = run.large_reply;
         let state = &mut self.state;
         let guards = &mut run.guards;
         let mut call = Call { args, hash, now: *now, guards, reply, state, shared, stats, scripts };
@@ -413,10 +412,10 @@ impl Session {
         if self.state.closing || self.state.client.is_killed() {
             return Ok(Some(Next::Close));
         }
-        if run.reply.since(before) >= large_reply {
-            let log = &run.shared.command_logs.large_replies;
-            let bytes = run.reply.since(before);
+        if run.reply.len() >= run.large_at {
+            let (log, bytes) = (&run.shared.command_logs.large_replies, run.reply.since(before));
             command::server::slowlog::note_large(log, run.shared, run.now, &self.state, found, args, bytes);
+            run.large_at = run.reply.len().saturating_add(log.threshold_bytes());
         }
         if self.state.room.covers(run.reply.len()) {
             return Ok(None);
@@ -451,8 +450,8 @@ struct Run<'r, 'k> {
     reply: &'r mut Reply,
     scripts: &'r mut Option<Runner>,
     only_urgent: bool,
-    /// A reply of so many bytes is noted.
-    large_reply: usize,
+    /// Where replies come to be so long that the last one may be large: what is so long by itself never ends before.
+    large_at: usize,
 }
 
 #[cfg(test)]
