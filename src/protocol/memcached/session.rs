@@ -107,7 +107,7 @@ impl front::Session for Session {
         if let Stage::Value(_, arriving) = &mut self.stage {
             arriving.placed(bytes);
         }
-        turn::note_placed(core.stats(), bytes);
+        turn::note_placed(&self.state.client, core.stats(), bytes);
     }
 
     fn sent(&mut self, core: &Core, queued: usize) {

@@ -156,14 +156,17 @@ impl Session {
             answer::line(run.reply, answer::BAD_TOKEN);
             return None;
         };
-        let (user, password) = (&value[..space], &value[space + 1..]);
-        if (user.is_empty() || user == b"default") && shared.settings.password_matches(password) {
-            self.state.authenticated = true;
+        let (name, password) = (&value[..space], &value[space + 1..]);
+        let name = if name.is_empty() { DEFAULT.as_bytes() } else { name };
+        if let Some(user) = shared.settings.users.authenticate(name, password) {
+            self.state.log_in(user);
             run.reply.write(b"STORED\r\n");
             return None;
         }
         stats.auth_failures.add(1);
         stats.memcached_auth_errors.add(1);
+        let event = Event { reason: "auth", context: "toplevel", object: b"set".to_vec(), user: name.to_vec() };
+        permission::note(shared, run.now, &self.state, event);
         log::WRONG_PASSWORDS.warn(|| {
             let address = self.state.client.addresses(&shared.unix_path()).0;
             format!("wrong user name or password from {address}, over memcached's protocol")
