@@ -3,9 +3,11 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Session;
+use crate::acl::DEFAULT;
+use crate::acl::log::Event;
 use crate::base::clock::UnixMillis;
 use crate::clients::Paused;
-use crate::command::{Call, Flags};
+use crate::command::{Call, Flags, permission};
 use crate::message::error::Stop;
 use crate::message::output::Mark;
 use crate::message::reply::Reply;
