@@ -23,6 +23,7 @@ on_every_driver!(
     uploads_share_a_bounded_memory,
     who_leaves_in_the_middle_leaves_nothing,
     passwords,
+    users_may_do_what_their_rules_say,
     one_too_many,
     a_full_cache_says_so,
     a_flush_that_is_put_off,
@@ -324,6 +325,23 @@ fn passwords(engine: Engine) {
     let mut resp = server.client();
     resp.call(&["AUTH", "two words"]);
     assert_eq!(resp.info("auth_failures"), "2");
+}
+
+fn users_may_do_what_their_rules_say(engine: Engine) {
+    let (server, address) = start(engine, &["--requirepass=secret"]);
+    let mut resp = server.client();
+    resp.call(&["AUTH", "secret"]);
+    resp.check("ACL SETUSER app on >pw ~app:* +get +set +info", "+OK\r\n");
+    let mut client = connect(address);
+    ask(&mut client, "set any 0 0 6\r\napp pw\r\n", "STORED\r\n");
+    let refused = "CLIENT_ERROR the user may not do that\r\n";
+    ask(&mut client, "set app:k 0 0 1\r\nv\r\nset k 0 0 1\r\nv\r\n", format!("STORED\r\n{refused}"));
+    // Of several keys: the error stands where the end would.
+    ask(&mut client, "get app:k k app:k\r\n", format!("VALUE app:k 0 1\r\nv\r\n{refused}"));
+    for request in ["delete app:k", "incr app:k 1", "md app:k", "flush_all", "stats reset", "stats cachedump 1 1"] {
+        ask(&mut client, format!("{request}\r\n"), refused);
+    }
+    ask(&mut client, "mg app:k v\r\nstats items\r\n", "VA 1\r\nv\r\nSTAT items:1:number 1\r\n");
 }
 
 fn one_too_many(engine: Engine) {

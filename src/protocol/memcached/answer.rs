@@ -21,6 +21,7 @@ pub const NO_ROOM: &str = "SERVER_ERROR out of memory writing get response";
 pub const NO_SHUTDOWN: &str = "ERROR: shutdown not enabled";
 pub const UNAUTHENTICATED: &str = "CLIENT_ERROR unauthenticated";
 pub const BAD_TOKEN: &str = "CLIENT_ERROR bad authentication token format";
+pub const NO_PERMISSION: &str = "CLIENT_ERROR the user may not do that";
 pub const WRONG_PASSWORD: &str = "CLIENT_ERROR authentication failure";
 
 /// For one who finds no place. As memcached says it.
@@ -39,6 +40,7 @@ pub fn error_of(text: &str) -> &'static str {
         _ if text.starts_with("OOM ") => NO_MEMORY,
         _ if text.starts_with("BUSY ") => BUSY,
         _ if text.starts_with("ERR the reply has") => NO_ROOM,
+        _ if text.starts_with("NOPERM ") => NO_PERMISSION,
         _ => "SERVER_ERROR the command failed",
     }
 }

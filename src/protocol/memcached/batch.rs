@@ -354,6 +354,8 @@ struct Rows {
     ttl: Found,
     flushdb: Found,
     info: Found,
+    keys: Found,
+    resetstat: Found,
 }
 
 static ROWS: LazyLock<Rows> = LazyLock::new(|| {
@@ -371,6 +373,8 @@ static ROWS: LazyLock<Rows> = LazyLock::new(|| {
         ttl: find("ttl"),
         flushdb: find("flushdb"),
         info: find("info"),
+        keys: find("keys"),
+        resetstat: Table::get().subcommand(find("config"), b"resetstat").expect("it is in the table"),
     }
 });
 
@@ -394,6 +398,8 @@ pub fn row(line: &Line) -> Option<Found> {
         Verb::MetaDebug => rows.ttl,
         Verb::Flush => rows.flushdb,
         Verb::Stats => rows.info,
+        Verb::StatsReset => rows.resetstat,
+        Verb::StatsKeys => rows.keys,
         Verb::Version | Verb::Verbosity | Verb::Quit | Verb::Foreign | Verb::MetaNoop | Verb::Refused => return None,
     })
 }

@@ -29,6 +29,9 @@ pub enum Verb {
     Delete,
     Flush,
     Stats,
+    /// `stats reset`, and `stats cachedump`: they take more than to be told figures.
+    StatsReset,
+    StatsKeys,
     Version,
     Verbosity,
     Quit,
@@ -95,6 +98,8 @@ impl Verb {
             self,
             Verb::Flush
                 | Verb::Stats
+                | Verb::StatsReset
+                | Verb::StatsKeys
                 | Verb::Version
                 | Verb::Verbosity
                 | Verb::Quit
@@ -237,6 +242,8 @@ pub fn read(input: &[u8], words: &Words) -> Line {
         Verb::Flush => flush(input, words, line),
         Verb::Verbosity => verbosity(input, words, line),
         Verb::MetaNoop => line,
+        Verb::Stats if words.count > 1 && word(1) == b"reset" => Line { verb: Verb::StatsReset, ..line },
+        Verb::Stats if words.count > 1 && word(1) == b"cachedump" => Line { verb: Verb::StatsKeys, ..line },
         Verb::MetaGet | Verb::MetaSet | Verb::MetaDelete | Verb::MetaArithmetic | Verb::MetaDebug => {
             super::flags::read(input, words, line)
         }

@@ -7,14 +7,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::text::run_silently;
 use super::{answer, line};
 use crate::base::clock;
-use crate::command::{Call, Table};
+use crate::command::{Call, Command};
 use crate::config::{Policy, limits};
 use crate::message::error::Stop;
 use crate::observe::stats::{CoreStats, Counter, total};
 use crate::store::guards::Totals;
 
 /// Answers `stats`, with a word behind it or without.
-pub fn answer(call: &mut Call) -> Result<(), Stop> {
+pub fn answer(call: &mut Call, row: &Command) -> Result<(), Stop> {
     let about = if call.args.len() > 1 { call.arg(1) } else { b"" };
     match about {
         b"" => general(call)?,
@@ -24,8 +24,6 @@ pub fn answer(call: &mut Call) -> Result<(), Stop> {
         b"sizes" => stat(call, "sizes_status", "disabled"),
         b"conns" => {}
         b"reset" => {
-            let config = Table::get().find(b"config").expect("it is in the table");
-            let (_, row) = Table::get().subcommand(config, b"resetstat").expect("it is in the table");
             run_silently(call, row)?;
             answer::line(call.reply, "RESET");
             return Ok(());

@@ -22,7 +22,7 @@ pub fn run(call: &mut Call, row: &Command, request: &Request) -> Result<(), Stop
         Verb::Delete => delete(call),
         Verb::RefusedValue => refuse(call, line),
         Verb::Flush => flush(call, row, line),
-        Verb::Stats => stats::answer(call),
+        Verb::Stats | Verb::StatsReset | Verb::StatsKeys => stats::answer(call, row),
         _ => Ok(()),
     }
 }
