@@ -39,13 +39,39 @@ impl Frequency {
         self.rules = rules;
     }
 
-    /// The counter after one more use.
-    fn incremented(&mut self, count: u8) -> u8 {
+    fn random(&mut self) -> u64 {
         // The multiplier of PCG (O'Neill 2014), of which the upper half is good.
         self.random = self.random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
-        let chances = u64::from(count.saturating_sub(FIRST_COUNT)) * u64::from(self.rules.log_factor) + 1;
-        let is_hit = (u128::from(self.random) * u128::from(chances)) >> 64 == 0;
+        self.random
+    }
+
+    /// How many uses, as a mean, it takes to count one more.
+    fn chances(&self, count: u8) -> u64 {
+        u64::from(count.saturating_sub(FIRST_COUNT)) * u64::from(self.rules.log_factor) + 1
+    }
+
+    /// The counter after one more use.
+    fn incremented(&mut self, count: u8) -> u8 {
+        let chances = self.chances(count);
+        let is_hit = (u128::from(self.random()) * u128::from(chances)) >> 64 == 0;
         count.saturating_add(u8::from(is_hit))
+    }
+
+    /// The counter after so many more uses. How many pass until the next one counts is drawn at once: the first success
+    /// among trials of one chance each is distributed geometrically.
+    fn incremented_often(&mut self, mut count: u8, uses: u32) -> u8 {
+        let mut left = f64::from(uses);
+        while count < u8::MAX {
+            let chance = 1.0 / self.chances(count) as f64;
+            let random = ((self.random() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+            // Of a chance of 1 the logarithm is minus infinity, and the next one counts.
+            left -= (random.ln() / (-chance).ln_1p()).ceil().max(1.0);
+            if left < 0.0 {
+                break;
+            }
+            count += 1;
+        }
+        count
     }
 
     fn note(&self, heap: &mut Heap, loc: Loc, count: u8, at: UnixMillis) {
@@ -71,6 +97,12 @@ impl EvictionOrder for Frequency {
     fn touch(&mut self, heap: &mut Heap, loc: Loc, now: UnixMillis) {
         let count = self.frequency(heap, loc, now);
         let count = self.incremented(count);
+        self.note(heap, loc, count, now);
+    }
+
+    fn touch_often(&mut self, heap: &mut Heap, loc: Loc, uses: u32, now: UnixMillis) {
+        let count = self.frequency(heap, loc, now);
+        let count = self.incremented_often(count, uses);
         self.note(heap, loc, count, now);
     }
 
@@ -149,6 +181,14 @@ mod tests {
             (0..uses).for_each(|_| assert!(shard.get(key(&1u64.to_le_bytes()), NOW).is_some()));
             let count = frequency(&shard, 1, NOW);
             assert!(shown.contains(&count), "{count} with {log_factor} after {uses}");
+            // The same when they are told of together.
+            for step in [1, 10, uses] {
+                shard.put(2, 10, Expiry::Never).unwrap();
+                (0..uses / step).for_each(|_| shard.note_uses(key(&2u64.to_le_bytes()), step, NOW));
+                let count = frequency(&shard, 2, NOW);
+                assert!(shown.contains(&count), "{count} with {log_factor} after {uses}, {step} at a time");
+                shard.delete(key(&2u64.to_le_bytes()), NOW);
+            }
         }
     }
 

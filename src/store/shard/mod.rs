@@ -14,7 +14,7 @@
 //! - `databases`, `index`: from a key's hash to its cell;  `wheel`: the order of expiry;
 //! - `item`: what lies in a cell;  `heap`, `classes`: where cells lie;  `large`: what is too large for one;
 //! - `space`: the memory of cells and indexes;
-//! - `watch`: who is told when a key changes;
+//! - `watch`: who is told when a key changes;  `versions`: how who keeps copies finds that out;
 //! - `types`: what goes in and comes out;
 //! - `deferred_free`: large values that have been cleared and are not freed yet.
 //!
@@ -51,6 +51,7 @@ mod space;
 #[cfg(test)]
 mod testing;
 mod types;
+mod versions;
 mod watch;
 mod wheel;
 
@@ -62,6 +63,7 @@ use item::{Fields, Shape};
 use large::{Large, LargeItems};
 use order::Order;
 use reclaim::Reservation;
+use std::sync::{Arc, atomic};
 use watch::Watches;
 use wheel::Wheel;
 
@@ -70,6 +72,7 @@ use crate::base::extents::Extents;
 use crate::config::Policy;
 pub use databases::DATABASES;
 pub use types::*;
+pub use versions::Versions;
 pub use watch::Watcher;
 
 /// `set` makes the room for items of at most this much itself; for larger ones call `make_room` first. Also the
@@ -88,6 +91,7 @@ pub struct Shard {
     wheel: Wheel,
     deferred_free: DeferredFree,
     watches: Watches,
+    versions: Arc<Versions>,
     policy: Policy,
     /// The shard's own part, and what it has beyond that for now.
     own_bytes: u64,
@@ -122,6 +126,7 @@ impl Shard {
             wheel: Wheel::new(),
             deferred_free: DeferredFree::default(),
             watches: Watches::new(),
+            versions: Arc::default(),
             policy,
             own_bytes: limit_bytes,
             lent_bytes: 0,
@@ -275,6 +280,7 @@ impl Shard {
     /// Empties at once; `tick` gives the memory back piece by piece.
     pub fn clear(&mut self) {
         (0..DATABASES as u8).for_each(|database| self.note_emptying(database));
+        self.versions.change_all();
         self.heap.clear();
         self.databases.clear();
         self.deferred_free.add(std::mem::take(&mut self.large));
@@ -290,12 +296,14 @@ impl Shard {
             return self.clear();
         }
         self.note_emptying(database);
+        self.versions.change_all();
         while !self.is_ready_to_clear(database) {}
         self.databases.empty(database);
     }
 
     pub fn swap_databases(&mut self, one: u8, other: u8) {
         self.databases.swap(one, other);
+        self.versions.change_all();
         self.note_swap(one, other);
     }
 
@@ -323,6 +331,18 @@ impl Shard {
         self.heap.set_table(loc, to);
         self.note_change(loc);
         Ok(true)
+    }
+
+    /// Uses of a key that were told of later than they were: see `hot`.
+    pub fn note_uses(&mut self, key: Key, uses: u32, now: UnixMillis) {
+        if let Some(loc) = self.peek_live(key, now) {
+            self.order.touch_often(&mut self.heap, loc, uses, now);
+        }
+    }
+
+    /// By which a copy of an item's value, made under the shard's lock, is known to be right later, without it.
+    pub fn versions(&self) -> &Arc<Versions> {
+        &self.versions
     }
 
     /// Where its large values lie, and whatever arrives on its core.

@@ -27,6 +27,11 @@ pub trait EvictionOrder {
     /// The item has been used.
     fn touch(&mut self, heap: &mut Heap, loc: Loc, now: UnixMillis);
 
+    /// The same of many uses that are noted together.
+    fn touch_often(&mut self, heap: &mut Heap, loc: Loc, _uses: u32, now: UnixMillis) {
+        self.touch(heap, loc, now);
+    }
+
     /// The item has got a time of expiry, or a new one.
     fn begin_expiring(&mut self, _heap: &mut Heap, _loc: Loc) {}
 
@@ -170,6 +175,11 @@ impl Order {
             Kind::S3Fifo(order) => order.touch(heap, loc, now),
             kind => kind.touch(heap, loc, now),
         }
+    }
+
+    /// As many uses, noted together.
+    pub fn touch_often(&mut self, heap: &mut Heap, loc: Loc, uses: u32, now: UnixMillis) {
+        self.any().touch_often(heap, loc, uses, now);
     }
 
     /// Memory held beside the items.
@@ -379,6 +389,13 @@ impl EvictionOrder for Change {
             self.take_over(heap, loc, now);
         }
         self.to.order().touch(heap, loc, now);
+    }
+
+    fn touch_often(&mut self, heap: &mut Heap, loc: Loc, uses: u32, now: UnixMillis) {
+        if !self.has_taken(heap, loc) {
+            self.take_over(heap, loc, now);
+        }
+        self.to.order().touch_often(heap, loc, uses, now);
     }
 
     fn begin_expiring(&mut self, heap: &mut Heap, loc: Loc) {

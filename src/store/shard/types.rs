@@ -15,7 +15,7 @@ pub struct Key<'a> {
 
 impl Key<'_> {
     /// The part of the hash that the index uses. The keyspace picks the shard by the other half.
-    pub(super) fn tag(&self) -> u32 {
+    pub(in crate::store) fn tag(&self) -> u32 {
         (self.hash >> 32) as u32
     }
 }

@@ -224,6 +224,7 @@ impl Shard {
     /// The item at `loc` has changed, or is about to go.
     #[inline]
     pub(super) fn note_change(&mut self, loc: Loc) {
+        self.versions.change(self.heap.tag(loc));
         if !self.watches.is_empty() {
             self.tell_of(loc);
         }
