@@ -5,6 +5,7 @@ mod absent;
 mod bitmap;
 pub mod connection;
 mod context;
+mod hot;
 mod key;
 mod locks;
 pub mod permission;
@@ -38,6 +39,7 @@ use crate::observe::stats::CoreStats;
 use crate::script::runner::Runner;
 use crate::shared::Shared;
 use crate::store::guards::ShardGuards;
+use crate::store::hot::Seen;
 use crate::store::shard::{Entry, Expiry, Key, NewValue, Room, SetError, Value};
 
 /// Every family's rows.
@@ -81,6 +83,8 @@ pub struct Call<'c, 'k> {
     pub args: Arguments<'c>,
     /// The hash of the first key, computed when the batch was parsed.
     pub hash: u64,
+    /// How it stood with the core's copies then.
+    pub seen: Seen,
     pub now: UnixMillis,
     pub guards: &'c mut ShardGuards<'k>,
     pub reply: &'c mut Reply,
@@ -125,6 +129,11 @@ impl<'c, 'k> Call<'c, 'k> {
 
     /// Runs a command whose checks were made, counts it, and shows it to the monitors.
     pub fn execute(&mut self, found: Found) -> Result<(), Stop> {
+        // What a client tracks is remembered by the shard; who may not everything is asked by the ordinary way.
+        let is_hot = self.seen != Seen::Cold && self.state.tracking.is_none();
+        if is_hot && self.state.access.passes(&self.shared.settings.users) {
+            return self.read_hot(found);
+        }
         self.execute_by(found, |call, row| match call.state.tracking {
             Some(_) => connection::tracking::run(call, row),
             None => call.start_or_go_on(row),
@@ -155,6 +164,13 @@ impl<'c, 'k> Call<'c, 'k> {
             // It will run again.
             return outcome;
         }
+        self.ended(found, &outcome);
+        outcome
+    }
+
+    /// Counts a command that has run, and shows it to the monitors.
+    #[inline]
+    fn ended(&mut self, (place, row): Found, outcome: &Result<(), Stop>) {
         let counts = &self.stats.calls[place];
         counts.calls.add(1);
         if outcome.is_err() {
@@ -165,7 +181,6 @@ impl<'c, 'k> Call<'c, 'k> {
         if self.shared.clients.monitors.any() && !is_shown {
             server::monitor::show(self, row);
         }
-        outcome
     }
 
     /// Runs the command, or goes on with what is left of it.

@@ -58,6 +58,8 @@ bitflags! {
         const SKIP_MONITOR = 1024;
         /// It only tells: a reply that finds no room can be taken back and made again, as that of a read.
         const TELLS = 2048;
+        /// A read of one key and nothing else: may be answered from the core's own copy of the value.
+        const HOT = 4096;
     }
 }
 

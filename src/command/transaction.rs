@@ -17,6 +17,7 @@ use crate::message::kept::Kept;
 use crate::message::request::Arguments;
 use crate::script::library::Library;
 use crate::store::guards::ShardGuards;
+use crate::store::hot::Seen;
 use crate::store::shard::{Key, Room, Watcher};
 
 pub const COMMANDS: &[Command] = &[
@@ -408,6 +409,8 @@ impl Call<'_, '_> {
         let mut nested = Call {
             args,
             hash,
+            // What is sealed is read under its locks.
+            seen: Seen::Cold,
             now: self.now,
             guards: self.guards,
             reply: self.reply,

@@ -302,6 +302,23 @@ pub const JANITOR_PERIOD_MS: u64 = 500;
 pub const SHARD_TICK_MS: u64 = 50;
 pub const SHARD_QUIET_TICK_MS: u64 = 200;
 
+/// What the cores may keep of copies of the hottest values (option `hot-cache`): this share of the memory cap, set aside like
+/// the buffers, but no more for each core than what its nearer caches hold; the copy not used for the longest time goes. Who
+/// asks for more gets up to the other share.
+pub const HOT_SHARE: usize = 128;
+pub const HOT_SHARE_MAX: usize = 16;
+pub const HOT_CORE_BYTES: usize = MIB;
+
+/// A key and a value that are larger together are not copied: the copy is made under the shard's lock.
+pub const HOT_ITEM_MAX_BYTES: usize = 4 * KIB;
+
+/// A value is copied when its key leads by so many of the sampled reads of its cell of the sketch, of which one in 32 is. Fewer
+/// would copy what is read now and then; more would find it later.
+pub const HOT_SAMPLES: u32 = 4;
+
+/// Keys of whose uses a core tells the shards in one tick; the others follow in the next. Some 50 us.
+pub const HOT_TOLD_PER_TICK: usize = 256;
+
 /// A shard's upkeep goes on for so long before the connections have their turn, and rests for so long, while there is more to
 /// do: millions of items that expire together take a part of their core until they are gone.
 pub const UPKEEP_TIME: Duration = Duration::from_micros(500);

@@ -1,6 +1,7 @@
 //! What may be set, and every bound: options, sizes as people write them, limits, and what the host grants.
 
 pub mod host;
+mod hot;
 pub mod limits;
 mod options;
 pub mod pin;
@@ -17,6 +18,7 @@ pub const REDIS_VERSION: &str = "7.4.1";
 /// The same as one number, as scripts see it.
 pub const REDIS_VERSION_NUMBER: i64 = 0x0007_0401;
 
+pub use hot::HotMemory;
 pub use options::*;
 pub use policy::{LfuRules, OrderKind, POLICIES, Policy, parse_policy, policy_name};
 pub use resolve::{Origin, Request, Resolved, Setting, resolve};

@@ -8,6 +8,7 @@ use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::StartError;
+use super::hot::HotMemory;
 use super::limits;
 use super::pin::Pin;
 use super::policy::{LfuRules, POLICIES, Policy, parse_policy};
@@ -70,6 +71,11 @@ pub struct Options {
     /// Memory cap: 1400mb, 1.4gb, or a share of what the host or cgroup grants
     #[arg(long, env = "KV_CACHE_MAXMEMORY", value_name = "SIZE", default_value = "70%")]
     pub maxmemory: Memory,
+
+    /// What of maxmemory the cores may use for copies of the hottest values, which each of them reads from its own without a
+    /// lock: a 128th, and 1mb a core at most (auto), nothing (off), or so much, up to a 16th. One core alone needs none
+    #[arg(long, env = "KV_CACHE_HOT_CACHE", value_name = "SIZE", default_value = "auto")]
+    pub hot_cache: HotMemory,
 
     /// What to evict when the cap is reached: of all keys, or (volatile) of those that expire, what was used neither when new
     /// nor lately, the larger the sooner (s3fifo), what was not used for the longest time (lru), what is used least often

@@ -351,6 +351,7 @@ async fn tend_shard<T: Transport>(transport: Rc<T>) {
         let now = worker.clock.set();
         worker.end_pause(now);
         worker.core.borrow_mut().tend_scripts();
+        worker.core.borrow_mut().tend_hot(now);
         let has_more = keep_up(worker, now);
         worker.has_backlog.set(has_more);
         // To give way is not enough: the runtime would come back here many times before it looks at the sockets.

@@ -173,6 +173,10 @@ core_stats! {
     hits => "keyspace_hits",
     /// Reads that found no key.
     misses => "keyspace_misses",
+    /// Reads that a core answered from its own copy, without a lock.
+    hot_hits => "hot_hits",
+    /// Reads that found the core's own copy out of date.
+    hot_stale => "hot_stale",
     /// Error replies.
     errors => "total_error_replies",
     /// Connections closed because their bytes were no requests.

@@ -6,12 +6,13 @@ use std::time::Instant;
 use super::http::answer::Date;
 use super::memcached;
 use super::resp::batch::Batch;
-use crate::base::clock;
+use crate::base::clock::{self, UnixMillis};
 use crate::command;
 use crate::config::limits;
 use crate::observe::stats::CoreStats;
 use crate::script::runner::Runner;
 use crate::shared::Shared;
+use crate::store::hot::HotCache;
 
 /// The shared state, and scratch space that no session keeps.
 pub struct Core {
@@ -21,6 +22,8 @@ pub struct Core {
     pub(super) memcached: memcached::batch::Batch,
     pub(super) date: Date,
     pub(super) scripts: Option<Runner>,
+    /// Copies of what is read the most; one core alone keeps none.
+    pub(super) hot: Option<HotCache>,
     /// When the turn began, and when its last batch ended.
     pub(super) turn_begun: Instant,
     pub(super) begun: Instant,
@@ -37,6 +40,7 @@ impl Core {
     pub fn attended(shared: Arc<Shared>, index: usize, attend: Box<dyn Fn()>) -> Core {
         let scripts = Some(command::scripting::runner(shared.clone(), index, attend));
         let now = clock::tick();
+        let hot = (shared.cores > 1).then(|| HotCache::new(index));
         Core {
             shared,
             index,
@@ -44,6 +48,7 @@ impl Core {
             memcached: Default::default(),
             date: Date::default(),
             scripts,
+            hot,
             turn_begun: now,
             begun: now,
             only_urgent: false,
@@ -60,6 +65,7 @@ impl Core {
             memcached: Default::default(),
             date: Date::default(),
             scripts: None,
+            hot: None,
             turn_begun: now,
             begun: now,
             only_urgent: true,
@@ -75,6 +81,13 @@ impl Core {
     pub fn tend_scripts(&mut self) {
         if let Some(scripts) = &mut self.scripts {
             command::scripting::tend(scripts, &self.shared, self.index);
+        }
+    }
+
+    /// Now and then, between turns: tells the shards what was used without them.
+    pub fn tend_hot(&mut self, now: UnixMillis) {
+        if let Some(hot) = &mut self.hot {
+            hot.tend(&self.shared.keyspace, now);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::acl::{Rules, Users};
 use crate::base::clock::{self, UnixMillis};
 use crate::clients::Clients;
 use crate::config::limits;
-use crate::config::{ClusterMode, LfuRules, Options, Policy, Setting, UndeclaredKeys, YesNo};
+use crate::config::{ClusterMode, HotMemory, LfuRules, Options, Policy, Setting, UndeclaredKeys, YesNo};
 use crate::observe::latency::Latency;
 use crate::observe::rates::{Rates, Sample};
 use crate::observe::slowlog::CommandLogs;
@@ -92,6 +92,7 @@ pub struct Settings {
     /// Key and value together, through memcached's protocol.
     pub memcached_item_bytes: usize,
     pub registered_bytes: usize,
+    pub hot: Mutex<HotMemory>,
     /// 0 for never.
     pub busy_reply_threshold_ms: AtomicU64,
     /// Scripts that say nothing about themselves run with all shards locked.
@@ -150,6 +151,7 @@ impl Shared {
                 largest_value_bytes: AtomicUsize::new(0),
                 memcached_item_bytes: options.memcached_max_item_size.0 as usize,
                 registered_bytes,
+                hot: Mutex::new(options.hot_cache),
                 busy_reply_threshold_ms: AtomicU64::new(options.busy_reply_threshold),
                 script_lock_all: AtomicBool::new(options.script_undeclared_keys == UndeclaredKeys::LockAll),
                 users: Users::new(commands, plan.password.as_deref()),
@@ -195,12 +197,28 @@ impl Shared {
 
     /// Divides a memory cap among data, clients and buffers. The shards shrink to a lower one step by step.
     pub fn set_max_memory(&self, shards: &mut AllShards, bytes: usize) {
-        let data = limits::data_bytes(bytes, self.settings.registered_bytes);
         self.settings.max_memory_bytes.store(bytes as u64, Relaxed);
-        shards.set_limit(data);
+        self.keyspace.hot().set_limit(self.hot_bytes());
+        shards.set_limit(self.data_bytes());
         self.clients.memory.set_limit(bytes / limits::CLIENT_MEMORY_SHARE);
         self.scripts.set_limit(limits::scripts_bytes(bytes));
         self.bound_values();
+    }
+
+    /// What the cores may keep of copies of hot values, out of the data's share.
+    pub fn set_hot(&self, shards: &mut AllShards, memory: HotMemory) {
+        *self.settings.hot.lock() = memory;
+        self.set_max_memory(shards, self.settings.max_memory_bytes.load(Relaxed) as usize);
+    }
+
+    fn hot_bytes(&self) -> usize {
+        self.settings.hot.lock().resolve(self.settings.max_memory_bytes.load(Relaxed) as usize, self.cores)
+    }
+
+    /// What the shards may hold together.
+    fn data_bytes(&self) -> usize {
+        let cap = self.settings.max_memory_bytes.load(Relaxed) as usize;
+        limits::data_bytes(cap, self.settings.registered_bytes) - self.hot_bytes()
     }
 
     pub fn set_max_value(&self, bytes: usize) {
@@ -220,7 +238,8 @@ impl Shared {
 
     /// What counts against the memory cap, given what the shards use.
     pub fn used_bytes(&self, shards: u64) -> u64 {
-        shards + self.clients.memory.used_bytes() as u64 + self.settings.registered_bytes as u64
+        let hot = self.keyspace.hot().held_bytes();
+        shards + hot + self.clients.memory.used_bytes() as u64 + self.settings.registered_bytes as u64
     }
 
     /// One bounded step of a shard's upkeep, with its part of what connections leave unused: whether there is more to do right
@@ -293,7 +312,7 @@ impl Shared {
 
     fn bound_values(&self) {
         let cap = self.settings.max_memory_bytes.load(Relaxed) as usize;
-        let shard = limits::data_bytes(cap, self.settings.registered_bytes) / self.cores;
+        let shard = self.data_bytes() / self.cores;
         let largest = limits::largest_value_bytes(cap, shard).min(self.settings.max_value_bytes.load(Relaxed));
         self.settings.largest_value_bytes.store(largest, Relaxed);
     }

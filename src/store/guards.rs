@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::hot::{Copy, HotCache, Seen};
 use super::keyspace::{Guard, Keyspace};
 use super::shard::{DATABASES, GHOST_MEMORY, Key, Shard, ShardStats};
 use crate::base::clock::{self, UnixMillis};
@@ -30,6 +31,8 @@ pub struct ShardGuards<'k> {
     /// What is locked stays so, and nothing is locked beside it.
     sealed: bool,
     hold: Hold,
+    /// What the core has copies of.
+    hot: Option<&'k mut HotCache>,
 }
 
 /// For how long something is locked, for who asks.
@@ -70,7 +73,48 @@ impl Hold {
 
 impl<'k> ShardGuards<'k> {
     pub(super) fn new(keyspace: &'k Keyspace, actor: u64) -> ShardGuards<'k> {
-        ShardGuards { keyspace, actor, last: None, together: Vec::new(), sealed: false, hold: Hold::default() }
+        ShardGuards {
+            keyspace,
+            actor,
+            last: None,
+            together: Vec::new(),
+            sealed: false,
+            hold: Hold::default(),
+            hot: None,
+        }
+    }
+
+    /// With the core's own copies, if it keeps any.
+    pub fn with_hot(self, hot: Option<&'k mut HotCache>) -> ShardGuards<'k> {
+        ShardGuards { hot: hot.filter(|hot| hot.is_on()), ..self }
+    }
+
+    /// A key is about to be read: how it stands with the core's copies.
+    #[inline]
+    pub fn see(&mut self, hash: u64, database: u8) -> Seen {
+        self.hot.as_mut().map_or(Seen::Cold, |hot| hot.see(hash, database))
+    }
+
+    /// Reads a value from the core's copies, without a lock: `answer` gets it if there is one. `counts`: it counts as a use.
+    pub fn read_copy(&mut self, key: &Key, now: UnixMillis, counts: bool, answer: impl FnOnce(&[u8])) -> Copy {
+        let Some(hot) = &mut self.hot else { return Copy::None };
+        let copy = hot.read(self.keyspace.versions(key.hash), key, now, counts, answer);
+        if copy == Copy::Right {
+            // Nobody waits for what the commands before it have locked.
+            self.release();
+        }
+        copy
+    }
+
+    /// Copies a value that has just been read, if its shard is locked still.
+    #[cold]
+    pub fn make_copy(&mut self, key: &Key, now: UnixMillis) {
+        let wanted = self.keyspace.shard_of(key.hash);
+        if let (Some(hot), Some((shard, guard))) = (&mut self.hot, &mut self.last)
+            && *shard == wanted
+        {
+            hot.copy(guard, key, now);
+        }
     }
 
     pub fn keyspace(&self) -> &'k Keyspace {
@@ -297,6 +341,7 @@ impl AllShards<'_, '_> {
 
     /// CONFIG RESETSTAT: what was evicted and what expired is counted from now on.
     pub fn reset_counts(&mut self) {
+        self.guards.keyspace.reset_contended();
         self.each(|shard| shard.reset_counts());
     }
 

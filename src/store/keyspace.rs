@@ -1,13 +1,15 @@
 //! Key to shard: one shard for each core, each behind its lock. Multi-key commands, transactions, flush and totals are made
 //! atomic by `guards`, which takes these locks in order. It must not know commands or protocol.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 
 use super::guards::{Busy, ShardGuards};
-use super::shard::{Shard, Tick};
+use super::hot::HotShare;
+use super::shard::{Shard, Tick, Versions};
 use crate::base::clock::{self, UnixMillis};
 use crate::base::extents::Extents;
 use crate::config::{Policy, limits};
@@ -18,12 +20,17 @@ struct Slot {
     shard: Mutex<Shard>,
     /// Since when a script has held it; 0 when none does. A script may hold it for long: others do not wait for that.
     script_since: AtomicU64,
+    /// How often somebody found the lock taken.
+    contended: AtomicU64,
 }
 
 pub(super) type Guard<'k> = MutexGuard<'k, Shard>;
 
 pub struct Keyspace {
     shards: Box<[Slot]>,
+    /// Each shard's, for who reads without its lock: away from the lock, which others write to.
+    versions: Box<[Arc<Versions>]>,
+    hot: HotShare,
     /// Each shard's, for the values that arrive on its core.
     extents: Box<[Extents]>,
     /// Seeded per process: nobody outside can choose keys that collide.
@@ -36,8 +43,11 @@ impl Keyspace {
         let share = (data_bytes / shards) as u64;
         let extents = Extents::for_cores(shards);
         let shard = |extents: &Extents| Slot::new(Shard::with_extents(share, policy, extents.clone()));
+        let shards: Box<[Slot]> = extents.iter().map(shard).collect();
         Keyspace {
-            shards: extents.iter().map(shard).collect(),
+            versions: shards.iter().map(|slot| slot.shard.lock().versions().clone()).collect(),
+            hot: HotShare::new(shards.len()),
+            shards,
             extents: extents.into(),
             hasher: ahash::RandomState::new(),
         }
@@ -50,6 +60,26 @@ impl Keyspace {
     /// Which shard a hash belongs to, by its lower half: the shard's index uses the upper one.
     pub fn shard_of(&self, hash: u64) -> usize {
         ((hash as u32 as u64 * self.shards.len() as u64) >> 32) as usize
+    }
+
+    /// What the cores keep of what is hot.
+    pub fn hot(&self) -> &HotShare {
+        &self.hot
+    }
+
+    /// By which copies of values of this hash are known to be right.
+    #[inline]
+    pub(super) fn versions(&self, hash: u64) -> &Versions {
+        &self.versions[self.shard_of(hash)]
+    }
+
+    /// How often somebody found a shard's lock taken, since the start or `reset_contended`.
+    pub fn contended(&self) -> u64 {
+        self.shards.iter().map(|slot| slot.contended.load(Relaxed)).sum()
+    }
+
+    pub(super) fn reset_contended(&self) {
+        self.shards.iter().for_each(|slot| slot.contended.store(0, Relaxed));
     }
 
     /// Where values lie that arrive on a core, whatever their shard.
@@ -110,6 +140,7 @@ impl Keyspace {
     #[cold]
     fn wait(&self, shard: usize) -> Result<Guard<'_>, Busy> {
         let slot = &self.shards[shard];
+        slot.contended.fetch_add(1, Relaxed);
         let mut seen = 0;
         loop {
             let since = slot.script_since.load(Relaxed);
@@ -128,6 +159,6 @@ impl Keyspace {
 
 impl Slot {
     fn new(shard: Shard) -> Slot {
-        Slot { shard: Mutex::new(shard), script_since: AtomicU64::new(0) }
+        Slot { shard: Mutex::new(shard), script_since: AtomicU64::new(0), contended: AtomicU64::new(0) }
     }
 }

@@ -132,6 +132,7 @@ fn info_memory(engine: Engine) {
     assert_eq!(client.info_number("used_memory_dataset"), 100 * 100);
     let parts = [
         "used_memory_data",
+        "hot_bytes",
         "used_memory_clients",
         "used_memory_lua",
         "used_memory_scripts",

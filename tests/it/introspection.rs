@@ -115,6 +115,8 @@ fn config_set(engine: Engine) {
         ("timeout", "100", "100"),
         ("maxmemory", "300mb", "314572800"),
         ("maxmemory-policy", "noeviction", "noeviction"),
+        ("hot-cache", "off", "off"),
+        ("hot-cache", "2097152", "2mb"),
         ("lfu-log-factor", "0", "0"),
         ("lfu-decay-time", "2147483647", "2147483647"),
         ("maxclients", "50", "50"),

@@ -29,6 +29,7 @@
 //! | a bound of `limits.rs`, maxclients, timeout | `limits` |
 //! | maxmemory and its policies | `memory_cap` |
 //! | connections on cores | `balance`, `idle_connections` |
+//! | copies of hot values that each core has for itself | `hot` |
 //! | what concurrent clients may see | `linearizability`, and for several keys `keys` |
 //! | input that is meant to hurt | `malicious` |
 //! | signals, SHUTDOWN, the drain | `drain` |
@@ -65,6 +66,7 @@ mod dump;
 mod engine_fallback;
 mod expiry;
 mod host_limits;
+mod hot;
 mod hostile_scripts;
 mod http;
 mod http_clients;

@@ -15,6 +15,7 @@ use crate::script::Host;
 use crate::script::library::Running;
 use crate::shared::Shared;
 use crate::store::guards::ShardGuards;
+use crate::store::hot::Seen;
 
 pub const KILLED: &str = "ERR Script killed by user with SCRIPT KILL...";
 
@@ -111,8 +112,18 @@ impl Server<'_, '_> {
     /// Whether the user may. It runs as a part of a script, whose locks are there.
     fn permit(&mut self, arguments: Arguments, found: Found, reply: &mut Reply) -> Result<(), Cow<'static, str>> {
         let Server { now, guards, state, shared, stats, .. } = self;
-        let mut call =
-            Call { args: arguments, hash: 0, now: *now, guards, reply, state, shared, stats, scripts: &mut None };
+        let mut call = Call {
+            args: arguments,
+            hash: 0,
+            seen: Seen::Cold,
+            now: *now,
+            guards,
+            reply,
+            state,
+            shared,
+            stats,
+            scripts: &mut None,
+        };
         match call.permit(found) {
             Err(Stop::Error(text)) => Err(text),
             _ => Ok(()),
@@ -150,8 +161,18 @@ impl Host for Server<'_, '_> {
             return self.refuse(KILLED, reply);
         }
         let Server { now, guards, state, shared, stats, .. } = self;
-        let mut call =
-            Call { args: arguments, hash: 0, now: *now, guards, reply, state, shared, stats, scripts: &mut None };
+        let mut call = Call {
+            args: arguments,
+            hash: 0,
+            seen: Seen::Cold,
+            now: *now,
+            guards,
+            reply,
+            state,
+            shared,
+            stats,
+            scripts: &mut None,
+        };
         call.run_nested(arguments, found);
     }
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 use crate::clients::Peer;
 use crate::command::{Call, Command, Flags, Group, is_word};
 use crate::config::DebugCommand;
-use crate::message::error::Stop;
+use crate::message::error::{self, Stop};
 
 pub const COMMANDS: &[Command] =
     &[Command::new("debug", -2, Group::Server, debug).flags(Flags::ADMIN.union(Flags::NO_SCRIPT)).doc(
         "1.0.0",
-        "<SLEEP seconds | ERROR message | SET-ACTIVE-EXPIRE flag | LOG message>",
+        "<SLEEP seconds | ERROR message | SET-ACTIVE-EXPIRE flag | LOG message | HOT-SAMPLES number>",
         "Holds a core up or answers with an error, for tests; refused unless --enable-debug-command allows it.",
     )];
 
@@ -39,9 +39,12 @@ fn debug(call: &mut Call) -> Result<(), Stop> {
         call.guards.release();
         std::thread::sleep(length.ok_or("ERR value is not a valid float")?);
     } else if is_word(what, "ERROR") {
-        return Err(crate::message::error::echo(call.arg(2)).into());
+        return Err(error::echo(call.arg(2)).into());
     } else if is_word(what, "LOG") {
-        tracing::info!("DEBUG LOG: {}", crate::message::error::echo(call.arg(2)));
+        tracing::info!("DEBUG LOG: {}", error::echo(call.arg(2)));
+    } else if is_word(what, "HOT-SAMPLES") {
+        let samples = call.integer(2)?.try_into().map_err(|_| error::NOT_AN_INTEGER)?;
+        call.shared.keyspace.hot().set_threshold(samples);
     } else if !is_word(what, "SET-ACTIVE-EXPIRE") {
         // Expiry cannot be switched off: whoever asks for that has an expired key found out on access all the same.
         return Err(crate::command::wrong_form(call.args));

@@ -174,6 +174,7 @@ fn memory(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     lines.field("used_memory_dataset", totals.dataset_bytes);
     lines.field("used_memory_dataset_perc", percent(totals.dataset_bytes, used - buffers));
     lines.field("used_memory_data", totals.used_bytes);
+    lines.field("hot_bytes", shared.keyspace.hot().held_bytes());
     lines.field("used_memory_tracking", totals.watches_bytes);
     lines.field("used_memory_clients", clients);
     lines.field("used_memory_users", users);
@@ -247,6 +248,7 @@ fn statistics(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     lines.field("latest_fork_usec", 0);
     lines.field("unexpected_error_replies", 0);
     lines.field("clients_waiting_for_memory", shared.clients.memory.waiting());
+    lines.field("shard_locks_contended", shared.keyspace.contended());
     let turn = stats::greatest(&shared.stats, |core| &core.longest.turn_nanos);
     lines.field("longest_turn_usec", turn.longest.turn_nanos.get() / 1000);
     let place = (turn.longest.turn_command.get() as usize).checked_sub(1);

@@ -70,8 +70,9 @@ impl Account {
         });
         let clients = call.shared.clients.memory.used_bytes() as u64;
         let buffers = call.shared.settings.registered_bytes as u64;
+        let hot = call.shared.keyspace.hot().held_bytes();
         Ok(Account {
-            total: data + clients + buffers,
+            total: data + clients + buffers + hot,
             data,
             keys_and_values,
             keys,

@@ -147,6 +147,8 @@ fn memory(page: &mut Page, shared: &Shared, totals: &Totals) {
     page.gauge("kv_cache_memory_clients_bytes", "Requests and replies in flight", clients);
     let buffers = shared.settings.registered_bytes;
     page.gauge("kv_cache_memory_registered_buffers_bytes", "Buffers registered with the rings", buffers);
+    let hot = shared.keyspace.hot().held_bytes();
+    page.gauge("kv_cache_hot_bytes", "The cores' own copies of what is read the most", hot);
     page.gauge("kv_cache_memory_scripts_bytes", "Scripts and their interpreters", interpreters + sources);
     page.gauge("kv_cache_scripts", "Scripts that are kept", scripts);
     let largest = shared.settings.largest_value_bytes.load(Relaxed);
@@ -189,6 +191,11 @@ fn process(page: &mut Page, shared: &Shared) {
     page.sample("kv_cache_info", &labels, 1);
     page.gauge("kv_cache_cores", "Cores that serve", shared.cores);
     let seconds = |nanos: u64| nanos as f64 / 1e9;
+    page.counter(
+        "kv_cache_shard_locks_contended_total",
+        "How often somebody found a shard's lock taken",
+        shared.keyspace.contended(),
+    );
     let turn = stats::greatest(&shared.stats, |core| &core.longest.turn_nanos).longest.turn_nanos.get();
     page.gauge("kv_cache_longest_turn_seconds", "The longest that a connection has kept a core", seconds(turn));
     let upkeep = stats::greatest(&shared.stats, |core| &core.longest.upkeep_nanos).longest.upkeep_nanos.get();

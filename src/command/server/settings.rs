@@ -68,6 +68,7 @@ type Setter = fn(&Shared, &mut AllShards, &str) -> Result<(), String>;
 
 static PARAMETERS: &[Parameter] = &[
     changeable("maxmemory", |s| s.settings.max_memory_bytes.load(Relaxed).to_string(), set_maxmemory),
+    changeable("hot-cache", |s| s.settings.hot.lock().to_string(), set_hot),
     changeable("maxmemory-policy", |s| policy_name(*s.settings.policy.lock()).to_owned(), set_policy),
     changeable(
         "lfu-log-factor",
@@ -285,6 +286,12 @@ fn set_policy(shared: &Shared, shards: &mut AllShards, text: &str) -> Result<(),
         format!("argument(s) must be one of the following: {}", names.join(", "))
     })?;
     shared.set_policy(shards, policy);
+    Ok(())
+}
+
+fn set_hot(shared: &Shared, shards: &mut AllShards, text: &str) -> Result<(), String> {
+    let memory = text.parse().map_err(|_| "argument must be 'auto', 'off' or a memory value")?;
+    shared.set_hot(shards, memory);
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use crate::message::error::{self, Stop};
 use crate::store::shard::Expiry;
 
 pub const COMMANDS: &[Command] = &[
-    row("get", 2, Flags::READONLY.union(Flags::FAST), get)
+    row("get", 2, Flags::READONLY.union(Flags::FAST).union(Flags::HOT), get)
         .doc("1.0.0", "key", "Returns the string value of a key."),
     row("set", -3, Flags::WRITE.union(Flags::DENYOOM), set).doc(
         "1.0.0",

@@ -2,15 +2,18 @@
 //! not know what they do.
 
 use super::parser::{Bounds, Parsed, Parser, ProtocolError};
-use crate::command::{Found, Table};
+use crate::command::{Flags, Found, Table};
 use crate::config::limits;
 use crate::message::request::Args;
 use crate::store::guards::ShardGuards;
+use crate::store::hot::Seen;
 
 #[derive(Default)]
 pub struct Batch {
     pub args: Args,
     pub requests: Vec<Request>,
+    /// Hashes of keys whose memory is fetched ahead.
+    ahead: Vec<u64>,
     /// All of the input has been parsed; what is left of it is the beginning of a request.
     pub exhausted: bool,
     /// The first error in the bytes, after all the requests.
@@ -28,6 +31,8 @@ pub struct Request {
     pub found: Option<Found>,
     /// Of its first key; 0 without one.
     pub hash: u64,
+    /// How that stands with the core's copies; cold if the request is none that they answer.
+    pub seen: Seen,
 }
 
 impl Batch {
@@ -55,7 +60,7 @@ impl Batch {
             match parser.next(input, bounds, &mut self.args) {
                 Ok(Parsed::Request) => {
                     let (to, end) = (self.args.len(), parser.pos());
-                    self.requests.push(Request { from, to, start, end, found: None, hash: 0 });
+                    self.requests.push(Request { from, to, start, end, found: None, hash: 0, seen: Seen::Cold });
                     start = end;
                 }
                 Ok(Parsed::Incomplete) => {
@@ -79,6 +84,7 @@ impl Batch {
     /// touch.
     pub fn look_ahead(&mut self, input: &[u8], db: u8, guards: &mut ShardGuards) {
         let table = Table::get();
+        self.ahead.clear();
         for request in &mut self.requests {
             let args = self.args.view(input, request.from, request.to);
             if args.is_empty() {
@@ -90,10 +96,16 @@ impl Batch {
                 && args.len() > row.keys.first as usize
             {
                 request.hash = guards.keyspace().hash(args.get(row.keys.first as usize));
+                if row.flags.intersects(Flags::HOT) {
+                    request.seen = guards.see(request.hash, db);
+                }
+                if request.seen != Seen::Kept {
+                    self.ahead.push(request.hash);
+                }
             }
         }
         if self.requests.len() > 1 {
-            guards.prefetch(db, self.requests.iter().map(|request| request.hash).filter(|hash| *hash != 0));
+            guards.prefetch(db, self.ahead.iter().copied());
         }
     }
 

@@ -262,10 +262,10 @@ impl Session {
         now: UnixMillis,
         reply: &mut Reply,
     ) -> Ran {
-        let Core { shared, index, batch, scripts, turn_begun, begun, only_urgent, .. } = core;
+        let Core { shared, index, batch, scripts, hot, turn_begun, begun, only_urgent, .. } = core;
         let turn_begun = *turn_begun;
         let stats = &shared.stats[*index];
-        let mut guards = shared.keyspace.guards_for(self.state.client.id);
+        let mut guards = shared.keyspace.guards_for(self.state.client.id).with_hot(hot.as_mut());
         batch.look_ahead(input, self.state.db(), &mut guards);
         if self.state.client.paused.load(Relaxed) {
             self.state.client.paused.store(false, Relaxed);
@@ -360,7 +360,7 @@ impl Session {
     #[inline]
     fn run_request(&mut self, run: &mut Run, at: usize) -> Result<Option<Next>, Next> {
         let Run { shared, stats, batch, reply, now, scripts, .. } = run;
-        let Request { from, to, found, hash, .. } = batch.requests[at];
+        let Request { from, to, found, hash, seen, .. } = batch.requests[at];
         if from == to {
             return Ok(None);
         }
@@ -381,7 +381,7 @@ impl Session {
         let before = reply.mark();
         let state = &mut self.state;
         let guards = &mut run.guards;
-        let mut call = Call { args, hash, now: *now, guards, reply, state, shared, stats, scripts };
+        let mut call = Call { args, hash, seen, now: *now, guards, reply, state, shared, stats, scripts };
         let outcome = match found {
             Some(found) if run.only_urgent && !command::scripting::is_urgent(found) => Err(error::BUSY.into()),
             Some(found) => call.run(found),

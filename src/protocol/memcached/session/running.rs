@@ -22,6 +22,7 @@ use crate::protocol::turn;
 use crate::script::runner::Runner;
 use crate::shared::Shared;
 use crate::store::guards::ShardGuards;
+use crate::store::hot::Seen;
 
 /// What requests run with.
 pub(super) struct Run<'r, 'k> {
@@ -70,7 +71,18 @@ impl Session {
             self.is_line_over = true;
         } else {
             let state = &mut self.state;
-            let mut call = Call { args, hash: request.hash, now: *now, guards, reply, state, shared, stats, scripts };
+            let mut call = Call {
+                args,
+                hash: request.hash,
+                seen: Seen::Cold,
+                now: *now,
+                guards,
+                reply,
+                state,
+                shared,
+                stats,
+                scripts,
+            };
             let outcome = call.execute_by(found, |call, row| match line.verb.is_meta() {
                 true => meta::run(call, line),
                 false => text::run(call, row, request),
