@@ -11,6 +11,7 @@ on_every_driver!(
     uses_of_copies_are_uses,
     who_tracks_is_told_of_what_others_have_copies_of,
     a_copy_is_no_part_of_a_transaction,
+    a_copy_is_for_those_who_may_read_the_key,
     the_option_is_changeable_and_bounded,
     one_core_keeps_no_copies,
 );
@@ -196,4 +197,21 @@ fn one_core_keeps_no_copies(engine: Engine) {
     client.send("GET k\r\n".repeat(10_000));
     (0..10_000).for_each(|_| client.expect("$1\r\nv\r\n"));
     assert_eq!((client.info_number("hot_hits"), client.info_number("hot_bytes")), (0, 0));
+}
+
+fn a_copy_is_for_those_who_may_read_the_key(engine: Engine) {
+    let server = eager(engine, &[]);
+    let mut client = server.client();
+    client.check("SET k v", "+OK\r\n");
+    heat(&mut client, "k");
+    client.check("ACL SETUSER other on >pw ~other:* +@all", "+OK\r\n");
+    let mut others: Vec<Client> = (0..4).map(|_| server.client()).collect();
+    for other in &mut others {
+        other.check("AUTH other pw", "+OK\r\n");
+        (0..3).for_each(|_| other.check_error("GET k", "NOPERM "));
+    }
+    client.check("ACL SETUSER other ~k", "+OK\r\n");
+    others.iter_mut().for_each(|other| other.check("GET k", "$1\r\nv\r\n"));
+    client.check("ACL SETUSER other resetkeys", "+OK\r\n");
+    others.iter_mut().for_each(|other| other.check_error("GET k", "NOPERM "));
 }
