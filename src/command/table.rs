@@ -115,6 +115,22 @@ impl Table {
             .map(|place| (place, self.rows[place]))
     }
 
+    /// A command by its full name, whether anybody may run it or not: for protocols that have words of their own for what it
+    /// does.
+    ///
+    /// # Panics
+    /// There is no such command.
+    pub fn known(&self, name: &str) -> Found {
+        let place = self.names.iter().position(|known| known == name).expect("the caller names a command");
+        (place, self.rows[place])
+    }
+
+    /// The command at this place has not been taken away.
+    #[inline]
+    pub fn is_served(&self, place: usize) -> bool {
+        !self.disabled[place]
+    }
+
     /// It is known, and nobody may run it.
     pub fn is_disabled(&self, name: &[u8]) -> bool {
         self.names.iter().position(|known| is_word(name, known)).is_some_and(|place| self.disabled[place])

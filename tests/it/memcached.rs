@@ -23,6 +23,7 @@ on_every_driver!(
     uploads_share_a_bounded_memory,
     who_leaves_in_the_middle_leaves_nothing,
     passwords,
+    commands_that_nobody_may_run,
     users_may_do_what_their_rules_say,
     one_too_many,
     a_full_cache_says_so,
@@ -48,6 +49,18 @@ fn connect(address: SocketAddr) -> Client {
 fn ask(client: &mut Client, request: impl AsRef<[u8]>, expect: impl AsRef<[u8]>) {
     client.send(request);
     client.expect(expect);
+}
+
+fn commands_that_nobody_may_run(engine: Engine) {
+    let flags = ["--disable-command=flushdb,del,config|resetstat,getex"];
+    let (_server, address) = start(engine, &flags);
+    let mut memcached = connect(address);
+    let refused = "CLIENT_ERROR --disable-command takes away the command that does this\r\n";
+    ask(&mut memcached, "set k 0 0 1\r\nv\r\n", "STORED\r\n");
+    for request in ["flush_all\r\n", "delete k\r\n", "stats reset\r\n", "mg k T10 v\r\n"] {
+        ask(&mut memcached, request, refused);
+    }
+    ask(&mut memcached, "get k\r\n", "VALUE k 0 1\r\nv\r\nEND\r\n");
 }
 
 fn one_keyspace_behind_all_doors(engine: Engine) {

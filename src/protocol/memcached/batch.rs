@@ -359,7 +359,7 @@ struct Rows {
 }
 
 static ROWS: LazyLock<Rows> = LazyLock::new(|| {
-    let find = |name: &str| Table::get().find(name.as_bytes()).expect("it is in the table");
+    let find = |name: &str| Table::get().known(name);
     Rows {
         get: find("get"),
         getex: find("getex"),
@@ -374,7 +374,7 @@ static ROWS: LazyLock<Rows> = LazyLock::new(|| {
         flushdb: find("flushdb"),
         info: find("info"),
         keys: find("keys"),
-        resetstat: Table::get().subcommand(find("config"), b"resetstat").expect("it is in the table"),
+        resetstat: find("config|resetstat"),
     }
 });
 

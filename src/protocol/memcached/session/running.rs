@@ -7,7 +7,7 @@ use crate::acl::DEFAULT;
 use crate::acl::log::Event;
 use crate::base::clock::UnixMillis;
 use crate::clients::Paused;
-use crate::command::{Call, Flags, permission};
+use crate::command::{Call, Flags, Table, permission};
 use crate::message::error::Stop;
 use crate::message::output::Mark;
 use crate::message::reply::Reply;
@@ -69,6 +69,9 @@ impl Session {
         if run.only_urgent {
             answer::line(reply, answer::BUSY);
             self.is_line_over = true;
+        } else if !Table::get().is_served(found.0) {
+            answer::line(reply, answer::TAKEN_AWAY);
+            self.is_line_over = true;
         } else {
             let state = &mut self.state;
             let mut call = Call {
@@ -105,6 +108,7 @@ impl Session {
             }
         }
         run.stats.commands.add(1);
+        self.state.client.commands.add(1);
         // A meta command says itself what it leaves out.
         if line.quiet && !line.verb.is_meta() {
             run.reply.rewind(before);
