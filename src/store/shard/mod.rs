@@ -391,6 +391,13 @@ impl Shard {
         Some(loc)
     }
 
+    /// The same for an item that nobody has asked for.
+    fn remove_expired_unasked(&mut self, loc: Loc) {
+        let before = self.expired;
+        self.remove_expired(loc);
+        self.expired_unasked += self.expired - before;
+    }
+
     fn remove_expired(&mut self, loc: Loc) {
         // What an emptied database still holds has gone before its time came.
         self.expired += u64::from(!self.databases.is_emptying(self.heap.table(loc)));

@@ -205,9 +205,7 @@ impl Shard {
         match self.wheel.step(&mut self.heap, now) {
             Step::Due(loc) => {
                 self.prefetch_removal(self.heap.timer_next(loc));
-                let before = self.expired;
-                self.remove_expired(loc);
-                self.expired_unasked += self.expired - before;
+                self.remove_expired_unasked(loc);
                 Some(1)
             }
             Step::Moved => Some(1),
