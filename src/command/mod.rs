@@ -99,7 +99,22 @@ pub struct Call<'c, 'k> {
 impl<'c, 'k> Call<'c, 'k> {
     /// Runs what `Table::lookup` has found after the checks that hold for every command, or queues it for EXEC.
     pub fn run(&mut self, found: Found) -> Result<(), Stop> {
+        self.check(found)?;
         let (place, row) = found;
+        if self.state.transaction.is_some() && !row.flags.intersects(Flags::UNQUEUED) {
+            if row.flags.intersects(Flags::NO_MULTI) {
+                self.stats.calls[place].rejected.add(1);
+                return Err(self.refuse("ERR Command not allowed inside a transaction".into()));
+            }
+            self.permit(found)?;
+            return transaction::queue(self, found);
+        }
+        self.execute(found)
+    }
+
+    /// The checks that hold for every command: its arguments, and who may run it.
+    #[inline]
+    pub fn check(&mut self, (place, row): Found) -> Result<(), Stop> {
         if !row.accepts(self.args.len()) {
             self.stats.calls[place].rejected.add(1);
             return Err(match row.name {
@@ -116,15 +131,7 @@ impl<'c, 'k> Call<'c, 'k> {
             self.stats.calls[place].rejected.add(1);
             return Err(self.refuse(error::NO_AUTH.into()));
         }
-        if self.state.transaction.is_some() && !row.flags.intersects(Flags::UNQUEUED) {
-            if row.flags.intersects(Flags::NO_MULTI) {
-                self.stats.calls[place].rejected.add(1);
-                return Err(self.refuse("ERR Command not allowed inside a transaction".into()));
-            }
-            self.permit(found)?;
-            return transaction::queue(self, found);
-        }
-        self.execute(found)
+        Ok(())
     }
 
     /// Runs a command whose checks were made, counts it, and shows it to the monitors.

@@ -34,6 +34,9 @@ pub struct Options {
     /// The largest item through memcached's protocol, key and value together; --max-value bounds it too
     #[arg(long, env = "KV_CACHE_MEMCACHED_MAX_ITEM_SIZE", value_name = "SIZE", default_value_t = Size(limits::MEMCACHED_ITEM_BYTES as u64))]
     pub memcached_max_item_size: Size,
+    /// TCP port for Protobuf (proto/kv_cache.proto), on the same addresses; 0 for none
+    #[arg(long, env = "KV_CACHE_PROTOBUF_PORT", value_name = "PORT", default_value_t = 0)]
+    pub protobuf_port: u16,
 
     /// Addresses to listen on, separated by commas
     #[arg(long, env = "KV_CACHE_BIND", value_name = "IP", value_delimiter = ',', default_value = "127.0.0.1", value_parser = parse_address)]

@@ -44,6 +44,15 @@ impl Kept {
         self.bytes.extend_from_slice(argument);
     }
 
+    /// The same from a handle: a large one is not copied.
+    pub fn push_bytes(&mut self, argument: Bytes) {
+        if argument.len() >= limits::STREAMED_ARGUMENT_MIN_BYTES {
+            self.args.push_word(argument);
+        } else {
+            self.push_argument(&argument);
+        }
+    }
+
     /// An argument that was streamed to its place.
     pub fn push_value(&mut self, value: Blob) {
         self.args.push_value(value);

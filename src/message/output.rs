@@ -84,6 +84,12 @@ impl Output {
         self.tail.truncate(mark.tail);
     }
 
+    /// A short line of RESP that was written since the mark, without its end.
+    pub fn line_since(&self, mark: Mark) -> &[u8] {
+        let written = &self.tail[self.tail.len() - self.since(mark)..];
+        written.strip_suffix(b"\r\n").unwrap_or(written)
+    }
+
     /// Moves in what was written elsewhere, for elements that are counted as they are found.
     pub fn append(&mut self, mut other: Output) {
         if other.parts.is_empty() && other.tail.len() < limits::REPLY_PIECE_BYTES {

@@ -149,12 +149,16 @@ core_stats! {
     http_connections => "http_connections_received",
     /// Connections to the port of memcached that were served.
     memcached_connections => "memcached_connections_received",
+    /// Connections to the port of Protobuf that were served.
+    protobuf_connections => "protobuf_connections_received",
     /// Requests that came in RESP.
     resp_requests => "resp_requests_processed",
     /// Requests that came over HTTP, those that ran no command included.
     http_requests => "http_requests_processed",
     /// Requests that came in memcached's protocol, each key of a `get` counted.
     memcached_requests => "memcached_requests_processed",
+    /// Requests that came in Protobuf, those that ran no command included.
+    protobuf_requests => "protobuf_requests_processed",
     /// Requests run, those that ended in an error included.
     commands => "total_commands_processed",
     /// Turns in which bytes were received.

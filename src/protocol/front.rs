@@ -12,7 +12,7 @@ use crate::message::output::Output;
 use crate::message::reply::Reply;
 use crate::observe::stats::{CoreStats, Counter};
 use crate::protocol::core::Core;
-use crate::protocol::{http, memcached, resp};
+use crate::protocol::{http, memcached, protobuf, resp};
 use crate::shared::Shared;
 
 /// What is spoken at an endpoint.
@@ -24,6 +24,8 @@ pub enum Protocol {
     Http,
     /// memcached's, classic and meta.
     Memcached,
+    /// Length-delimited messages of `proto/kv_cache.proto`.
+    Protobuf,
 }
 
 impl Protocol {
@@ -33,6 +35,7 @@ impl Protocol {
             Protocol::Resp => Box::new(resp::session::Session::new(client, shared)),
             Protocol::Http => Box::new(http::session::Session::new(client, shared)),
             Protocol::Memcached => Box::new(memcached::session::Session::new(client, shared)),
+            Protocol::Protobuf => Box::new(protobuf::session::Session::new(client, shared)),
         }
     }
 
@@ -42,6 +45,7 @@ impl Protocol {
             Protocol::Resp => "RESP",
             Protocol::Http => "HTTP",
             Protocol::Memcached => "memcached",
+            Protocol::Protobuf => "Protobuf",
         }
     }
 
@@ -51,6 +55,7 @@ impl Protocol {
             Protocol::Resp => "--port",
             Protocol::Http => "--http-port",
             Protocol::Memcached => "--memcached-port",
+            Protocol::Protobuf => "--protobuf-port",
         }
     }
 
@@ -60,6 +65,7 @@ impl Protocol {
             Protocol::Resp => &stats.resp_connections,
             Protocol::Http => &stats.http_connections,
             Protocol::Memcached => &stats.memcached_connections,
+            Protocol::Protobuf => &stats.protobuf_connections,
         }
     }
 
@@ -73,6 +79,7 @@ impl Protocol {
             }
             Protocol::Http => http::answer::FULL.into(),
             Protocol::Memcached => memcached::answer::FULL.into(),
+            Protocol::Protobuf => Bytes::from_static(protobuf::answer::FULL),
         }
     }
 
@@ -86,6 +93,7 @@ impl Protocol {
             }
             Protocol::Http => http::answer::PROTECTED,
             Protocol::Memcached => memcached::answer::PROTECTED,
+            Protocol::Protobuf => protobuf::answer::PROTECTED,
         }
     }
 }

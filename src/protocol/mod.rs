@@ -7,6 +7,7 @@ mod turn;
 pub mod resp;
 pub mod http;
 pub mod memcached;
+pub mod protobuf;
 
 #[cfg(test)]
 mod testing;

@@ -45,6 +45,7 @@ pub fn server() -> Arc<Shared> {
         tcp_port: 0,
         http_port: 0,
         memcached_port: 0,
+        protobuf_port: 0,
     };
     Arc::new(Shared::new(plan, Table::get().names().len()))
 }
@@ -58,7 +59,10 @@ impl Conversation {
     }
 
     pub fn with_empty_cache(protocol: Protocol) -> Conversation {
-        let shared = server();
+        Conversation::with(server(), protocol)
+    }
+
+    pub fn with(shared: Arc<Shared>, protocol: Protocol) -> Conversation {
         let client = enter(&shared.clients);
         let session = protocol.session(client, &shared);
         let core = Core::new(shared, 0);

@@ -31,11 +31,12 @@ fn facts(shared: &Shared, placed: &str) -> Vec<(&'static str, String)> {
     for address in &options.bind {
         facts.push(("listening on", std::net::SocketAddr::new(*address, shared.tcp_port).to_string()));
     }
-    for address in options.bind.iter().filter(|_| shared.http_port != 0) {
-        facts.push(("HTTP on", std::net::SocketAddr::new(*address, shared.http_port).to_string()));
-    }
-    for address in options.bind.iter().filter(|_| shared.memcached_port != 0) {
-        facts.push(("memcached on", std::net::SocketAddr::new(*address, shared.memcached_port).to_string()));
+    let doors =
+        [("HTTP on", shared.http_port), ("memcached on", shared.memcached_port), ("Protobuf on", shared.protobuf_port)];
+    for (name, port) in doors.into_iter().filter(|(_, port)| *port != 0) {
+        for address in &options.bind {
+            facts.push((name, std::net::SocketAddr::new(*address, port).to_string()));
+        }
     }
     if let Some(path) = &options.unixsocket {
         facts.push(("listening on", format!("{} (mode {})", path.display(), options.unixsocketperm)));

@@ -114,6 +114,7 @@ fn endpoints(options: &Options) -> Vec<Endpoint> {
     if options.memcached_port != 0 {
         endpoints.extend(tcp(Protocol::Memcached, options.memcached_port, false));
     }
+    endpoints.extend(tcp(Protocol::Protobuf, options.protobuf_port, options.protobuf_port == 0));
     endpoints
 }
 

@@ -80,6 +80,7 @@ impl Start {
             tcp_port: port_of(Protocol::Resp),
             http_port: port_of(Protocol::Http),
             memcached_port: port_of(Protocol::Memcached),
+            protobuf_port: port_of(Protocol::Protobuf),
         }
     }
 
@@ -203,10 +204,13 @@ fn exposure(options: &Options, has_password: bool) -> Option<String> {
     if has_password {
         return None;
     }
-    let others = [options.http_port, options.memcached_port].into_iter().filter(|port| *port != 0);
-    let ports = match others.map(|port| port.to_string()).collect::<Vec<_>>() {
-        others if others.is_empty() => format!("port {}", options.port),
-        others => format!("ports {} and {}", options.port, others.join(" and ")),
+    let others =
+        [options.http_port, options.memcached_port, options.protobuf_port].into_iter().filter(|port| *port != 0);
+    let ports = std::iter::once(options.port).chain(others).map(|port| port.to_string()).collect::<Vec<_>>();
+    let ports = match &ports[..] {
+        [port] => format!("port {port}"),
+        [all @ .., last] => format!("ports {} and {last}", all.join(", ")),
+        [] => unreachable!("there is one for RESP"),
     };
     Some(match options.protected_mode {
         YesNo::Yes => format!(

@@ -40,6 +40,8 @@ pub struct Shared {
     pub memcached_port: u16,
     /// When memcached's clients want the cache to be emptied; 0 for never.
     pub flush_at: AtomicU64,
+    /// 0 when Protobuf is not.
+    pub protobuf_port: u16,
     pub cores: usize,
     /// What the host or the cgroup grants.
     pub granted_bytes: u64,
@@ -123,6 +125,7 @@ pub struct Plan {
     pub tcp_port: u16,
     pub http_port: u16,
     pub memcached_port: u16,
+    pub protobuf_port: u16,
 }
 
 impl Shared {
@@ -166,6 +169,7 @@ impl Shared {
             http_port: plan.http_port,
             memcached_port: plan.memcached_port,
             flush_at: AtomicU64::new(0),
+            protobuf_port: plan.protobuf_port,
             granted_bytes: plan.granted_bytes,
             descriptors: plan.descriptors,
             cores,

@@ -38,6 +38,7 @@
 //! | the Unix socket | `unix_socket` |
 //! | HTTP | `http` |
 //! | memcached's protocol | `memcached` |
+//! | Protobuf | `protobuf` |
 //! | curl, Python, Node and promtool at the door for HTTP | `http_clients` |
 //! | hosts that forbid io_uring or locked memory | `engine_fallback` |
 //! | what only the multishot driver meets | `multishot` |
@@ -84,6 +85,7 @@ mod monitor;
 mod multishot;
 mod operations;
 mod options;
+mod protobuf;
 mod pipelines;
 mod refusals;
 mod scripting;

@@ -112,6 +112,7 @@ impl World {
             tcp_port: 0,
             http_port: 0,
             memcached_port: 0,
+            protobuf_port: 0,
         };
         let shared = Arc::new(Shared::new(plan, Table::get().names().len()));
         let cores = (0..cores).map(|core| Core::new(shared.clone(), core)).collect();

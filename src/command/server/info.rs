@@ -119,6 +119,7 @@ fn server(lines: &mut Lines, &View { shared, now, .. }: &View) {
     lines.field("tcp_port", shared.tcp_port);
     lines.field("http_port", shared.http_port);
     lines.field("memcached_port", shared.memcached_port);
+    lines.field("protobuf_port", shared.protobuf_port);
     lines.field("server_time_usec", now * 1000);
     lines.field("uptime_in_seconds", uptime);
     lines.field("uptime_in_days", uptime / 86_400);

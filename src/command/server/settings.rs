@@ -238,6 +238,7 @@ static PARAMETERS: &[Parameter] = &[
     fixed("http-port", |s| s.http_port.to_string()),
     fixed("memcached-port", |s| s.memcached_port.to_string()),
     fixed("memcached-max-item-size", |s| s.settings.memcached_item_bytes.to_string()),
+    fixed("protobuf-port", |s| s.protobuf_port.to_string()),
     fixed("bind", |s| s.options.bind.iter().map(|address| address.to_string()).collect::<Vec<_>>().join(" ")),
     fixed("unixsocket", Shared::unix_path),
     fixed("unixsocketperm", |s| s.options.unixsocketperm.to_string()),

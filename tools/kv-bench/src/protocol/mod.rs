@@ -5,6 +5,7 @@
 mod http;
 mod memcached;
 mod memcached_meta;
+mod protobuf;
 mod resp;
 #[cfg(test)]
 mod testing;
@@ -102,6 +103,7 @@ pub enum Values<'a> {
     Resp(resp::Elements<'a>),
     Memcached(memcached::Items<'a>),
     Meta(memcached_meta::Items<'a>),
+    Protobuf(protobuf::Elements<'a>),
 }
 
 /// A value or a gap; memcached names the key of each value that it returns.
@@ -119,6 +121,7 @@ impl<'a> Iterator for Values<'a> {
             Values::Resp(elements) => elements.next(),
             Values::Memcached(items) => items.next(),
             Values::Meta(items) => items.next(),
+            Values::Protobuf(elements) => elements.next(),
         }
     }
 }
@@ -154,6 +157,7 @@ pub enum Dialect {
     Memcached,
     MemcachedMeta,
     Http,
+    Protobuf,
 }
 
 impl Dialect {
@@ -169,6 +173,7 @@ impl Dialect {
             Dialect::Memcached => Box::new(memcached::Text { credentials }),
             Dialect::MemcachedMeta => Box::new(memcached_meta::Meta { text: memcached::Text { credentials } }),
             Dialect::Http => Box::new(http::Http { credentials }),
+            Dialect::Protobuf => Box::new(protobuf::Protobuf { credentials }),
         }
     }
 }
@@ -181,6 +186,7 @@ impl fmt::Display for Dialect {
             Dialect::Memcached => "memcached",
             Dialect::MemcachedMeta => "memcached-meta",
             Dialect::Http => "http",
+            Dialect::Protobuf => "protobuf",
         })
     }
 }
