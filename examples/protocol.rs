@@ -63,6 +63,7 @@ fn main() {
         http_port: 0,
         memcached_port: 0,
         protobuf_port: 0,
+        tls: None,
     };
     let shared = Arc::new(Shared::new(plan, Table::get().names().len()));
     let key = Key { bytes: b"greeting", hash: shared.keyspace.hash(b"greeting"), db: 0 };

@@ -1,6 +1,7 @@
 //! The connections as the commands see them: who is there, what they are called, how to end one, how to tell one
 //! something, and the memory they may hold together. It must not know how bytes reach them.
 
+mod encryption;
 mod inbox;
 mod invalidations;
 mod loans;
@@ -24,6 +25,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::base::clock::UnixMillis;
 use crate::message::reply::RespVersion;
+pub use encryption::Encryption;
 use inbox::Inbox;
 pub use memory::{ClientMemory, Granted, MemoryQuota};
 pub use monitors::Monitors;
@@ -84,6 +86,9 @@ pub struct Client {
     pub queued_bytes: AtomicUsize,
     /// Kept for what arrives, beyond what has.
     pub spare_bytes: AtomicUsize,
+    /// An `Encryption`, and what it holds beside requests and replies.
+    pub encryption: AtomicU8,
+    pub encryption_bytes: AtomicUsize,
     inbox: Inbox,
     memory: Arc<ClientMemory>,
     labels: Mutex<Labels>,
@@ -265,7 +270,7 @@ impl Client {
             "id={} addr={addr} laddr={laddr} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} \
              watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r \
              cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} \
-             tot-net-out={} tot-cmds={} core={}",
+             tot-net-out={} tot-cmds={} tls={} core={}",
             self.id,
             self.socket.as_raw_fd(),
             labels.name,
@@ -288,6 +293,7 @@ impl Client {
             self.input_bytes.get(),
             self.output_bytes.get(),
             self.commands.get(),
+            Encryption::NAMES[self.encryption.load(Relaxed) as usize],
             self.core,
         )
         .expect("writing to a string");
@@ -371,6 +377,8 @@ impl Clients {
             commands: Tally::default(),
             queued_bytes: AtomicUsize::new(0),
             spare_bytes: AtomicUsize::new(0),
+            encryption: AtomicU8::new(Encryption::None as u8),
+            encryption_bytes: AtomicUsize::new(0),
             inbox: Inbox::default(),
             memory: self.memory.clone(),
             labels: Mutex::default(),

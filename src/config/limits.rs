@@ -168,6 +168,16 @@ pub const PLACED_MAX_BYTES: usize = 256 * KIB;
 /// with what is better received in place.
 pub const POLLS_AFTER_PLACED: u8 = 16;
 
+/// Replies over TLS are encrypted so far ahead of the socket, and no further: what waits is the values where they lie.
+pub const TLS_AHEAD_BYTES: usize = 256 * KIB;
+
+/// What one core keeps to decrypt into.
+pub const TLS_SCRATCH_BYTES: usize = 64 * KIB;
+
+/// What a TLS connection is charged for keys and state, and beside that until its handshake is over.
+pub const TLS_CONNECTION_BYTES: usize = 4 * KIB;
+pub const TLS_HANDSHAKE_BYTES: usize = 12 * KIB;
+
 /// A value, whatever the options say: Redis's own limit, `string exceeds maximum allowed size`.
 pub const VALUE_MAX_BYTES: usize = 512 * MIB;
 

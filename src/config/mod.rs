@@ -10,6 +10,7 @@ mod resolve;
 pub mod rewrite;
 mod start_error;
 pub mod target;
+pub mod tls;
 pub mod units;
 
 /// What clients take this server for: they choose features by it. 7.4 is the Redis whose string, key, connection and

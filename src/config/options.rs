@@ -13,6 +13,7 @@ use super::limits;
 use super::pin::Pin;
 use super::policy::{LfuRules, POLICIES, Policy, parse_policy};
 use super::target::Target;
+use super::tls::TlsOptions;
 use super::units::{Memory, Size};
 
 /// A Linux-native, io_uring, in-memory key-value cache that every Redis client can use.
@@ -37,6 +38,34 @@ pub struct Options {
     /// TCP port for Protobuf (proto/kv_cache.proto), on the same addresses; 0 for none
     #[arg(long, env = "KV_CACHE_PROTOBUF_PORT", value_name = "PORT", default_value_t = 0)]
     pub protobuf_port: u16,
+
+    /// TCP port for RESP over TLS, on the same addresses; 0 for none. The same as --port: TLS alone is spoken there
+    #[arg(long, env = "KV_CACHE_TLS_PORT", value_name = "PORT", default_value_t = 0)]
+    pub tls_port: u16,
+
+    /// Speak TLS at the ports of the other protocols, too: HTTPS on --http-port
+    #[arg(long, env = "KV_CACHE_TLS_OTHER_PORTS", value_enum, default_value_t = YesNo::No)]
+    pub tls_other_ports: YesNo,
+
+    /// The server's certificate, and those between it and the authority: PEM. SIGHUP reads it again
+    #[arg(long, env = "KV_CACHE_TLS_CERT_FILE", value_name = "PATH")]
+    pub tls_cert_file: Option<PathBuf>,
+
+    /// The key of the certificate: PEM, without a passphrase
+    #[arg(long, env = "KV_CACHE_TLS_KEY_FILE", value_name = "PATH")]
+    pub tls_key_file: Option<PathBuf>,
+
+    /// The authorities that sign clients' certificates: PEM
+    #[arg(long, env = "KV_CACHE_TLS_CA_CERT_FILE", value_name = "PATH")]
+    pub tls_ca_cert_file: Option<PathBuf>,
+
+    /// Whether TLS clients need a certificate: yes, no, or optional [default: yes with --tls-ca-cert-file, else no]
+    #[arg(long, env = "KV_CACHE_TLS_AUTH_CLIENTS", value_name = "WHETHER")]
+    pub tls_auth_clients: Option<String>,
+
+    /// The versions of TLS, separated by spaces [default: TLSv1.2 TLSv1.3, which is all there are]
+    #[arg(long, env = "KV_CACHE_TLS_PROTOCOLS", value_name = "VERSIONS")]
+    pub tls_protocols: Option<String>,
 
     /// Addresses to listen on, separated by commas
     #[arg(long, env = "KV_CACHE_BIND", value_name = "IP", value_delimiter = ',', default_value = "127.0.0.1", value_parser = parse_address)]
@@ -339,6 +368,23 @@ pub fn command() -> Command {
 }
 
 impl Options {
+    /// TLS is spoken somewhere.
+    pub fn speaks_tls(&self) -> bool {
+        self.tls_port != 0 || self.tls_other_ports == YesNo::Yes
+    }
+
+    /// What its options ask for.
+    pub fn tls(&self) -> TlsOptions {
+        let path = |path: &Option<PathBuf>| path.as_ref().map_or(String::new(), |path| path.display().to_string());
+        TlsOptions {
+            cert_file: path(&self.tls_cert_file),
+            key_file: path(&self.tls_key_file),
+            ca_cert_file: path(&self.tls_ca_cert_file),
+            auth_clients: self.tls_auth_clients.clone().unwrap_or_default(),
+            protocols: self.tls_protocols.clone().unwrap_or_default(),
+        }
+    }
+
     /// The password, from wherever it was given.
     pub fn password(&self) -> Result<Option<String>, StartError> {
         let Some(path) = &self.requirepass_file else {

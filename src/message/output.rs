@@ -131,6 +131,20 @@ impl Output {
         self.tail.extend_from_slice(bytes);
     }
 
+    /// Has `write` write to the end, where there is room for `room` bytes; it says how many it has written. What it fails
+    /// with comes back, and nothing is written.
+    pub fn write_in_place<E>(
+        &mut self,
+        room: usize,
+        write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<(), E> {
+        let before = self.tail.len();
+        self.tail.resize(before + room, 0);
+        let written = write(&mut self.tail[before..]);
+        self.tail.truncate(before + written.as_ref().map_or(0, |written| *written));
+        written.map(|_| ())
+    }
+
     /// Appends a handle, whose bytes are not copied.
     pub fn share(&mut self, bytes: Bytes) {
         self.seal();

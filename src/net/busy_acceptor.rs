@@ -50,8 +50,7 @@ impl BusyAcceptor {
 
     fn enter(&self, accepted: Accepted) {
         let shared = &self.links.shared;
-        let client = shared.clients.enter(self.links.index, accepted.socket, accepted.peer, clock::now());
-        self.waiting.borrow_mut().push(accepted.protocol.session(client, shared));
+        self.waiting.borrow_mut().push(accepted.enter(self.links.index, shared, clock::now()));
     }
 
     /// Answers what has come. False when the connection is over.

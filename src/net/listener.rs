@@ -18,8 +18,27 @@ use crate::protocol::front::Protocol;
 pub struct Endpoint {
     pub address: Address,
     pub protocol: Protocol,
+    /// By TLS.
+    pub is_encrypted: bool,
     /// Where somebody else listens there, the server goes on without.
     pub is_optional: bool,
+}
+
+impl Endpoint {
+    /// The option that says where it is.
+    fn option(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Resp if self.is_encrypted => "--tls-port",
+            protocol => protocol.port_option(),
+        }
+    }
+
+    /// Says a last word to somebody who is not let in; over TLS there was no time for words.
+    pub fn tell(&self, socket: &SockRef, word: &[u8]) {
+        if !self.is_encrypted {
+            let _ = socket.send(word);
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -74,7 +93,7 @@ fn bind_one(
     backlog: u32,
     given: &mut Option<(Protocol, u16)>,
 ) -> Result<Vec<Socket>, StartError> {
-    let protocol = endpoint.protocol;
+    let (protocol, option) = (endpoint.protocol, endpoint.option());
     let address = match &mut endpoint.address {
         Address::Tcp(address) => address,
         Address::Unix { path, mode } => return Ok(vec![bind_unix(path, *mode, backlog)?]),
@@ -82,7 +101,7 @@ fn bind_one(
     if let Some((_, port)) = given.filter(|(of, _)| *of == protocol && address.port() == 0) {
         address.set_port(port);
     }
-    let refuse = |address, error: io::Error| refusal(address, protocol, &error);
+    let refuse = |address, error: io::Error| refusal(address, option, &error);
     let mut sockets = Vec::new();
     for core in 0..cores {
         let socket = listen(*address, backlog, core == 0).map_err(|error| refuse(*address, error))?;
@@ -100,13 +119,12 @@ fn bind_one(
 pub fn try_addresses(addresses: &[IpAddr]) -> Result<(), StartError> {
     for &address in addresses {
         let any_port = SocketAddr::new(address, 0);
-        bound(any_port, false).map_err(|error| refusal(any_port, Protocol::Resp, &error))?;
+        bound(any_port, false).map_err(|error| refusal(any_port, Protocol::Resp.port_option(), &error))?;
     }
     Ok(())
 }
 
-fn refusal(address: SocketAddr, protocol: Protocol, error: &io::Error) -> StartError {
-    let option = protocol.port_option();
+fn refusal(address: SocketAddr, option: &str, error: &io::Error) -> StartError {
     let remedy = match error.kind() {
         io::ErrorKind::AddrInUse => format!(
             "another process listens there (ss -ltnp 'sport = :{}' names it); stop it or choose another {option}",

@@ -20,13 +20,14 @@ use std::sync::{Arc, Barrier, OnceLock};
 
 use tokio::sync::{mpsc, watch};
 
+use crate::base::clock::UnixMillis;
 use crate::base::{allocator, clock};
 use crate::clients::Peer;
 use crate::config::StartError;
 use crate::config::limits;
 use crate::config::{Engine, Switch};
 use crate::observe::log;
-use crate::protocol::front::Protocol;
+use crate::protocol::front::{Protocol, Session};
 use crate::shared::Shared;
 use listener::{Address, Listener};
 
@@ -36,6 +37,15 @@ pub struct Accepted {
     pub socket: OwnedFd,
     pub peer: Peer,
     pub protocol: Protocol,
+    pub is_encrypted: bool,
+}
+
+impl Accepted {
+    /// Enters it among the clients of its core.
+    fn enter(self, core: usize, shared: &Shared, now: UnixMillis) -> Box<dyn Session> {
+        let client = shared.clients.enter(core, self.socket, self.peer, now);
+        self.protocol.session_over(self.is_encrypted, client, shared)
+    }
 }
 
 /// What one core's thread is given to run with.
@@ -143,7 +153,7 @@ fn admit(config: &WorkerLinks, socket: OwnedFd, listener: &Listener) -> Admissio
     {
         stats.rejected_connections.add(1);
         log::REFUSALS.warn(|| format!("refused {peer}: protected mode, and no password is set"));
-        let _ = reference.send(listener.endpoint.protocol.protection());
+        listener.endpoint.tell(&reference, listener.endpoint.protocol.protection());
         return Admission::Gone;
     }
     // Whoever comes to a core that runs a long script would wait for its end.
@@ -158,12 +168,12 @@ fn admit(config: &WorkerLinks, socket: OwnedFd, listener: &Listener) -> Admissio
         stats.rejected_connections.add(1);
         log::REFUSALS.warn(|| format!("refused a connection: --maxclients {} are there", config.shared.clients.len()));
         // The send buffer of a new socket has room for it.
-        let _ = reference.send(&listener.endpoint.protocol.refusal());
+        listener.endpoint.tell(&reference, &listener.endpoint.protocol.refusal());
         return Admission::Gone;
     };
     let protocol = listener.endpoint.protocol;
     protocol.connections(stats).add(1);
-    let accepted = Accepted { socket, peer, protocol };
+    let accepted = Accepted { socket, peer, protocol, is_encrypted: listener.endpoint.is_encrypted };
     if core == config.index {
         return Admission::Here(accepted);
     }

@@ -137,8 +137,7 @@ impl Worker {
     /// Enters a connection that was placed here.
     fn enter(self: &Rc<Self>, accepted: Accepted) -> (Connection<Served>, Arc<Client>) {
         let links = &self.links;
-        let client = links.shared.clients.enter(links.index, accepted.socket, accepted.peer, clock::now());
-        self.begin(accepted.protocol.session(client, &links.shared))
+        self.begin(accepted.enter(links.index, &links.shared, clock::now()))
     }
 
     /// A connection from its beginning, or from where the busy acceptor has left it.
@@ -233,6 +232,7 @@ impl Conversation for Served {
 
     fn take_pushed(&mut self, outgoing: &mut Outgoing) {
         let pushed = self.session.client().take_pushed(limits::IO_BUFFER_BYTES);
+        let pushed = if pushed.is_empty() { pushed } else { self.session.wrap(pushed) };
         if !pushed.is_empty() {
             self.worker.stats().net_output_bytes.add(pushed.len() as u64);
             self.worker.stats().writes.add(1);

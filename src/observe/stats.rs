@@ -151,6 +151,12 @@ core_stats! {
     memcached_connections => "memcached_connections_received",
     /// Connections to the port of Protobuf that were served.
     protobuf_connections => "protobuf_connections_received",
+    /// TLS handshakes that came to their end.
+    tls_handshakes => "tls_handshakes",
+    /// Those of them that went on with the keys of an earlier session.
+    tls_resumptions => "tls_resumptions",
+    /// TLS connections closed because what came was not TLS, or not as it had to be.
+    tls_failures => "tls_failures",
     /// Requests that came in RESP.
     resp_requests => "resp_requests_processed",
     /// Requests that came over HTTP, those that ran no command included.

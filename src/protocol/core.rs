@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::http::answer::Date;
 use super::memcached;
 use super::resp::batch::Batch;
+use super::tls;
 use crate::base::clock::{self, UnixMillis};
 use crate::command;
 use crate::config::limits;
@@ -21,6 +22,7 @@ pub struct Core {
     pub(super) batch: Batch,
     pub(super) memcached: memcached::batch::Batch,
     pub(super) date: Date,
+    pub(super) tls: tls::Scratch,
     pub(super) scripts: Option<Runner>,
     /// Copies of what is read the most; one core alone keeps none.
     pub(super) hot: Option<HotCache>,
@@ -47,6 +49,7 @@ impl Core {
             batch: Batch::default(),
             memcached: Default::default(),
             date: Date::default(),
+            tls: tls::Scratch::default(),
             scripts,
             hot,
             turn_begun: now,
@@ -64,6 +67,7 @@ impl Core {
             batch: Batch::default(),
             memcached: Default::default(),
             date: Date::default(),
+            tls: tls::Scratch::default(),
             scripts: None,
             hot: None,
             turn_begun: now,

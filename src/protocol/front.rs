@@ -12,7 +12,7 @@ use crate::message::output::Output;
 use crate::message::reply::Reply;
 use crate::observe::stats::{CoreStats, Counter};
 use crate::protocol::core::Core;
-use crate::protocol::{http, memcached, protobuf, resp};
+use crate::protocol::{http, memcached, protobuf, resp, tls};
 use crate::shared::Shared;
 
 /// What is spoken at an endpoint.
@@ -29,7 +29,13 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// A conversation from its beginning.
+    /// A conversation from its beginning, encrypted by TLS if asked for.
+    pub fn session_over(self, is_encrypted: bool, client: Arc<Client>, shared: &Shared) -> Box<dyn Session> {
+        let session = self.session(client, shared);
+        if is_encrypted { Box::new(tls::Session::new(session, shared.settings.tls.config())) } else { session }
+    }
+
+    /// The same as it is.
     pub fn session(self, client: Arc<Client>, shared: &Shared) -> Box<dyn Session> {
         match self {
             Protocol::Resp => Box::new(resp::session::Session::new(client, shared)),
@@ -138,6 +144,11 @@ pub trait Session {
 
     /// So many bytes have been received where `place` said.
     fn placed(&mut self, _core: &Core, _bytes: usize) {}
+
+    /// What others have pushed, as it goes out behind the replies so far: nothing, if `advance` will bring it.
+    fn wrap(&mut self, pushed: Bytes) -> Bytes {
+        pushed
+    }
 
     /// Called when replies have left: `queued` bytes of them still wait.
     fn sent(&mut self, core: &Core, queued: usize);

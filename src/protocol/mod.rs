@@ -8,6 +8,7 @@ pub mod resp;
 pub mod http;
 pub mod memcached;
 pub mod protobuf;
+mod tls;
 
 #[cfg(test)]
 mod testing;

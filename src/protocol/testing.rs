@@ -46,6 +46,7 @@ pub fn server() -> Arc<Shared> {
         http_port: 0,
         memcached_port: 0,
         protobuf_port: 0,
+        tls: None,
     };
     Arc::new(Shared::new(plan, Table::get().names().len()))
 }

@@ -79,7 +79,7 @@ pub fn take(
 ) -> Next {
     let now = turn.now;
     (core.turn_begun, core.begun) = (turn.begun, turn.begun);
-    let held = session.held_bytes();
+    let held = held_bytes(session);
     if session.state().room.begin(&core.shared.clients, queued, held) && input.is_empty() {
         return wait_for_room(core, now);
     }
@@ -128,16 +128,21 @@ fn wait_for_room(core: &Core, now: UnixMillis) -> Next {
     if core.shared.recall(core.index, now) { Next::Rest } else { Next::Pause }
 }
 
+/// With what encryption holds.
+fn held_bytes(session: &impl Turns) -> usize {
+    session.held_bytes() + session.client().encryption_bytes.load(Relaxed)
+}
+
 /// Charges what the connection holds after a turn; false when there is no room for its requests.
 fn settle(session: &mut impl Turns, core: &Core, reply: &Reply) -> bool {
-    let (held, new) = (session.held_bytes(), reply.len() + session.unfinished_bytes());
+    let (held, new) = (held_bytes(session), reply.len() + session.unfinished_bytes());
     session.state().room.settle(&core.shared.clients, held, new)
 }
 
 /// As `Session::sent`.
 pub fn sent(session: &mut impl Turns, core: &Core, queued: usize) {
     session.client().waiting_bytes.store(queued, Relaxed);
-    let (held, waiting) = (session.held_bytes(), queued + session.unfinished_bytes());
+    let (held, waiting) = (held_bytes(session), queued + session.unfinished_bytes());
     session.state().room.sent(&core.shared.clients, held, waiting);
 }
 

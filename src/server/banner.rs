@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::tune;
 use crate::config::units::human;
-use crate::config::{Engine, Switch, limits};
+use crate::config::{Engine, Switch, YesNo, limits};
 use crate::shared::Shared;
 
 /// `placed`: the threads and where they run.
@@ -28,11 +28,19 @@ fn facts(shared: &Shared, placed: &str) -> Vec<(&'static str, String)> {
     let options = &shared.options;
     let engine = shared.engine.get().expect("set before");
     let mut facts = Vec::new();
+    let (http, memcached, protobuf) = match options.tls_other_ports {
+        YesNo::No => ("HTTP on", "memcached on", "Protobuf on"),
+        YesNo::Yes => ("HTTPS on", "memcached, TLS, on", "Protobuf, TLS, on"),
+    };
     for address in &options.bind {
         facts.push(("listening on", std::net::SocketAddr::new(*address, shared.tcp_port).to_string()));
     }
-    let doors =
-        [("HTTP on", shared.http_port), ("memcached on", shared.memcached_port), ("Protobuf on", shared.protobuf_port)];
+    let doors = [
+        ("TLS on", options.tls_port),
+        (http, shared.http_port),
+        (memcached, shared.memcached_port),
+        (protobuf, shared.protobuf_port),
+    ];
     for (name, port) in doors.into_iter().filter(|(_, port)| *port != 0) {
         for address in &options.bind {
             facts.push((name, std::net::SocketAddr::new(*address, port).to_string()));

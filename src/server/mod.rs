@@ -17,7 +17,7 @@ use nix::sys::signal::{SigSet, Signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::command::Table;
-use crate::config::{AtStart, Engine, Options, Resolved, StartError, host, limits};
+use crate::config::{AtStart, Engine, Options, Resolved, StartError, YesNo, host, limits};
 use crate::net::listener::{self, Address, Endpoint};
 use crate::net::{self, Choice, StartupBarrier, WorkerConfig};
 use crate::protocol::front::Protocol;
@@ -98,23 +98,29 @@ pub fn run(resolved: Resolved) -> Result<(), StartError> {
 
 /// Where clients come in: a line for each protocol.
 fn endpoints(options: &Options) -> Vec<Endpoint> {
-    let tcp = |protocol: Protocol, port: u16, is_optional: bool| {
-        let addresses = options.bind.iter().filter(move |_| port != 0 || !is_optional);
-        addresses.map(move |address| {
+    let tcp = |protocol: Protocol, port: u16, is_encrypted: bool, is_optional: bool| {
+        options.bind.iter().map(move |address| {
             let address = Address::Tcp(SocketAddr::new(*address, port));
-            Endpoint { address, protocol, is_optional }
+            Endpoint { address, protocol, is_encrypted, is_optional }
         })
     };
     let unix = options.unixsocket.iter().map(|path| {
         let address = Address::Unix { path: path.clone(), mode: options.unixsocketperm.0 };
-        Endpoint { address, protocol: Protocol::Resp, is_optional: false }
+        Endpoint { address, protocol: Protocol::Resp, is_encrypted: false, is_optional: false }
     });
-    let mut endpoints: Vec<_> = tcp(Protocol::Resp, options.port, false).chain(unix).collect();
-    endpoints.extend(tcp(Protocol::Http, options.http_port, true));
-    if options.memcached_port != 0 {
-        endpoints.extend(tcp(Protocol::Memcached, options.memcached_port, false));
+    let resp_is_encrypted = options.tls_port != 0 && options.tls_port == options.port;
+    let mut endpoints: Vec<_> = tcp(Protocol::Resp, options.port, resp_is_encrypted, false).chain(unix).collect();
+    if options.tls_port != 0 && !resp_is_encrypted {
+        endpoints.extend(tcp(Protocol::Resp, options.tls_port, true, false));
     }
-    endpoints.extend(tcp(Protocol::Protobuf, options.protobuf_port, options.protobuf_port == 0));
+    let others = [
+        (Protocol::Http, options.http_port, true),
+        (Protocol::Memcached, options.memcached_port, false),
+        (Protocol::Protobuf, options.protobuf_port, false),
+    ];
+    for (protocol, port, is_optional) in others.into_iter().filter(|(_, port, _)| *port != 0) {
+        endpoints.extend(tcp(protocol, port, options.tls_other_ports == YesNo::Yes, is_optional));
+    }
     endpoints
 }
 

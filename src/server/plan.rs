@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
 
 use super::placement::{Grant, Placement};
 use crate::acl::Rules;
@@ -26,6 +29,7 @@ pub struct Start {
     pub password: Option<String>,
     /// Those of the users file.
     pub users: Option<BTreeMap<String, Rules>>,
+    pub tls: Option<Arc<ServerConfig>>,
     /// What was made to fit, or is open to everybody: one line each.
     pub warnings: Vec<String>,
 }
@@ -49,6 +53,7 @@ impl Start {
             ))
         })?;
         let users = options.aclfile.as_deref().map(users::read).transpose().map_err(StartError::option)?;
+        let tls = options.speaks_tls().then(|| options.tls().load()).transpose().map_err(StartError::option)?;
         let placement = Placement::decide(options, &Grant::of_host())?;
         let mut warnings = Vec::new();
         let memory = memory(options, &mut warnings)?;
@@ -59,7 +64,7 @@ impl Start {
             check_socket_path(path)?;
         }
         warnings.extend(exposure(options, password.is_some()));
-        Ok(Start { placement, choice, engine_reason, memory, maxclients, descriptors, password, users, warnings })
+        Ok(Start { placement, choice, engine_reason, memory, maxclients, descriptors, password, users, tls, warnings })
     }
 
     /// With the ports that were bound.
@@ -81,6 +86,7 @@ impl Start {
             http_port: port_of(Protocol::Http),
             memcached_port: port_of(Protocol::Memcached),
             protobuf_port: port_of(Protocol::Protobuf),
+            tls: self.tls,
         }
     }
 
@@ -204,8 +210,9 @@ fn exposure(options: &Options, has_password: bool) -> Option<String> {
     if has_password {
         return None;
     }
-    let others =
-        [options.http_port, options.memcached_port, options.protobuf_port].into_iter().filter(|port| *port != 0);
+    let others = [options.http_port, options.memcached_port, options.protobuf_port, options.tls_port]
+        .into_iter()
+        .filter(|port| ![0, options.port].contains(port));
     let ports = std::iter::once(options.port).chain(others).map(|port| port.to_string()).collect::<Vec<_>>();
     let ports = match &ports[..] {
         [port] => format!("port {port}"),

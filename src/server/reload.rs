@@ -38,6 +38,8 @@ impl Applied {
         }
         if let Err(error) = read_again().and_then(|read| self.apply(read, shared)) {
             tracing::error!("nothing reloaded: {error}");
+        } else if let Err(reason) = shared.settings.tls.load() {
+            tracing::error!("the certificate is not reloaded, and the one of before stays: {reason}");
         }
     }
 

@@ -1,13 +1,16 @@
 //! What all cores share: keyspace, connections, counters, and the settings that CONFIG SET can change while they run.
 //! It must not know engines or commands.
 
+mod tls;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rustls::ServerConfig;
 
 use crate::acl::{Rules, Users};
 use crate::base::clock::{self, UnixMillis};
@@ -21,6 +24,8 @@ use crate::observe::stats::{self, CoreStats};
 use crate::script::library::Library;
 use crate::store::guards::AllShards;
 use crate::store::keyspace::Keyspace;
+
+pub use tls::Tls;
 
 pub struct Shared {
     pub keyspace: Keyspace,
@@ -101,6 +106,7 @@ pub struct Settings {
     pub script_lock_all: AtomicBool,
     /// Who may do what; the default user's password is that of `requirepass`.
     pub users: Users,
+    pub tls: Tls,
     /// What CONFIG SET, or a reload, has changed since the start.
     changed: Mutex<BTreeSet<&'static str>>,
 }
@@ -113,6 +119,8 @@ pub struct Plan {
     pub password: Option<String>,
     /// What the users file says.
     pub users: Option<BTreeMap<String, Rules>>,
+    /// When it is spoken anywhere.
+    pub tls: Option<Arc<ServerConfig>>,
     pub cores: usize,
     pub max_memory_bytes: usize,
     /// What the host or the cgroup grants.
@@ -158,6 +166,7 @@ impl Shared {
                 busy_reply_threshold_ms: AtomicU64::new(options.busy_reply_threshold),
                 script_lock_all: AtomicBool::new(options.script_undeclared_keys == UndeclaredKeys::LockAll),
                 users: Users::new(commands, plan.password.as_deref()),
+                tls: Tls::new(options.tls(), plan.tls),
                 changed: Mutex::default(),
             },
             command_logs: CommandLogs::default(),

@@ -39,6 +39,7 @@
 //! | HTTP | `http` |
 //! | memcached's protocol | `memcached` |
 //! | Protobuf | `protobuf` |
+//! | TLS | `tls`, and redis-cli and openssl at it `tls_clients` |
 //! | curl, Python, Node and promtool at the door for HTTP | `http_clients` |
 //! | hosts that forbid io_uring or locked memory | `engine_fallback` |
 //! | what only the multishot driver meets | `multishot` |
@@ -93,6 +94,8 @@ mod scripting_recipes;
 mod long_scripts;
 mod scan;
 mod strings;
+mod tls;
+mod tls_clients;
 mod tracking;
 mod transactions;
 mod unix_socket;

@@ -113,6 +113,7 @@ impl World {
             http_port: 0,
             memcached_port: 0,
             protobuf_port: 0,
+            tls: None,
         };
         let shared = Arc::new(Shared::new(plan, Table::get().names().len()));
         let cores = (0..cores).map(|core| Core::new(shared.clone(), core)).collect();

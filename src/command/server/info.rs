@@ -120,6 +120,7 @@ fn server(lines: &mut Lines, &View { shared, now, .. }: &View) {
     lines.field("http_port", shared.http_port);
     lines.field("memcached_port", shared.memcached_port);
     lines.field("protobuf_port", shared.protobuf_port);
+    lines.field("tls_port", shared.options.tls_port);
     lines.field("server_time_usec", now * 1000);
     lines.field("uptime_in_seconds", uptime);
     lines.field("uptime_in_days", uptime / 86_400);

@@ -1,10 +1,12 @@
 //! CONFIG: the settings that can be read and changed while the server runs, under Redis's names.
 
+mod tls;
+
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::values::{
-    log_len, number, redis_level, set_log_file, set_log_format, set_log_len, set_log_level, set_threshold, size,
-    switch, threshold, yes_no,
+    log_len, number, redis_level, set_log_file, set_log_format, set_log_len, set_log_level, set_percentiles,
+    set_threshold, size, switch, threshold, yes_no,
 };
 use crate::base::glob;
 use crate::command::locks::lock_all;
@@ -12,7 +14,7 @@ use crate::command::{Call, Command, Flags, Group, is_word, reply_help};
 use crate::config::limits;
 use crate::config::rewrite::rewrite;
 use crate::config::units::Size;
-use crate::config::{ClusterMode, LfuRules, Origin, POLICIES, parse_policy, policy_name};
+use crate::config::{ClusterMode, LfuRules, Origin, POLICIES, YesNo, parse_policy, policy_name};
 use crate::message::error::{self, Stop};
 use crate::observe::{log, stats};
 use crate::shared::Shared;
@@ -239,6 +241,13 @@ static PARAMETERS: &[Parameter] = &[
     fixed("memcached-port", |s| s.memcached_port.to_string()),
     fixed("memcached-max-item-size", |s| s.settings.memcached_item_bytes.to_string()),
     fixed("protobuf-port", |s| s.protobuf_port.to_string()),
+    fixed("tls-port", |s| s.options.tls_port.to_string()),
+    fixed("tls-other-ports", |s| yes_no(s.options.tls_other_ports == YesNo::Yes).to_owned()),
+    changeable("tls-cert-file", |s| tls::get(s, tls::CERT), |s, _, text| tls::set(s, tls::CERT, text)),
+    changeable("tls-key-file", |s| tls::get(s, tls::KEY), |s, _, text| tls::set(s, tls::KEY, text)),
+    changeable("tls-ca-cert-file", |s| tls::get(s, tls::CA), |s, _, text| tls::set(s, tls::CA, text)),
+    changeable("tls-auth-clients", |s| tls::get(s, tls::CLIENTS), |s, _, text| tls::set(s, tls::CLIENTS, text)),
+    changeable("tls-protocols", |s| tls::get(s, tls::PROTOCOLS), |s, _, text| tls::set(s, tls::PROTOCOLS, text)),
     fixed("bind", |s| s.options.bind.iter().map(|address| address.to_string()).collect::<Vec<_>>().join(" ")),
     fixed("unixsocket", Shared::unix_path),
     fixed("unixsocketperm", |s| s.options.unixsocketperm.to_string()),
@@ -265,20 +274,6 @@ const fn changeable(name: &'static str, get: fn(&Shared) -> String, set: Setter)
 
 const fn fixed(name: &'static str, get: fn(&Shared) -> String) -> Parameter {
     Parameter { name, get, set: None }
-}
-
-fn set_percentiles(shared: &Shared, _: &mut AllShards, text: &str) -> Result<(), String> {
-    let most = limits::PERCENTILES_MAX;
-    let numbers: Result<Vec<f64>, _> = text.split_whitespace().take(most + 1).map(str::parse).collect();
-    let numbers = numbers.map_err(|_| "Invalid latency-tracking-info-percentiles parameters".to_owned())?;
-    if numbers.len() > most {
-        return Err(format!("latency-tracking-info-percentiles may have {most} numbers"));
-    }
-    if !numbers.iter().all(|percent| (0.0..=100.0).contains(percent)) {
-        return Err("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]".to_owned());
-    }
-    shared.latency.set_percentiles(numbers);
-    Ok(())
 }
 
 fn set_policy(shared: &Shared, shards: &mut AllShards, text: &str) -> Result<(), String> {
@@ -350,19 +345,29 @@ fn set_all(shared: &Shared, guards: &mut AllShards, changes: &[(&[u8], &[u8])]) 
         match set_parameter(shared, guards, name, value) {
             Ok(change) => undo.extend(change),
             Err(failure) => {
-                for (set, before) in undo.into_iter().rev() {
-                    // It was the value a moment ago.
-                    let _ = set(shared, guards, &before);
-                }
+                undo_all(shared, guards, undo);
                 return Err((at, failure));
             }
         }
+    }
+    if let Some(at) = changes.iter().position(|(name, _)| tls::is_about(name))
+        && let Err(failure) = shared.settings.tls.load()
+    {
+        undo_all(shared, guards, undo);
+        return Err((at, failure));
     }
     for (name, _) in changes {
         let parameter = PARAMETERS.iter().find(|parameter| is_word(name, parameter.name));
         parameter.inspect(|parameter| shared.settings.note_change(parameter.name));
     }
     Ok(())
+}
+
+fn undo_all(shared: &Shared, guards: &mut AllShards, undo: Vec<(Setter, String)>) {
+    for (set, before) in undo.into_iter().rev() {
+        // It was the value a moment ago.
+        let _ = set(shared, guards, &before);
+    }
 }
 
 fn config_get(call: &mut Call) -> Result<(), Stop> {

@@ -94,3 +94,17 @@ pub fn log_len(log: &CommandLog) -> String {
 pub fn set_log_len(log: &CommandLog, text: &str) -> Result<(), String> {
     number(text, 0, limits::SLOWLOG_LEN_MAX).map(|entries| log.set_max_len(entries))
 }
+
+pub fn set_percentiles(shared: &Shared, _: &mut AllShards, text: &str) -> Result<(), String> {
+    let most = limits::PERCENTILES_MAX;
+    let numbers: Result<Vec<f64>, _> = text.split_whitespace().take(most + 1).map(str::parse).collect();
+    let numbers = numbers.map_err(|_| "Invalid latency-tracking-info-percentiles parameters".to_owned())?;
+    if numbers.len() > most {
+        return Err(format!("latency-tracking-info-percentiles may have {most} numbers"));
+    }
+    if !numbers.iter().all(|percent| (0.0..=100.0).contains(percent)) {
+        return Err("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]".to_owned());
+    }
+    shared.latency.set_percentiles(numbers);
+    Ok(())
+}

@@ -27,6 +27,7 @@ use crate::protocol::core::Core;
 use crate::protocol::front::{self, Next, Session as _};
 use crate::protocol::turn::{self, Excess, Turns};
 use crate::shared::Shared;
+use crate::store::hot::Seen;
 
 pub struct Session {
     state: ConnectionState,
@@ -341,7 +342,7 @@ impl Session {
             let mut guards = shared.keyspace.guards_for(self.state.client.id);
             let hash = if args.len() > 1 { shared.keyspace.hash(args.get(1)) } else { 0 };
             let (guards, state) = (&mut guards, &mut self.state);
-            let mut call = Call { args, hash, now, guards, reply, state, shared, stats, scripts };
+            let mut call = Call { args, hash, seen: Seen::Cold, now, guards, reply, state, shared, stats, scripts };
             let outcome = call.check(found).and_then(|()| call.execute_by(found, |call, row| asked.run(call, row)));
             match outcome {
                 Ok(()) | Err(Stop::AlreadyReplied) => {}

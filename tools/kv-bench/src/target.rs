@@ -1,5 +1,6 @@
 //! A server under load: where it listens, what it speaks, who we are to it. Knows nothing of workloads.
 
+use crate::engine::tls::Trust;
 use crate::protocol::{Credentials, Dialect, Protocol};
 use clap::ValueEnum;
 use std::{
@@ -12,6 +13,7 @@ use std::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     Tcp(SocketAddr),
+    Tls(SocketAddr, Trust),
     Unix(PathBuf),
 }
 
@@ -23,6 +25,8 @@ pub struct Target {
     pub endpoint: Endpoint,
     pub dialect: Dialect,
     pub credentials: Option<Credentials>,
+    /// TLS is spoken, with servers that are trusted by this.
+    pub tls: Option<Trust>,
     /// The server's process, to measure its CPU time; only on this machine.
     pub pid: Option<u32>,
 }
@@ -32,7 +36,7 @@ impl Target {
         self.dialect.protocol(self.credentials.clone())
     }
 
-    /// Parses `[NAME=]ADDRESS[,pid=PID][,protocol=P][,user=U][,password=P]`; what is not given is taken from
+    /// Parses `[NAME=]ADDRESS[,pid=PID][,protocol=P][,user=U][,password=P][,tls=yes|no]`; what is not given is taken from
     /// `defaults`.
     pub fn parse(text: &str, defaults: &Target) -> Result<Target, String> {
         let mut parts = text.split(',');
@@ -46,6 +50,9 @@ impl Target {
             let (key, value) = part.split_once('=').ok_or_else(|| format!("'{part}' in '{text}' lacks its '='"))?;
             target.set(key, value).map_err(|why| format!("{why} in '{text}'"))?;
         }
+        if let (Endpoint::Tcp(address), Some(trust)) = (&target.endpoint, &target.tls) {
+            target.endpoint = Endpoint::Tls(*address, trust.clone());
+        }
         Ok(target)
     }
 
@@ -57,7 +64,14 @@ impl Target {
             }
             "user" => self.credentials.get_or_insert_default().user = Some(value.into()),
             "password" => self.credentials.get_or_insert_default().password = value.into(),
-            _ => return Err(format!("no '{key}' (there are pid, protocol, user, password)")),
+            "tls" => match value {
+                "no" => self.tls = None,
+                // Whom it trusts is said by --cacert, or it trusts anybody.
+                "yes" if self.tls.is_none() => self.tls = Some(Trust::of(None)?),
+                "yes" => {}
+                _ => return Err("tls is yes or no".into()),
+            },
+            _ => return Err(format!("no '{key}' (there are pid, protocol, user, password, tls)")),
         }
         Ok(())
     }
@@ -80,7 +94,7 @@ pub fn endpoint(text: &str) -> Result<Endpoint, String> {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Endpoint::Tcp(address) => write!(f, "{address}"),
+            Endpoint::Tcp(address) | Endpoint::Tls(address, _) => write!(f, "{address}"),
             Endpoint::Unix(path) => write!(f, "{}", path.display()),
         }
     }
@@ -92,8 +106,14 @@ mod tests {
 
     fn parse(text: &str) -> Result<Target, String> {
         let endpoint = Endpoint::Unix("/default".into());
-        let defaults =
-            Target { name: "default".into(), endpoint, dialect: Dialect::Resp2, credentials: None, pid: None };
+        let defaults = Target {
+            name: "default".into(),
+            endpoint,
+            dialect: Dialect::Resp2,
+            credentials: None,
+            tls: None,
+            pid: None,
+        };
         Target::parse(text, &defaults)
     }
 

@@ -104,6 +104,15 @@ impl Connection {
                 Err(why) => return Err(why.into()),
             }
         }
+        // What is encrypted and did not leave goes first when there is room.
+        if let Some(socket) = &mut self.socket
+            && self.established
+        {
+            match socket.flush() {
+                Err(why) if why.kind() != ErrorKind::WouldBlock => return Err(why.into()),
+                _ => {}
+            }
+        }
         let sent = self.written - start;
         if self.written == self.out.len() {
             self.out.clear();
@@ -134,7 +143,7 @@ impl Connection {
             };
             received += count;
             self.settle(&scratch[..count], judge, clock())?;
-            if count < scratch.len() && !to_the_end {
+            if count < scratch.len() && !to_the_end && self.socket.as_ref().is_none_or(Socket::tells_when_drained) {
                 break;
             }
         }

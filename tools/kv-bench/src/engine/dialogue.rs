@@ -1,6 +1,7 @@
 //! A blocking conversation with a server over one stream: questions go out, answers are waited for, but never longer than
 //! the timeout.
 
+use super::tls::Encrypted;
 use crate::{
     protocol::{Kind, Protocol, Reply, Request},
     target::{Endpoint, Target},
@@ -25,6 +26,7 @@ pub struct Dialogue {
 
 enum Stream {
     Tcp(TcpStream),
+    Tls(Encrypted<TcpStream>),
     Unix(UnixStream),
 }
 
@@ -61,6 +63,7 @@ impl Dialogue {
     pub fn send(&mut self, questions: &[u8]) -> Result<(), String> {
         let sent = match &mut self.stream {
             Stream::Tcp(stream) => stream.write_all(questions),
+            Stream::Tls(stream) => stream.write_all(questions),
             Stream::Unix(stream) => stream.write_all(questions),
         };
         sent.map_err(|why| self.failed(&why))
@@ -111,6 +114,7 @@ impl Dialogue {
         self.used = 0;
         let count = match &mut self.stream {
             Stream::Tcp(stream) => stream.read(&mut self.chunk)?,
+            Stream::Tls(stream) => stream.read(&mut self.chunk)?,
             Stream::Unix(stream) => stream.read(&mut self.chunk)?,
         };
         self.arrived.extend_from_slice(&self.chunk[..count]);
@@ -131,11 +135,14 @@ impl Dialogue {
 impl Stream {
     /// No read or write takes longer.
     fn bound(&self, timeout: Duration) -> io::Result<()> {
+        let tcp = |stream: &TcpStream| {
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(timeout))?;
+            stream.set_write_timeout(Some(timeout))
+        };
         match self {
-            Stream::Tcp(stream) => stream
-                .set_nodelay(true)
-                .and_then(|()| stream.set_read_timeout(Some(timeout)))
-                .and_then(|()| stream.set_write_timeout(Some(timeout))),
+            Stream::Tcp(stream) => tcp(stream),
+            Stream::Tls(stream) => tcp(&stream.sock),
             Stream::Unix(stream) => {
                 stream.set_read_timeout(Some(timeout)).and_then(|()| stream.set_write_timeout(Some(timeout)))
             }
@@ -146,6 +153,9 @@ impl Stream {
 fn connect(address: &Endpoint, timeout: Duration) -> Result<Stream, String> {
     let stream = match address {
         Endpoint::Tcp(address) => TcpStream::connect_timeout(address, timeout).map(Stream::Tcp),
+        Endpoint::Tls(address, trust) => {
+            TcpStream::connect_timeout(address, timeout).and_then(|stream| trust.wrap(address, stream)).map(Stream::Tls)
+        }
         Endpoint::Unix(path) => UnixStream::connect(path).map(Stream::Unix),
     };
     stream.map_err(|why| match why.kind() {

@@ -13,6 +13,7 @@ mod schedule;
 mod socket;
 pub mod tally;
 mod timeline;
+pub mod tls;
 mod worker;
 
 pub use outcome::{Generator, Outcome};

@@ -1,5 +1,6 @@
-//! A non-blocking stream to a server, TCP or unix. Knows nothing of what is sent over it.
+//! A non-blocking stream to a server, TCP, TLS or unix. Knows nothing of what is sent over it.
 
+use super::tls::Encrypted;
 use crate::target::Endpoint;
 use mio::{
     Interest, Registry, Token, event,
@@ -9,6 +10,7 @@ use std::io::{self, Read, Write};
 
 pub enum Socket {
     Tcp(TcpStream),
+    Tls(Encrypted<TcpStream>),
     Unix(UnixStream),
 }
 
@@ -17,6 +19,7 @@ impl Socket {
     pub fn connect(endpoint: &Endpoint) -> io::Result<Socket> {
         match endpoint {
             Endpoint::Tcp(address) => TcpStream::connect(*address).map(Socket::Tcp),
+            Endpoint::Tls(address, trust) => trust.wrap(address, TcpStream::connect(*address)?).map(Socket::Tls),
             Endpoint::Unix(path) => UnixStream::connect(path).map(Socket::Unix),
         }
     }
@@ -25,6 +28,7 @@ impl Socket {
     pub fn established(&self) -> io::Result<bool> {
         let failed = match self {
             Socket::Tcp(stream) => stream.take_error()?,
+            Socket::Tls(stream) => stream.sock.take_error()?,
             Socket::Unix(stream) => stream.take_error()?,
         };
         if let Some(why) = failed {
@@ -32,12 +36,15 @@ impl Socket {
         }
         let peer = match self {
             Socket::Tcp(stream) => stream.peer_addr().map(drop),
+            Socket::Tls(stream) => stream.sock.peer_addr().map(drop),
             Socket::Unix(stream) => stream.peer_addr().map(drop),
         };
         match peer {
             Ok(()) => {
-                if let Socket::Tcp(stream) = self {
-                    stream.set_nodelay(true)?;
+                match self {
+                    Socket::Tcp(stream) => stream.set_nodelay(true)?,
+                    Socket::Tls(stream) => stream.sock.set_nodelay(true)?,
+                    Socket::Unix(_) => {}
                 }
                 Ok(true)
             }
@@ -45,12 +52,18 @@ impl Socket {
             Err(why) => Err(why),
         }
     }
+
+    /// A short read says that nothing more has come.
+    pub fn tells_when_drained(&self) -> bool {
+        !matches!(self, Socket::Tls(_))
+    }
 }
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Socket::Tcp(stream) => stream.read(buffer),
+            Socket::Tls(stream) => stream.read(buffer),
             Socket::Unix(stream) => stream.read(buffer),
         }
     }
@@ -60,12 +73,16 @@ impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Socket::Tcp(stream) => stream.write(bytes),
+            Socket::Tls(stream) => stream.write(bytes),
             Socket::Unix(stream) => stream.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match self {
+            Socket::Tls(stream) => stream.flush(),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -73,6 +90,7 @@ impl event::Source for Socket {
     fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
         match self {
             Socket::Tcp(stream) => stream.register(registry, token, interests),
+            Socket::Tls(stream) => stream.sock.register(registry, token, interests),
             Socket::Unix(stream) => stream.register(registry, token, interests),
         }
     }
@@ -80,6 +98,7 @@ impl event::Source for Socket {
     fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
         match self {
             Socket::Tcp(stream) => stream.reregister(registry, token, interests),
+            Socket::Tls(stream) => stream.sock.reregister(registry, token, interests),
             Socket::Unix(stream) => stream.reregister(registry, token, interests),
         }
     }
@@ -87,6 +106,7 @@ impl event::Source for Socket {
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         match self {
             Socket::Tcp(stream) => stream.deregister(registry),
+            Socket::Tls(stream) => stream.sock.deregister(registry),
             Socket::Unix(stream) => stream.deregister(registry),
         }
     }

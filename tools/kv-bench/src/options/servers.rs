@@ -1,12 +1,13 @@
 //! The options of a server, the same for all commands.
 
 use crate::{
+    engine::tls::Trust,
     protocol::{Credentials, Dialect},
     target::{Target, endpoint},
     units::parse_duration,
 };
 use clap::Args;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// The options that every command shares: how to talk to a server.
 #[derive(Args, Clone)]
@@ -21,6 +22,15 @@ pub struct ServerOptions {
     /// Password to log in with
     #[arg(long, env = "KV_BENCH_PASSWORD", hide_env_values = true)]
     password: Option<String>,
+    /// Speak TLS
+    #[arg(long)]
+    tls: bool,
+    /// Trust the authorities in this file, of PEM
+    #[arg(long, value_name = "PATH", requires = "tls")]
+    cacert: Option<PathBuf>,
+    /// Trust any certificate
+    #[arg(long, requires = "tls", conflicts_with = "cacert")]
+    insecure: bool,
     /// Give up on a server that is silent for so long
     #[arg(long, value_parser = parse_duration, default_value = "5s")]
     pub timeout: Duration,
@@ -31,8 +41,12 @@ impl ServerOptions {
     pub fn target(&self) -> Result<Target, String> {
         let credentials =
             self.password.as_ref().map(|password| Credentials { user: self.user.clone(), password: password.clone() });
+        if self.tls && self.cacert.is_none() && !self.insecure {
+            return Err("--tls needs --cacert PATH, or --insecure".into());
+        }
+        let tls = self.tls.then(|| Trust::of(self.cacert.as_deref())).transpose()?;
         let endpoint = endpoint("127.0.0.1:7171")?;
-        Ok(Target { name: String::new(), endpoint, dialect: self.protocol, credentials, pid: None })
+        Ok(Target { name: String::new(), endpoint, dialect: self.protocol, credentials, tls, pid: None })
     }
 
     /// Servers that reports can tell apart: no two of them have the same name.
