@@ -60,7 +60,7 @@ mod tests {
         const MIB: usize = 1 << 20;
         for (text, shown, cores, cap, bytes) in [
             ("auto", "auto", 2, 512 * MIB, 2 * MIB),
-            ("auto", "auto", 8, 512 * MIB, 4 * MIB),
+            ("auto", "auto", 8, 512 * MIB, 2 * MIB),
             ("AUTO", "auto", 1, 512 * MIB, 0),
             ("off", "off", 8, 512 * MIB, 0),
             ("no", "off", 8, 512 * MIB, 0),

@@ -211,7 +211,7 @@ pub const REPLY_PIECE_BYTES: usize = 64 * KIB;
 pub const CLIENT_MEMORY_SHARE: usize = 8;
 /// ... but for one part in so many of it, and at least so much, beside what has been used of late: most of what comes finds room
 /// before anything has to be evicted for it.
-pub const CLIENT_MEMORY_FREE_SHARE: usize = 16;
+pub const CLIENT_MEMORY_FREE_SHARE: usize = 32;
 pub const CLIENT_MEMORY_FREE_MIN_BYTES: usize = MIB;
 /// Who needs what is lent takes it back himself, for so long in each turn.
 pub const RECALL_TIME: Duration = Duration::from_micros(200);
@@ -315,7 +315,7 @@ pub const SHARD_QUIET_TICK_MS: u64 = 200;
 /// What the cores may keep of copies of the hottest values (option `hot-cache`): this share of the memory cap, set aside like
 /// the buffers, but no more for each core than what its nearer caches hold; the copy not used for the longest time goes. Who
 /// asks for more gets up to the other share.
-pub const HOT_SHARE: usize = 128;
+pub const HOT_SHARE: usize = 256;
 pub const HOT_SHARE_MAX: usize = 16;
 pub const HOT_CORE_BYTES: usize = MIB;
 

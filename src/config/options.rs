@@ -105,7 +105,7 @@ pub struct Options {
     pub maxmemory: Memory,
 
     /// What of maxmemory the cores may use for copies of the hottest values, which each of them reads from its own without a
-    /// lock: a 128th, and 1mb a core at most (auto), nothing (off), or so much, up to a 16th. One core alone needs none
+    /// lock: a 256th, and 1mb a core at most (auto), nothing (off), or so much, up to a 16th. One core alone needs none
     #[arg(long, env = "KV_CACHE_HOT_CACHE", value_name = "SIZE", default_value = "auto")]
     pub hot_cache: HotMemory,
 
