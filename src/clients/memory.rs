@@ -166,7 +166,10 @@ impl ClientMemory {
         let wanted = rounded(needed);
         if wanted < charged {
             self.used.fetch_sub(charged - wanted, SeqCst);
-        } else if wanted > charged && !self.charge(wanted - charged, limit) {
+        } else if needed <= charged {
+            // What was granted is not a whole number of steps.
+            return Some(charged);
+        } else if !self.charge(wanted - charged, limit) {
             return None;
         }
         Some(wanted)

@@ -163,3 +163,19 @@ fn what_is_kept_is_nobodys_room() {
     quotas[1].end(&clients);
     assert_eq!(clients.memory.used_bytes(), 0);
 }
+
+#[test]
+fn what_is_charged_can_be_kept_whatever_others_hold() {
+    let clients = Clients::new(1, 10, 32 * STEP);
+    let mut quotas: Vec<_> = (0..2).map(|_| MemoryQuota::new(enter(&clients))).collect();
+    assert!(quotas[0].resize(&clients, 20 * STEP) && quotas[1].resize(&clients, STEP / 2));
+    assert_eq!(quotas[1].extend_or_wait(&clients, 16 * STEP, false), Granted::Later);
+    quotas[0].resize(&clients, 15 * STEP);
+    assert!(!quotas[1].is_waiting(&clients));
+    let granted = quotas[1].bytes();
+    assert_eq!(granted, 16 * STEP + STEP / 2);
+    // All that is left is taken by another; no step has to be filled up for what is there already.
+    assert!(!quotas[0].resize(&clients, 15 * STEP + STEP / 4 + 1));
+    assert!(quotas[1].resize(&clients, granted));
+    assert_eq!(quotas[1].bytes(), granted);
+}
