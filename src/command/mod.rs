@@ -98,9 +98,8 @@ pub struct Call<'c, 'k> {
 
 impl<'c, 'k> Call<'c, 'k> {
     /// Runs what `Table::lookup` has found after the checks that hold for every command, or queues it for EXEC.
-    pub fn run(&mut self, found: Found) -> Result<(), Stop> {
+    pub fn run(&mut self, found @ (place, row): Found) -> Result<(), Stop> {
         self.check(found)?;
-        let (place, row) = found;
         if self.state.transaction.is_some() && !row.flags.intersects(Flags::UNQUEUED) {
             if row.flags.intersects(Flags::NO_MULTI) {
                 self.stats.calls[place].rejected.add(1);

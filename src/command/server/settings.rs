@@ -5,7 +5,7 @@ mod tls;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::values::{
-    log_len, number, redis_level, set_log_file, set_log_format, set_log_len, set_log_level, set_percentiles,
+    log_len, number, redis_level, set_lfu, set_log_file, set_log_format, set_log_len, set_log_level, set_percentiles,
     set_threshold, size, switch, threshold, yes_no,
 };
 use crate::base::glob;
@@ -14,7 +14,7 @@ use crate::command::{Call, Command, Flags, Group, is_word, reply_help};
 use crate::config::limits;
 use crate::config::rewrite::rewrite;
 use crate::config::units::Size;
-use crate::config::{ClusterMode, LfuRules, Origin, POLICIES, YesNo, parse_policy, policy_name};
+use crate::config::{ClusterMode, Origin, POLICIES, YesNo, parse_policy, policy_name};
 use crate::message::error::{self, Stop};
 use crate::observe::{log, stats};
 use crate::shared::Shared;
@@ -288,13 +288,6 @@ fn set_policy(shared: &Shared, shards: &mut AllShards, text: &str) -> Result<(),
 fn set_hot(shared: &Shared, shards: &mut AllShards, text: &str) -> Result<(), String> {
     let memory = text.parse().map_err(|_| "argument must be 'auto', 'off' or a memory value")?;
     shared.set_hot(shards, memory);
-    Ok(())
-}
-
-fn set_lfu(s: &Shared, shards: &mut AllShards, text: &str, set: fn(&mut LfuRules, u32)) -> Result<(), String> {
-    let mut rules = *s.settings.lfu.lock();
-    set(&mut rules, number(text, 0, limits::LFU_RULES_MAX)?);
-    s.set_lfu(shards, rules);
     Ok(())
 }
 

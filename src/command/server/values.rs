@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::config::limits;
 use crate::config::units::Size;
-use crate::config::{LogFormat, LogLevel};
+use crate::config::{LfuRules, LogFormat, LogLevel};
 use crate::observe::log;
 use crate::observe::slowlog::CommandLog;
 use crate::shared::Shared;
@@ -106,5 +106,12 @@ pub fn set_percentiles(shared: &Shared, _: &mut AllShards, text: &str) -> Result
         return Err("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]".to_owned());
     }
     shared.latency.set_percentiles(numbers);
+    Ok(())
+}
+
+pub fn set_lfu(s: &Shared, shards: &mut AllShards, text: &str, set: fn(&mut LfuRules, u32)) -> Result<(), String> {
+    let mut rules = *s.settings.lfu.lock();
+    set(&mut rules, number(text, 0, limits::LFU_RULES_MAX)?);
+    s.set_lfu(shards, rules);
     Ok(())
 }
