@@ -290,7 +290,7 @@ pub async fn run<T: Transport>(transport: Rc<T>, mut config: WorkerConfig) -> io
         transport.listen(listener, config.drain.clone())?;
     }
     let (inbox_closed, inbox) = (config.drain.clone(), config.inbox);
-    spawn_local(take_over(transport.clone(), inbox, inbox_closed));
+    let taking_over = spawn_local(take_over(transport.clone(), inbox, inbox_closed));
     spawn_local(tend_shard(transport.clone()));
     spawn_local(welcome(transport.clone()));
     spawn_local(tend_connections(transport.clone()));
@@ -302,6 +302,9 @@ pub async fn run<T: Transport>(transport: Rc<T>, mut config: WorkerConfig) -> io
         let _ = socket.shutdown(Shutdown::Both);
     }
     drain(transport.worker()).await;
+    // Nobody serves who is handed over from now on: closed with the inbox, they need not wait for the cores that drain still.
+    taking_over.abort();
+    let _ = taking_over.await;
     Ok(())
 }
 

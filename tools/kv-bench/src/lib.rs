@@ -24,6 +24,7 @@ mod target;
 mod policy;
 mod trace;
 mod protocol;
+mod tls;
 mod cpu;
 mod memory;
 mod evidence;

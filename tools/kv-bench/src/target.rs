@@ -1,7 +1,7 @@
 //! A server under load: where it listens, what it speaks, who we are to it. Knows nothing of workloads.
 
-use crate::engine::tls::Trust;
 use crate::protocol::{Credentials, Dialect, Protocol};
+use crate::tls::Trust;
 use clap::ValueEnum;
 use std::{
     fmt,

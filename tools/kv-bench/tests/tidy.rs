@@ -17,7 +17,7 @@ const ORDER: [&[&str]; 12] = [
     &["plan"],
     &["traffic", "target", "trace", "policy"],
     &["protocol"],
-    &["cpu", "memory", "evidence"],
+    &["cpu", "memory", "evidence", "tls"],
     &["units"],
 ];
 

@@ -1,7 +1,7 @@
 //! A blocking conversation with a server over one stream: questions go out, answers are waited for, but never longer than
 //! the timeout.
 
-use super::tls::Encrypted;
+use crate::tls::Encrypted;
 use crate::{
     protocol::{Kind, Protocol, Reply, Request},
     target::{Endpoint, Target},

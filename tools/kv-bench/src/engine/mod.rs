@@ -13,7 +13,6 @@ mod schedule;
 mod socket;
 pub mod tally;
 mod timeline;
-pub mod tls;
 mod worker;
 
 pub use outcome::{Generator, Outcome};

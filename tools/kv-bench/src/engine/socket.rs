@@ -1,7 +1,7 @@
 //! A non-blocking stream to a server, TCP, TLS or unix. Knows nothing of what is sent over it.
 
-use super::tls::Encrypted;
 use crate::target::Endpoint;
+use crate::tls::Encrypted;
 use mio::{
     Interest, Registry, Token, event,
     net::{TcpStream, UnixStream},

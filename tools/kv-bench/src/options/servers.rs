@@ -1,9 +1,9 @@
 //! The options of a server, the same for all commands.
 
 use crate::{
-    engine::tls::Trust,
     protocol::{Credentials, Dialect},
     target::{Target, endpoint},
+    tls::Trust,
     units::parse_duration,
 };
 use clap::Args;
