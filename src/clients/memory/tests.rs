@@ -132,8 +132,12 @@ fn nothing_that_is_granted_between_threads_is_lost() {
             let (clients, mut quota) = (&clients, MemoryQuota::new(enter(&clients)));
             scope.spawn(move || {
                 for turn in 0..2_000 {
-                    // As a session does: it asks, waits until it is out of the line, asks again, and gives back.
-                    while quota.extend_or_wait(clients, (8 + turn % 8) * STEP, false) == Granted::Later {
+                    // As a session does: it asks for what is missing, waits until it is out of the line, asks again, and gives
+                    // back. (Who asked for more than that might hold what others wait for, who hold what it waits for.)
+                    let wanted = (8 + turn % 8) * STEP;
+                    while quota.bytes() < wanted
+                        && quota.extend_or_wait(clients, wanted - quota.bytes(), false) == Granted::Later
+                    {
                         while quota.is_waiting(clients) {
                             std::thread::yield_now();
                         }
