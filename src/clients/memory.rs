@@ -138,8 +138,8 @@ impl ClientMemory {
 
     /// Up to where the memory may be used when a reply asks for `bytes`. Who wants little may go a little further. The
     /// largest may take all that is there, or one would wait until nobody else holds anything. What is lent must come back
-    /// first.
-    fn limit_for_reply(&self, bytes: usize, is_little: bool) -> usize {
+    /// first, unless it is needed `at_once`.
+    fn limit_for_reply(&self, bytes: usize, is_little: bool, at_once: bool) -> usize {
         let limit = if is_little {
             self.output_limit_bytes() + (self.limit_bytes() - self.output_limit_bytes()) / 2
         } else if bytes > self.output_limit_bytes() / 2 {
@@ -147,6 +147,9 @@ impl ClientMemory {
         } else {
             self.output_limit_bytes()
         };
+        if at_once {
+            return limit;
+        }
         let beyond = if is_little { self.reserve_bytes() } else { 0 };
         limit.min(self.limit_bytes().saturating_sub(self.withheld_bytes()) + beyond)
     }
@@ -209,7 +212,7 @@ impl ClientMemory {
             // Who will never get it, since the cap was lowered or more is kept, has to hear it.
             let is_vain = client.is_killed() || *bytes > self.most_bytes();
             if !is_vain {
-                if !self.charge(*bytes, self.limit_for_reply(*bytes, is_little)) {
+                if !self.charge(*bytes, self.limit_for_reply(*bytes, is_little, false)) {
                     break;
                 }
                 client.granted_bytes.fetch_add(*bytes, SeqCst);
@@ -314,11 +317,20 @@ impl MemoryQuota {
     /// Adds what replies need before they are made; false, and no change, when there is no room. Who wants much, or has not
     /// taken earlier replies (`has_backlog`), does not overtake those who wait.
     pub fn extend(&mut self, clients: &Clients, more: usize, has_backlog: bool) -> bool {
+        self.extend_by(clients, more, has_backlog, false)
+    }
+
+    /// The same for what cannot wait: what is lent is used all the same, and comes back after.
+    pub fn extend_at_once(&mut self, clients: &Clients, more: usize, has_backlog: bool) -> bool {
+        self.extend_by(clients, more, has_backlog, true)
+    }
+
+    fn extend_by(&mut self, clients: &Clients, more: usize, has_backlog: bool, at_once: bool) -> bool {
         let (memory, is_little) = (&clients.memory, self.is_little(more, has_backlog));
         if !is_little && memory.is_waited_for() {
             return false;
         }
-        self.adjust(memory, self.charged + more, memory.limit_for_reply(more, is_little))
+        self.adjust(memory, self.charged + more, memory.limit_for_reply(more, is_little, at_once))
     }
 
     /// The same, and waits in line when there is no room.

@@ -59,9 +59,10 @@ impl ReplyRoom {
         let (missing, before) = (self.missing(new), self.quota.bytes());
         // A turn that has more than a little has more still, as a rule.
         let has_backlog = self.queued > 0;
-        let found = missing < limits::IO_BUFFER_BYTES
-            && self.quota.extend(clients, limits::IO_BUFFER_BYTES, has_backlog)
-            || self.quota.extend(clients, missing, has_backlog);
+        let extend = if self.may_wait { MemoryQuota::extend } else { MemoryQuota::extend_at_once };
+        let quota = &mut self.quota;
+        let found = missing < limits::IO_BUFFER_BYTES && extend(quota, clients, limits::IO_BUFFER_BYTES, has_backlog)
+            || extend(quota, clients, missing, has_backlog);
         self.room += self.quota.bytes() - before;
         found
     }
