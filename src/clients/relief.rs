@@ -41,6 +41,8 @@ impl Clients {
     /// wait themselves or have stopped amid a request, those who hold the most are closed until an eighth of it is free for
     /// replies.
     pub fn relieve(&self, period_ms: u64, now: UnixMillis) {
+        // The kernel may have given memory again.
+        self.memory.serve_line();
         if !self.memory.has_waited_too_long(period_ms) {
             return;
         }

@@ -53,13 +53,22 @@ impl ReplyRoom {
 
     /// Finds room for the new replies; false, and no change, when there is none.
     pub fn cover(&mut self, clients: &Clients, new: usize) -> bool {
+        self.cover_by(clients, new, !self.may_wait)
+    }
+
+    /// The same for a reply to what is done and cannot wait: what is lent is used all the same.
+    pub fn cover_at_once(&mut self, clients: &Clients, new: usize) -> bool {
+        self.cover_by(clients, new, true)
+    }
+
+    fn cover_by(&mut self, clients: &Clients, new: usize, at_once: bool) -> bool {
         if self.covers(new) {
             return true;
         }
         let (missing, before) = (self.missing(new), self.quota.bytes());
         // A turn that has more than a little has more still, as a rule.
         let has_backlog = self.queued > 0;
-        let extend = if self.may_wait { MemoryQuota::extend } else { MemoryQuota::extend_at_once };
+        let extend = if at_once { MemoryQuota::extend_at_once } else { MemoryQuota::extend };
         let quota = &mut self.quota;
         let found = missing < limits::IO_BUFFER_BYTES && extend(quota, clients, limits::IO_BUFFER_BYTES, has_backlog)
             || extend(quota, clients, missing, has_backlog);

@@ -191,7 +191,8 @@ pub fn find_room(
     let (room, clients) = (&mut state.room, &shared.clients);
     let limit = shared.settings.output_limit_bytes.load(Relaxed);
     let is_too_much = room.waiting_bytes(reply.len()) > limit;
-    if room.cover(clients, reply.len()) && !is_too_much {
+    let is_covered = if is_read { room.cover(clients, reply.len()) } else { room.cover_at_once(clients, reply.len()) };
+    if is_covered && !is_too_much {
         return Ok(None);
     }
     stats.output_waits.add(1);
