@@ -179,8 +179,7 @@ impl ClientMemory {
     }
 
     fn charge(&self, more: usize, limit: usize) -> bool {
-        // (What a small request holds is there already; to refuse it would free nothing in time.)
-        if allocator::is_short() && more > limits::CLIENT_MEMORY_SMALL_STEP_BYTES {
+        if allocator::is_short() {
             return false;
         }
         let used = self.used.fetch_add(more, SeqCst) + more;
