@@ -315,17 +315,9 @@ impl MemoryQuota {
     }
 
     /// Adds what replies need before they are made; false, and no change, when there is no room. Who wants much, or has not
-    /// taken earlier replies (`has_backlog`), does not overtake those who wait.
-    pub fn extend(&mut self, clients: &Clients, more: usize, has_backlog: bool) -> bool {
-        self.extend_by(clients, more, has_backlog, false)
-    }
-
-    /// The same for what cannot wait: what is lent is used all the same, and comes back after.
-    pub fn extend_at_once(&mut self, clients: &Clients, more: usize, has_backlog: bool) -> bool {
-        self.extend_by(clients, more, has_backlog, true)
-    }
-
-    fn extend_by(&mut self, clients: &Clients, more: usize, has_backlog: bool, at_once: bool) -> bool {
+    /// taken earlier replies (`has_backlog`), does not overtake those who wait. What is wanted `at_once`, for it cannot wait,
+    /// uses what is lent all the same, and that comes back after.
+    pub fn extend(&mut self, clients: &Clients, more: usize, has_backlog: bool, at_once: bool) -> bool {
         let (memory, is_little) = (&clients.memory, self.is_little(more, has_backlog));
         if !is_little && memory.is_waited_for() {
             return false;
@@ -335,7 +327,7 @@ impl MemoryQuota {
 
     /// The same, and waits in line when there is no room.
     pub fn extend_or_wait(&mut self, clients: &Clients, more: usize, has_backlog: bool) -> Granted {
-        if self.extend(clients, more, has_backlog) {
+        if self.extend(clients, more, has_backlog, false) {
             return Granted::Now;
         }
         let is_little = self.is_little(more, has_backlog);

@@ -11,6 +11,8 @@ use crate::base::clock::UnixMillis;
 use crate::command::{ConnectionState, Flags};
 use crate::message::error::Stop;
 use crate::message::request::Arguments;
+use crate::observe::log;
+use crate::observe::stats::CoreStats;
 use crate::shared::Shared;
 
 impl Catalogue for Table {
@@ -130,6 +132,24 @@ impl Call<'_, '_> {
         let within = if context == "lua" { "ACL failure in script: " } else { "" };
         Err(self.refuse(Cow::<str>::Owned(format!("NOPERM {within}{text}")).into()))
     }
+}
+
+/// Somebody gave a wrong name or password: counted, entered into the log of refusals, and told to the operator at a bounded
+/// rate, in a line that `which` ends.
+pub fn note_wrong_password(
+    shared: &Shared,
+    stats: &CoreStats,
+    state: &ConnectionState,
+    now: UnixMillis,
+    event: Event,
+    which: impl FnOnce() -> String,
+) {
+    stats.auth_failures.add(1);
+    note(shared, now, state, event);
+    log::WRONG_PASSWORDS.warn(|| {
+        let address = state.client.addresses(&shared.unix_path()).0;
+        format!("wrong user name or password from {address}, {}", which())
+    });
 }
 
 /// Enters a refusal into the log.

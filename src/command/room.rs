@@ -68,10 +68,8 @@ impl ReplyRoom {
         let (missing, before) = (self.missing(new), self.quota.bytes());
         // A turn that has more than a little has more still, as a rule.
         let has_backlog = self.queued > 0;
-        let extend = if at_once { MemoryQuota::extend_at_once } else { MemoryQuota::extend };
-        let quota = &mut self.quota;
-        let found = missing < limits::IO_BUFFER_BYTES && extend(quota, clients, limits::IO_BUFFER_BYTES, has_backlog)
-            || extend(quota, clients, missing, has_backlog);
+        let mut extend = |bytes| self.quota.extend(clients, bytes, has_backlog, at_once);
+        let found = missing < limits::IO_BUFFER_BYTES && extend(limits::IO_BUFFER_BYTES) || extend(missing);
         self.room += self.quota.bytes() - before;
         found
     }

@@ -12,8 +12,8 @@ use crate::clients::{Client, Granted};
 use crate::command::ConnectionState;
 use crate::config::limits;
 use crate::message::error::Stop;
-use crate::message::output::Mark;
-use crate::message::reply::Reply;
+use crate::message::output::{Mark, Output};
+use crate::message::reply::{Reply, RespVersion};
 use crate::observe::log;
 use crate::observe::stats::CoreStats;
 use crate::shared::Shared;
@@ -68,15 +68,23 @@ impl Excess {
     }
 }
 
-/// A session's turn, as `Session::advance` has it, with the replies written to `reply`.
+/// A session's turn, as `Session::advance` has it, with the replies written in `version`.
 pub fn take(
     session: &mut impl Turns,
+    version: RespVersion,
     input: &[u8],
     core: &mut Core,
     turn: Turn,
     queued: usize,
-    reply: &mut Reply,
+    output: &mut Output,
 ) -> Next {
+    let mut reply = Reply::over(std::mem::replace(output, Output::unbuffered()), version);
+    let next = run(session, input, core, turn, queued, &mut reply);
+    *output = reply.into_output();
+    next
+}
+
+fn run(session: &mut impl Turns, input: &[u8], core: &mut Core, turn: Turn, queued: usize, reply: &mut Reply) -> Next {
     let now = turn.now;
     (core.turn_begun, core.begun) = (turn.begun, turn.begun);
     let held = held_bytes(session);
@@ -85,9 +93,7 @@ pub fn take(
     }
     if !input.is_empty() {
         session.client().last_active.store(now, Relaxed);
-        core.stats().net_input_bytes.add(input.len() as u64);
-        core.stats().reads.add(1);
-        session.client().input_bytes.add(input.len() as u64);
+        note_input(session.client(), core.stats(), input.len());
     }
     let mut next = session.take_in(input, core, now, reply);
     // What there is no room to keep runs now, rather than be refused, as long as that gets on.
@@ -158,10 +164,15 @@ pub fn admit(session: &mut impl Turns, core: &Core, bytes: usize) -> Option<usiz
 
 /// Counts bytes that were received in place.
 pub fn note_placed(client: &Client, stats: &CoreStats, bytes: usize) {
+    note_input(client, stats, bytes);
+    stats.placed_bytes.add(bytes as u64);
+}
+
+#[inline]
+fn note_input(client: &Client, stats: &CoreStats, bytes: usize) {
     stats.net_input_bytes.add(bytes as u64);
     stats.reads.add(1);
     client.input_bytes.add(bytes as u64);
-    stats.placed_bytes.add(bytes as u64);
 }
 
 /// What the driver does before a request runs again that was put off, of which nothing has been done or is said.

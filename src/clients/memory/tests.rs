@@ -114,7 +114,7 @@ fn who_has_stopped_amid_a_request_keeps_nobody_waiting_for_good() {
 fn who_leaves_the_line_keeps_nobody_waiting() {
     let clients = Clients::new(1, 10, 32 * STEP);
     let mut quotas: Vec<_> = (0..3).map(|_| MemoryQuota::new(enter(&clients))).collect();
-    assert!(quotas[0].extend(&clients, 24 * STEP, false));
+    assert!(quotas[0].extend(&clients, 24 * STEP, false, false));
     assert_eq!(quotas[1].extend_or_wait(&clients, 9 * STEP, false), Granted::Later);
     assert_eq!(quotas[2].extend_or_wait(&clients, 9 * STEP, false), Granted::Later);
     quotas[1].end(&clients);

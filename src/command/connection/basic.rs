@@ -10,7 +10,6 @@ use crate::command::{Call, Command, Flags, Group, is_word, permission};
 use crate::message::error::{self, Stop};
 use crate::message::reply::RespVersion;
 use crate::message::request::Arguments;
-use crate::observe::log;
 
 pub use crate::config::REDIS_VERSION;
 
@@ -152,22 +151,10 @@ fn authenticate(call: &mut Call, user: &[u8], password: &[u8], command: &str) ->
         call.state.log_in(user);
         return Ok(());
     }
-    call.stats.auth_failures.add(1);
-    permission::note(
-        call.shared,
-        call.now,
-        call.state,
-        Event {
-            reason: "auth",
-            context: if call.state.transaction.is_some() { "multi" } else { "toplevel" },
-            object: command.into(),
-            user: user.into(),
-        },
-    );
-    log::WRONG_PASSWORDS.warn(|| {
-        let address = call.state.client.addresses(&call.shared.unix_path()).0;
-        format!("wrong user name or password from {address}, user {}", error::echo(user))
-    });
+    let context = if call.state.transaction.is_some() { "multi" } else { "toplevel" };
+    let event = Event { reason: "auth", context, object: command.into(), user: user.into() };
+    let which = || format!("user {}", error::echo(user));
+    permission::note_wrong_password(call.shared, call.stats, call.state, call.now, event, which);
     Err(error::WRONG_PASS.into())
 }
 

@@ -111,9 +111,17 @@ impl Server<'_, '_> {
 
     /// Whether the user may. It runs as a part of a script, whose locks are there.
     fn permit(&mut self, arguments: Arguments, found: Found, reply: &mut Reply) -> Result<(), Cow<'static, str>> {
+        match self.with_call(arguments, reply, |call| call.permit(found)) {
+            Err(Stop::Error(text)) => Err(text),
+            _ => Ok(()),
+        }
+    }
+
+    /// Does something as a command that the script calls.
+    fn with_call<T>(&mut self, args: Arguments, reply: &mut Reply, act: impl FnOnce(&mut Call) -> T) -> T {
         let Server { now, guards, state, shared, stats, .. } = self;
-        let mut call = Call {
-            args: arguments,
+        act(&mut Call {
+            args,
             hash: 0,
             seen: Seen::Cold,
             now: *now,
@@ -123,11 +131,7 @@ impl Server<'_, '_> {
             shared,
             stats,
             scripts: &mut None,
-        };
-        match call.permit(found) {
-            Err(Stop::Error(text)) => Err(text),
-            _ => Ok(()),
-        }
+        })
     }
 
     fn reject(&self, place: usize, text: &str, reply: &mut Reply) {
@@ -160,20 +164,7 @@ impl Host for Server<'_, '_> {
         if row.flags.intersects(Flags::WRITE) && !self.running.write() {
             return self.refuse(KILLED, reply);
         }
-        let Server { now, guards, state, shared, stats, .. } = self;
-        let mut call = Call {
-            args: arguments,
-            hash: 0,
-            seen: Seen::Cold,
-            now: *now,
-            guards,
-            reply,
-            state,
-            shared,
-            stats,
-            scripts: &mut None,
-        };
-        call.run_nested(arguments, found);
+        self.with_call(arguments, reply, |call| call.run_nested(arguments, found));
     }
 
     fn allows(&self, arguments: Arguments) -> Option<bool> {

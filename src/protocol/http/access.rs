@@ -10,7 +10,6 @@ use crate::acl::log::Event;
 use crate::acl::{DEFAULT, User};
 use crate::base::clock::UnixMillis;
 use crate::command::{ConnectionState, permission};
-use crate::observe::log;
 use crate::observe::stats::CoreStats;
 use crate::shared::Shared;
 
@@ -82,13 +81,8 @@ fn identify(
         become_user(state, shared, &user);
         return None;
     }
-    stats.auth_failures.add(1);
     let event = Event { reason: "auth", context: "toplevel", object: b"Authorization".to_vec(), user: name };
-    permission::note(shared, now, state, event);
-    log::WRONG_PASSWORDS.warn(|| {
-        let address = state.client.addresses(&shared.unix_path()).0;
-        format!("wrong user name or password from {address}, over HTTP")
-    });
+    permission::note_wrong_password(shared, stats, state, now, event, || "over HTTP".to_owned());
     Some(Refusal::new(Status::Unauthorized, "the user name or the password is wrong"))
 }
 

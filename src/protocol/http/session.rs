@@ -92,10 +92,7 @@ impl front::Session for Session {
         queued: usize,
         output: &mut Output,
     ) -> Next {
-        let mut reply = Reply::over(std::mem::replace(output, Output::unbuffered()), RespVersion::Resp2);
-        let next = turn::take(self, input, core, turn, queued, &mut reply);
-        *output = reply.into_output();
-        next
+        turn::take(self, RespVersion::Resp2, input, core, turn, queued, output)
     }
 
     fn missing_bytes(&self) -> usize {

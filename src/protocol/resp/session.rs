@@ -69,10 +69,7 @@ impl front::Session for Session {
         output: &mut Output,
     ) -> Next {
         let version = self.state.client.version();
-        let mut reply = Reply::over(std::mem::replace(output, Output::unbuffered()), version);
-        let next = turn::take(self, input, core, turn, queued, &mut reply);
-        *output = reply.into_output();
-        next
+        turn::take(self, version, input, core, turn, queued, output)
     }
 
     fn missing_bytes(&self) -> usize {

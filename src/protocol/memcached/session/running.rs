@@ -12,7 +12,6 @@ use crate::message::error::Stop;
 use crate::message::output::Mark;
 use crate::message::reply::Reply;
 use crate::message::request::Arguments;
-use crate::observe::log;
 use crate::observe::stats::CoreStats;
 use crate::protocol::front::Next;
 use crate::protocol::memcached::batch::Request;
@@ -181,14 +180,10 @@ impl Session {
             run.reply.write(b"STORED\r\n");
             return None;
         }
-        stats.auth_failures.add(1);
         stats.memcached_auth_errors.add(1);
         let event = Event { reason: "auth", context: "toplevel", object: b"set".to_vec(), user: name.to_vec() };
-        permission::note(shared, run.now, &self.state, event);
-        log::WRONG_PASSWORDS.warn(|| {
-            let address = self.state.client.addresses(&shared.unix_path()).0;
-            format!("wrong user name or password from {address}, over memcached's protocol")
-        });
+        let which = || "over memcached's protocol".to_owned();
+        permission::note_wrong_password(shared, stats, &self.state, run.now, event, which);
         answer::line(run.reply, answer::WRONG_PASSWORD);
         None
     }

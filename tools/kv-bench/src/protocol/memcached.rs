@@ -178,11 +178,7 @@ mod tests {
     use super::*;
 
     fn show(kind: Kind, input: &[u8]) -> String {
-        testing::show(&Text { credentials: None }, kind, input, |values| {
-            let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
-            let values: Vec<_> = values.map(|found| format!("{}={}", text(found.key), text(found.value))).collect();
-            values.join(" ")
-        })
+        testing::show(&Text { credentials: None }, kind, input, testing::key_values)
     }
 
     #[test]

@@ -132,11 +132,7 @@ mod tests {
     }
 
     fn show(kind: Kind, input: &[u8]) -> String {
-        testing::show(&meta(), kind, input, |values| {
-            let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
-            let values: Vec<_> = values.map(|found| format!("{}={}", text(found.key), text(found.value))).collect();
-            values.join(" ")
-        })
+        testing::show(&meta(), kind, input, testing::key_values)
     }
 
     #[test]

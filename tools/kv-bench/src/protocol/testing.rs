@@ -14,6 +14,13 @@ pub fn show(decoder: &impl Protocol, kind: Kind, input: &[u8], tell: impl Fn(Val
     }
 }
 
+/// Values that come with their keys, as `key=value`.
+pub fn key_values(values: Values) -> String {
+    let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+    let values: Vec<_> = values.map(|found| format!("{}={}", text(found.key), text(found.value))).collect();
+    values.join(" ")
+}
+
 /// Each of `replies` is shown as expected, whatever comes behind it, and as incomplete wherever it is cut.
 pub fn check_whole_and_at_every_cut(
     show: impl Fn(Kind, &[u8]) -> String,
