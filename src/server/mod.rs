@@ -16,6 +16,7 @@ use std::time::Instant;
 use nix::sys::signal::{SigSet, Signal};
 use tokio::sync::{mpsc, watch};
 
+use crate::base::threads;
 use crate::command::Table;
 use crate::config::{AtStart, Engine, Options, Resolved, StartError, YesNo, host, limits};
 use crate::net::listener::{self, Address, Endpoint};
@@ -252,7 +253,7 @@ fn block_signals() -> Result<SigSet, StartError> {
 
 /// SIGHUP reads the options again. The first other signal drains, the second ends the process at once.
 fn watch_signals(signals: SigSet, shared: Arc<Shared>, mut applied: Applied, drain: watch::Sender<bool>) {
-    std::thread::spawn(move || {
+    threads::start(move || {
         while let Ok(signal) = signals.wait() {
             let is_draining = shared.draining.load(Relaxed);
             match signal {

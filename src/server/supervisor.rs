@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
+use crate::base::threads;
 use crate::shared::Shared;
 
 /// Every core's event loop runs, and this is what `systemctl status` shows.
@@ -29,7 +30,7 @@ pub fn stopping() {
 /// are, because a part of the keys is behind it.
 pub fn feed_watchdog(shared: Arc<Shared>) {
     let Some(timeout) = sd_notify::watchdog_enabled() else { return };
-    std::thread::spawn(move || {
+    threads::start(move || {
         let beats = || shared.heartbeats.iter().map(|beat| beat.load(Relaxed)).collect::<Vec<u64>>();
         let (mut fed, mut fed_at, mut is_warned) = (beats(), Instant::now(), false);
         loop {
