@@ -4,8 +4,6 @@
 use std::process::Command;
 use std::time::Instant;
 
-use kv_cache::config::limits;
-
 use crate::client::{Client, patterned, request};
 use crate::harness::{Engine, Server, on_every_driver, wait_until};
 use crate::wire::{self, Value};
@@ -115,9 +113,6 @@ fn is_taken(reply: Value) -> bool {
     }
 }
 
-/// A reply that needs no room: while memory is short a larger one may be refused, as a write is.
-const KEPT_BYTES: usize = limits::FREE_REPLY_BYTES - 100;
-
 /// Requests from here on come in pieces, for which memory is needed: a connection may end with the refusal.
 const IN_PIECES: usize = 16 << 10;
 
@@ -152,7 +147,7 @@ fn write_all_kinds(server: &Server, client: &mut Client, round: usize) -> usize 
             }
         }
         // What is there can be had, whatever is refused.
-        assert_eq!(client.call(&["GET", "kept"]), Value::Bulk(patterned(KEPT_BYTES, 1)), "{at}");
+        assert_eq!(client.call(&["GET", "kept"]), Value::Bulk(patterned(5000, 1)), "{at}");
         client.check("DEL nothing", ":0\r\n");
         // Others come and are served, or told.
         is_taken_alone(server, &[b"PING"]);
@@ -179,7 +174,7 @@ fn what_the_kernel_refuses_is_an_error_and_the_server_goes_on(engine: Engine) {
     for (policy, resource) in policies.into_iter().flat_map(|policy| [(policy, ADDRESSES), (policy, WRITABLE)]) {
         let server = Server::with(engine, &[policy]);
         let mut client = server.client();
-        client.send(request(&[b"SET".as_slice(), b"kept", &patterned(KEPT_BYTES, 1)]));
+        client.send(request(&[b"SET".as_slice(), b"kept", &patterned(5000, 1)]));
         client.expect("+OK\r\n");
         for (round, spare) in [0, 1 << 20, 8 << 20, 40 << 20].into_iter().enumerate() {
             resource.limit(&server, Some(resource.used_by(&server) + spare));
@@ -190,7 +185,7 @@ fn what_the_kernel_refuses_is_an_error_and_the_server_goes_on(engine: Engine) {
             let _ = is_taken(client.call(&["SET", "k", "v"]));
             client.check("SELECT 0", "+OK\r\n");
             recovers(&server, resource, &mut client);
-            client.send(request(&[b"SET".as_slice(), b"kept", &patterned(KEPT_BYTES, 1)]));
+            client.send(request(&[b"SET".as_slice(), b"kept", &patterned(5000, 1)]));
             client.expect("+OK\r\n");
         }
     }
@@ -204,7 +199,7 @@ fn a_server_that_may_have_nothing_at_all_goes_on(engine: Engine) {
 fn goes_on_without(engine: Engine, resource: Resource) {
     let server = Server::start(engine);
     let mut clients: Vec<Client> = (0..20).map(|_| server.client()).collect();
-    clients[0].send(request(&[b"SET".as_slice(), b"kept", &patterned(KEPT_BYTES, 1)]));
+    clients[0].send(request(&[b"SET".as_slice(), b"kept", &patterned(5000, 1)]));
     clients[0].expect("+OK\r\n");
     resource.limit(&server, Some(1 << 20));
     let begun = Instant::now();
@@ -212,12 +207,12 @@ fn goes_on_without(engine: Engine, resource: Resource) {
         for (at, client) in clients.iter_mut().enumerate() {
             let value = patterned(100 << (at % 8), at);
             is_taken(client.call(&[b"SET".as_slice(), format!("{round}:{at}").as_bytes(), &value]));
-            assert_eq!(client.call(&["GET", "kept"]), Value::Bulk(patterned(KEPT_BYTES, 1)));
+            assert_eq!(client.call(&["GET", "kept"]), Value::Bulk(patterned(5000, 1)));
             client.check("MULTI", "+OK\r\n");
             client.check("STRLEN kept", "+QUEUED\r\n");
-            client.check("EXEC", &format!("*1\r\n:{KEPT_BYTES}\r\n"));
+            client.check("EXEC", "*1\r\n:5000\r\n");
             let reply = client.call(&["EVAL", "return redis.call('STRLEN', KEYS[1])", "1", "kept"]);
-            assert!(reply == Value::Integer(KEPT_BYTES as i64) || matches!(reply, Value::Error(_)), "{reply:?}");
+            assert!(matches!(reply, Value::Integer(5000) | Value::Error(_)), "{reply:?}");
         }
         if begun.elapsed().as_secs() > 20 {
             break;
