@@ -8,8 +8,8 @@ use crate::config::limits::EVICTION_SAMPLES;
 
 /// An eviction's weight in the mean of the eviction age is one over this.
 const AGE_WEIGHT: u64 = 16;
-/// Items that are drawn for each that must expire, before a bucket of the wheel will do.
-const EXPIRING_TRIES: usize = 4;
+/// Items that are drawn where one must expire, before the least recently used of those will do.
+const EXPIRING_TRIES: usize = 8;
 
 impl Shard {
     /// Evicts one item, or passes over one; none when the policy allows no more.
@@ -17,12 +17,14 @@ impl Shard {
         let candidate = match self.policy {
             Policy::NoEviction => None,
             Policy::AllKeysRandom => self.pick_random().map(Candidate::Evict),
-            Policy::VolatileRandom => self.draw(1, true).first().copied().map(Candidate::Evict),
+            Policy::VolatileRandom => self.pick_random_expiring(now, pace),
             Policy::VolatileTtl => self.wheel.soonest().map(Candidate::Evict),
-            Policy::AllKeysLfu | Policy::VolatileLfu => self.least_frequent(now).map(Candidate::Evict),
-            Policy::AllKeysLru | Policy::VolatileLru | Policy::AllKeysS3Fifo | Policy::VolatileS3Fifo => {
-                self.order.victim(&mut self.heap, now, pace)
-            }
+            Policy::AllKeysLfu => self.least_frequent(now).map(Candidate::Evict),
+            Policy::AllKeysLru
+            | Policy::VolatileLru
+            | Policy::AllKeysS3Fifo
+            | Policy::VolatileS3Fifo
+            | Policy::VolatileLfu => self.order.victim(&mut self.heap, now, pace),
         };
         if let Candidate::Evict(loc) = candidate? {
             self.prefetch_removal(self.heap.newer(loc));
@@ -55,31 +57,24 @@ impl Shard {
 
     /// Of some items drawn at random the one that is used least, and of those the one that has been idle longest.
     fn least_frequent(&mut self, now: UnixMillis) -> Option<Loc> {
-        let drawn = self.draw(EVICTION_SAMPLES, self.policy.is_volatile());
+        let drawn = self.draw(EVICTION_SAMPLES);
         let (heap, order) = (&self.heap, self.order.view());
-        drawn
-            .into_iter()
-            .min_by_key(|&loc| (order.frequency(heap, loc, now), u64::MAX - order.idle_millis(heap, loc, now)))
+        drawn.into_iter().min_by_key(|&loc| order.worth(heap, loc, now))
     }
 
-    /// Up to `count` items at random, which may be the same; of those that expire, if that is asked for: none only if there
-    /// is none.
-    fn draw(&mut self, count: usize, expiring: bool) -> Vec<Loc> {
-        if expiring && self.wheel.len() == 0 {
-            return Vec::new();
-        }
-        let tries = if expiring { EXPIRING_TRIES * count } else { count };
-        let mut drawn: Vec<Loc> = (0..tries).map_while(|_| self.pick_random()).collect();
+    /// An item at random of those that expire, or, where they are so few that none is drawn, the one of them that has not been
+    /// used for longest.
+    fn pick_random_expiring(&mut self, now: UnixMillis, pace: Pace) -> Option<Candidate> {
+        let drawn = self.draw(EXPIRING_TRIES);
+        let expiring = drawn.into_iter().find(|&loc| self.heap.shape(loc).expires());
+        expiring.map(Candidate::Evict).or_else(|| self.order.victim(&mut self.heap, now, pace))
+    }
+
+    /// Up to `count` items at random, which may be the same; none only if there is none.
+    fn draw(&mut self, count: usize) -> Vec<Loc> {
+        let drawn: Vec<Loc> = (0..count).map_while(|_| self.pick_random()).collect();
         // All are fetched before the first is looked at: the misses overlap.
         drawn.iter().for_each(|&loc| self.heap.prefetch(loc, 1));
-        if expiring {
-            drawn.retain(|&loc| self.heap.shape(loc).expires());
-            if drawn.is_empty() {
-                let random = self.next_random();
-                drawn = self.wheel.some(&self.heap, random, count);
-            }
-        }
-        drawn.truncate(count);
         drawn
     }
 }
@@ -186,6 +181,26 @@ mod tests {
             number += 1;
         }
         assert_eq!((shard.expiring(), shard.stats().evicted), (0, 60));
+    }
+
+    #[test]
+    fn where_few_of_many_may_go_the_newest_of_them_do_not_go_first() {
+        for policy in evicting().filter(|&policy| policy.is_volatile() && policy != Policy::VolatileTtl) {
+            let mut shard = Shard::new(8 * MIB, policy);
+            let mut number = 0;
+            while shard.stats().evicted == 0 {
+                let expires = number % 50 == 0;
+                shard.put(number, 100, if expires { Expiry::At(NOW + 1_000_000) } else { Expiry::Never }).unwrap();
+                number += 1;
+            }
+            assert!(shard.expiring() > 800, "{policy:?}");
+            for _ in 0..500 {
+                shard.put(number, 100, Expiry::At(NOW + 1_000_000)).unwrap();
+                number += 1;
+            }
+            let kept = (number - 100..number).filter(|&n| shard.has(n)).count();
+            assert!(kept >= 80, "{policy:?}: {kept} of the last 100");
+        }
     }
 
     #[test]

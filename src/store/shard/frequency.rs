@@ -1,17 +1,19 @@
-//! The order of allkeys-lfu: how often an item is used, as Redis estimates it with eight bits. It must not know which
-//! items are compared: whoever makes room draws some, and gives up the one that is used least.
+//! The order of the LFU policies: how often an item is used, as Redis estimates it with eight bits. Of items that whoever
+//! makes room draws at random the one that is used least goes; where few of many may go and would be drawn too seldom, a
+//! hand goes round those that may, as that of a clock, and compares some at a time.
 //!
 //! The estimate is a logarithmic counter (Morris, "Counting large numbers of events in small registers", 1978) that loses
 //! one for each stretch of time without a use; the rule is that of `evict.c` in Redis. Of the bits for what is noted, the
 //! lower eight are the counter and the others the time of the last use, so a use writes one word and moves nothing. The
-//! list goes by arrival: it is for the order that takes over.
+//! list goes by arrival, or by when the hand passed: it is for the hand, and for the order that takes over.
 
 use super::UnixMillis;
 use super::heap::{Heap, Loc};
 use super::item::NOTE_BITS;
-use super::list::List;
 use super::order::{Candidate, EvictionOrder, Pace};
+use super::sparing::{Spared, SparingList};
 use crate::config::LfuRules;
+use crate::config::limits::EVICTION_SAMPLES;
 
 /// What a new item starts with: it has a chance to be used before it goes.
 pub const FIRST_COUNT: u8 = 5;
@@ -24,19 +26,22 @@ const TIME_MASK: u32 = (1 << (NOTE_BITS - COUNT_BITS)) - 1;
 const AHEAD_GRAINS: u32 = 24 * 60 * GRAINS_PER_MINUTE;
 
 pub struct Frequency {
-    arrivals: List,
+    arrivals: SparingList,
     rules: LfuRules,
     /// State of the generator behind the counter's chances.
     random: u64,
 }
 
 impl Frequency {
-    pub fn new(rules: LfuRules) -> Frequency {
-        Frequency { arrivals: List::EMPTY, rules, random: 0 }
+    pub fn new(rules: LfuRules, spares_lasting: bool) -> Frequency {
+        Frequency { arrivals: SparingList::new(spares_lasting), rules, random: 0 }
     }
 
-    pub fn set_rules(&mut self, rules: LfuRules) {
+    pub fn set_rules(&mut self, heap: &mut Heap, rules: LfuRules, spares_lasting: bool) {
         self.rules = rules;
+        if self.arrivals.spares_lasting() != spares_lasting {
+            self.arrivals.set_spares_lasting(heap, spares_lasting);
+        }
     }
 
     fn random(&mut self) -> u64 {
@@ -86,7 +91,7 @@ impl EvictionOrder for Frequency {
     }
 
     fn link_again(&mut self, heap: &mut Heap, loc: Loc) {
-        self.arrivals.push_newest(heap, loc);
+        self.arrivals.evictable.push_newest(heap, loc);
     }
 
     fn unlink(&mut self, heap: &mut Heap, loc: Loc) {
@@ -106,21 +111,42 @@ impl EvictionOrder for Frequency {
         self.note(heap, loc, count, now);
     }
 
-    fn follow(&mut self, heap: &mut Heap, _: Loc, to: Loc) {
-        self.arrivals.follow(heap, to);
+    fn begin_expiring(&mut self, heap: &mut Heap, loc: Loc) {
+        if self.arrivals.spares_lasting() {
+            self.arrivals.move_to_newest(heap, loc);
+        }
     }
 
-    fn victim(&mut self, _: &mut Heap, _: UnixMillis, _: Pace) -> Option<Candidate> {
-        (!self.arrivals.is_empty()).then_some(Candidate::Evict(self.arrivals.oldest))
+    fn follow(&mut self, heap: &mut Heap, from: Loc, to: Loc) {
+        self.arrivals.follow(heap, from, to);
+    }
+
+    /// Where the hand stands, the one of some that is used least, and of those the one that has been idle longest; the
+    /// others are met again when the hand has gone round.
+    fn victim(&mut self, heap: &mut Heap, now: UnixMillis, _: Pace) -> Option<Candidate> {
+        let mut met = Vec::with_capacity(EVICTION_SAMPLES);
+        for _ in 0..EVICTION_SAMPLES {
+            match self.arrivals.oldest(heap) {
+                Some(Ok(loc)) => {
+                    met.push(loc);
+                    self.arrivals.move_to_newest(heap, loc);
+                }
+                Some(Err(Spared)) => {}
+                None if met.is_empty() => return None,
+                None => break,
+            }
+        }
+        let least = met.into_iter().min_by_key(|&loc| self.worth(heap, loc, now));
+        Some(least.map_or(Candidate::Spared, Candidate::Evict))
     }
 
     fn hottest(&mut self, _: &mut Heap, _: UnixMillis) -> Option<Loc> {
-        (!self.arrivals.is_empty()).then_some(self.arrivals.newest)
+        self.arrivals.newest()
     }
 
     fn adopt(&mut self, heap: &mut Heap, loc: Loc, idle_millis: u64, now: UnixMillis) {
         self.note(heap, loc, FIRST_COUNT, now.saturating_sub(idle_millis));
-        self.arrivals.push_oldest(heap, loc);
+        self.arrivals.evictable.push_oldest(heap, loc);
     }
 
     fn idle_millis(&self, heap: &Heap, loc: Loc, now: UnixMillis) -> u64 {
@@ -140,7 +166,7 @@ impl EvictionOrder for Frequency {
     }
 
     fn clear(&mut self) {
-        self.arrivals = List::EMPTY;
+        self.arrivals = SparingList::new(self.arrivals.spares_lasting());
     }
 }
 

@@ -48,6 +48,7 @@ mod s3fifo;
 mod scan;
 mod several;
 mod space;
+mod sparing;
 #[cfg(test)]
 mod testing;
 mod types;

@@ -13,6 +13,7 @@ use super::recency::Recency;
 use super::s3fifo::{S3Fifo, SAMPLED};
 use super::types::GHOST_MEMORY;
 use crate::config::{LfuRules, OrderKind, Policy};
+use std::cmp::Reverse;
 
 /// What an order of eviction does. Every item of the shard is linked in one.
 pub trait EvictionOrder {
@@ -58,6 +59,11 @@ pub trait EvictionOrder {
     /// Redis's estimate of how often an item is used.
     fn frequency(&self, _heap: &Heap, _loc: Loc, _now: UnixMillis) -> u8 {
         FIRST_COUNT
+    }
+
+    /// What is used more often is worth more, and of what is used as often, what has been used later.
+    fn worth(&self, heap: &Heap, loc: Loc, now: UnixMillis) -> (u8, Reverse<u64>) {
+        (self.frequency(heap, loc, now), Reverse(self.idle_millis(heap, loc, now)))
     }
 
     /// Says how often an item is used, where that is counted.
@@ -286,7 +292,7 @@ impl Kind {
     fn new(rules: Rules) -> Kind {
         match rules.kind {
             OrderKind::Lru => Kind::Lru(Recency::new(rules.spares_lasting)),
-            OrderKind::Lfu => Kind::Lfu(Frequency::new(rules.lfu)),
+            OrderKind::Lfu => Kind::Lfu(Frequency::new(rules.lfu, rules.spares_lasting)),
             OrderKind::S3Fifo => Kind::S3Fifo(Box::new(S3Fifo::new(rules.spares_lasting))),
         }
     }
@@ -295,7 +301,7 @@ impl Kind {
     fn goes_by(&mut self, rules: Rules, heap: &mut Heap) -> bool {
         match self {
             Kind::Lru(order) if rules.kind == OrderKind::Lru => order.set_spares_lasting(heap, rules.spares_lasting),
-            Kind::Lfu(order) if rules.kind == OrderKind::Lfu => order.set_rules(rules.lfu),
+            Kind::Lfu(order) if rules.kind == OrderKind::Lfu => order.set_rules(heap, rules.lfu, rules.spares_lasting),
             Kind::S3Fifo(order) => {
                 return rules.kind == OrderKind::S3Fifo && rules.spares_lasting == order.spares_lasting();
             }

@@ -1,53 +1,34 @@
 //! The order of use: a list threaded through the items. It must not know why an item moves in it.
 //!
-//! Beside the list of what may be evicted there is a second one, of items that were met at its old end and that the policy
-//! spares because they never expire (volatile-lru): *parked*, so that they are not met again and again. An item
-//! does not know on which of the two it is; only the ends differ, and those are found by comparing.
-//!
 //! A use is noted at once, and some uses later the list is mended for it: meanwhile the neighbours, whose links change,
 //! are fetched. Nobody sees the difference: whoever asks for the order, or adds to it, has the noted uses done first.
 
 use super::UnixMillis;
 use super::heap::{Heap, Loc};
-use super::list::List;
 use super::order::{Candidate, EvictionOrder, Pace};
+use super::sparing::SparingList;
 
 /// Uses that are noted: as many as a processor can have misses under way for, and one cache line.
 const NOTED_MAX: usize = 16;
 
 pub struct Recency {
-    evictable: List,
-    parked: List,
+    items: SparingList,
     /// Items that have been used, in a ring from `next_note` on; none where nothing is noted.
     noted: [Loc; NOTED_MAX],
     next_note: usize,
     has_notes: bool,
-    /// What never expires is no candidate.
-    spares_lasting: bool,
 }
 
 impl Recency {
     pub fn new(spares_lasting: bool) -> Recency {
         let noted = [Loc::NONE; NOTED_MAX];
-        let (evictable, parked) = (List::EMPTY, List::EMPTY);
-        Recency { evictable, parked, noted, next_note: 0, has_notes: false, spares_lasting }
+        Recency { items: SparingList::new(spares_lasting), noted, next_note: 0, has_notes: false }
     }
 
     /// Whether what never expires is spared from now on. What was parked is the least recently used again.
     pub fn set_spares_lasting(&mut self, heap: &mut Heap, spares: bool) {
-        self.spares_lasting = spares;
         self.settle(heap);
-        let parked = std::mem::replace(&mut self.parked, List::EMPTY);
-        if parked.is_empty() {
-            return;
-        }
-        if self.evictable.is_empty() {
-            self.evictable = parked;
-            return;
-        }
-        heap.set_older(self.evictable.oldest, parked.newest);
-        heap.set_newer(parked.newest, self.evictable.oldest);
-        self.evictable.oldest = parked.oldest;
+        self.items.set_spares_lasting(heap, spares);
     }
 
     /// Makes a linked item the most recently used.
@@ -87,7 +68,7 @@ impl Recency {
 
     #[inline(never)]
     fn move_to_newest(&mut self, heap: &mut Heap, loc: Loc) {
-        let newest = self.evictable.newest;
+        let newest = self.items.evictable.newest;
         if newest == loc {
             return;
         }
@@ -99,19 +80,13 @@ impl Recency {
         heap.set_older(newer, older);
         heap.set_newer(older, newer);
         heap.set_newer(newest, loc);
-        self.evictable.newest = loc;
+        self.items.evictable.newest = loc;
     }
 
     /// The same for an item at an end of one of the lists, or while there are only parked ones.
     #[cold]
     fn move_from_end(&mut self, heap: &mut Heap, loc: Loc) {
-        self.list_of(loc).take(heap, loc);
-        self.evictable.push_newest(heap, loc);
-    }
-
-    /// The list that an item is at an end of; either, if it is between two others.
-    fn list_of(&mut self, loc: Loc) -> &mut List {
-        if self.parked.ends_at(loc) { &mut self.parked } else { &mut self.evictable }
+        self.items.move_to_newest(heap, loc);
     }
 }
 
@@ -125,13 +100,13 @@ impl EvictionOrder for Recency {
     #[inline]
     fn link_again(&mut self, heap: &mut Heap, loc: Loc) {
         self.settle(heap);
-        self.evictable.push_newest(heap, loc);
+        self.items.evictable.push_newest(heap, loc);
     }
 
     #[inline]
     fn unlink(&mut self, heap: &mut Heap, loc: Loc) {
         self.rename_notes(loc, Loc::NONE);
-        self.list_of(loc).take(heap, loc);
+        self.items.take(heap, loc);
     }
 
     #[inline(always)]
@@ -141,39 +116,29 @@ impl EvictionOrder for Recency {
     }
 
     fn begin_expiring(&mut self, heap: &mut Heap, loc: Loc) {
-        if self.spares_lasting {
+        if self.items.spares_lasting() {
             self.use_again(heap, loc);
         }
     }
 
     fn follow(&mut self, heap: &mut Heap, from: Loc, to: Loc) {
         self.rename_notes(from, to);
-        self.list_of(from).follow(heap, to);
+        self.items.follow(heap, from, to);
     }
 
     fn victim(&mut self, heap: &mut Heap, _: UnixMillis, _: Pace) -> Option<Candidate> {
         self.settle(heap);
-        let oldest = self.evictable.oldest;
-        if oldest.is_none() {
-            return None;
-        }
-        if self.spares_lasting && !heap.shape(oldest).expires() {
-            self.evictable.take(heap, oldest);
-            self.parked.push_newest(heap, oldest);
-            return Some(Candidate::Spared);
-        }
-        Some(Candidate::Evict(oldest))
+        self.items.oldest(heap).map(|oldest| oldest.map_or(Candidate::Spared, Candidate::Evict))
     }
 
     fn hottest(&mut self, heap: &mut Heap, _: UnixMillis) -> Option<Loc> {
         self.settle(heap);
-        let newest = if self.evictable.is_empty() { self.parked.newest } else { self.evictable.newest };
-        (!newest.is_none()).then_some(newest)
+        self.items.newest()
     }
 
     fn adopt(&mut self, heap: &mut Heap, loc: Loc, idle_millis: u64, now: UnixMillis) {
         heap.set_accessed(loc, now.saturating_sub(idle_millis));
-        self.evictable.push_oldest(heap, loc);
+        self.items.evictable.push_oldest(heap, loc);
     }
 
     fn idle_millis(&self, heap: &Heap, loc: Loc, now: UnixMillis) -> u64 {
@@ -181,6 +146,6 @@ impl EvictionOrder for Recency {
     }
 
     fn clear(&mut self) {
-        *self = Recency::new(self.spares_lasting);
+        *self = Recency::new(self.items.spares_lasting());
     }
 }

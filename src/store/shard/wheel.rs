@@ -155,17 +155,6 @@ impl Wheel {
         Some(self.heads[self.base + level][bucket])
     }
 
-    /// Up to `count` items of a bucket that is picked by a random number, each of those that are filled as likely as any other.
-    pub fn some(&self, heap: &Heap, random: u64, count: usize) -> Vec<Loc> {
-        let filled: u32 = self.occupied.iter().map(|level| level.count_ones()).sum();
-        let Some(nth) = random.checked_rem(filled as u64) else { return Vec::new() };
-        let buckets = (0..2 * LEVELS).flat_map(|level| (0..BUCKETS).map(move |bucket| (level, bucket)));
-        let mut filled = buckets.filter(|(level, bucket)| self.occupied[*level] & 1 << bucket != 0);
-        let (level, bucket) = filled.nth(nth as usize).expect("as many are filled as have been counted");
-        let next = |loc: &Loc| Some(heap.timer_next(*loc)).filter(|next| !next.is_none());
-        std::iter::successors(Some(self.heads[level][bucket]), next).take(count).collect()
-    }
-
     /// An item that lies where an earlier clock has put it.
     fn left_behind(&self) -> Option<Loc> {
         let other = LEVELS - self.base;
