@@ -1,18 +1,24 @@
 //! Operations are linearizable: for what several connections on several cores saw at the same time, there is an order in which
-//! one simple map would have answered the same. Once as the server is by itself, and once with every core keeping copies of
-//! all that it reads.
+//! one simple map would have answered the same. Once as the server is by itself, once with every core keeping copies of all
+//! that it reads, and once with such copies while the keys are evicted at any time.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use todc_utils::linearizability::WGLChecker;
 use todc_utils::linearizability::history::{Action, History};
 use todc_utils::specifications::Specification;
 
-use crate::client::Client;
+use crate::client::{Client, patterned, request};
 use crate::harness::{Engine, Random, Server, on_every_driver, wait_until};
 use crate::wire::Value;
 
-on_every_driver!(histories_of_concurrent_operations, histories_with_copies_of_all_that_is_read);
+on_every_driver!(
+    histories_of_concurrent_operations,
+    histories_with_copies_of_all_that_is_read,
+    histories_with_copies_of_what_is_evicted,
+);
 
 const CONNECTIONS: usize = 8;
 const ROUNDS: usize = 400;
@@ -44,28 +50,65 @@ enum Operation {
 /// An operation and its reply; `None` when it is called.
 type Done = (Operation, Option<Value>);
 
-/// One key of the cache and the name beside it, in both databases, as a simple program would have them.
-struct Register;
-
 /// A number, and whether it has a time of expiry, far away.
 type Item = Option<(i64, bool)>;
 
+/// One key of the cache and the name beside it, in both databases.
+type State = [[Item; 2]; 2];
+
+/// As a simple program would have them.
+struct Register;
+
 impl Specification for Register {
-    type State = [[Item; 2]; 2];
+    type State = State;
     type Operation = Done;
 
-    fn init() -> Self::State {
-        Self::State::default()
+    fn init() -> State {
+        State::default()
     }
 
-    fn apply((operation, reply): &Done, before: &Self::State) -> (bool, Self::State) {
+    fn apply((operation, reply): &Done, before: &State) -> (bool, State) {
+        let (expect, after) = operation.done(before);
+        (reply.as_ref() == Some(&expect), after)
+    }
+}
+
+/// The same, of which any may be gone at any time. That shows in a reply, and when it does not it may as well go later.
+struct EvictingRegister;
+
+impl Specification for EvictingRegister {
+    type State = State;
+    type Operation = Done;
+
+    fn init() -> State {
+        State::default()
+    }
+
+    fn apply((operation, reply): &Done, before: &State) -> (bool, State) {
+        let mut evictions: Vec<u32> = (0..1 << before.as_flattened().len()).collect();
+        evictions.sort_by_key(|evicted| evicted.count_ones());
+        let tries = evictions.into_iter().map(|evicted| {
+            let mut left = *before;
+            for (number, item) in left.as_flattened_mut().iter_mut().enumerate() {
+                *item = item.filter(|_| evicted & 1 << number == 0);
+            }
+            operation.done(&left)
+        });
+        let seen = tries.into_iter().find(|(expect, _)| reply.as_ref() == Some(expect));
+        seen.map_or((false, *before), |(_, after)| (true, after))
+    }
+}
+
+impl Operation {
+    /// The reply, and what is there afterwards.
+    fn done(self, before: &State) -> (Value, State) {
         let mut after = *before;
         let [[key, other], [away, _]] = &mut after;
         let was = *key;
         let ok = Value::Simple("OK".into());
         let value = |item: Item| item.map_or(Value::Null, |(number, _)| Value::bulk(number.to_string()));
         let flag = |is: bool| Value::Integer(is as i64);
-        let expect = match *operation {
+        let expect = match self {
             Operation::Get => value(was),
             Operation::GetOther => value(*other),
             Operation::Set(number) => {
@@ -122,11 +165,9 @@ impl Specification for Register {
                 ok
             }
         };
-        (reply.as_ref() == Some(&expect), after)
+        (expect, after)
     }
-}
 
-impl Operation {
     /// One of them, by a number below 32. Every number that is set is set once only.
     fn pick(random: usize, unique: i64) -> Operation {
         match random {
@@ -179,11 +220,50 @@ impl Operation {
 type Event = (Instant, usize, usize, Action<Done>);
 
 fn histories_of_concurrent_operations(engine: Engine) {
-    check_histories(&Server::with(engine, &["--threads=4"]), 0);
+    let histories = record_histories(&Server::with(engine, &["--threads=4"]), 0);
+    histories.iter().for_each(expect_order::<Register>);
 }
 
 fn histories_with_copies_of_all_that_is_read(engine: Engine) {
-    let server = Server::with(engine, &["--threads=4", "--enable-debug-command=yes"]);
+    let server = with_copies_of_all(engine, &[]);
+    let before = server.client().info_number("hot_hits");
+    let histories = record_histories(&server, 70);
+    histories.iter().for_each(expect_order::<Register>);
+    assert!(server.client().info_number("hot_hits") > before + 100);
+    assert!(server.client().info_number("hot_stale") > 10);
+}
+
+fn histories_with_copies_of_what_is_evicted(engine: Engine) {
+    let server =
+        with_copies_of_all(engine, &["--maxmemory=32mb", "--maxmemory-policy=allkeys-random", "--hot-cache=1mb"]);
+    let done = AtomicBool::new(false);
+    let histories = std::thread::scope(|scope| {
+        // So large that the keys are a good part of what there is to draw from.
+        scope.spawn(|| {
+            let mut client = server.client();
+            let value = patterned(200_000, 1);
+            for number in 0.. {
+                client.send(request(&[b"SET".as_slice(), format!("large:{number}").as_bytes(), &value]));
+                client.expect("+OK\r\n");
+                if done.load(Relaxed) {
+                    break;
+                }
+            }
+        });
+        let mut client = server.client();
+        wait_until("items are evicted", || client.info_number("evicted_keys") > 100);
+        let histories = record_histories(&server, 70);
+        done.store(true, Relaxed);
+        histories
+    });
+    histories.iter().for_each(expect_order::<EvictingRegister>);
+    assert!(histories.iter().any(|history| !is_linearizable::<Register>(history)), "no key was evicted");
+    assert!(server.client().info_number("hot_stale") > 10);
+}
+
+/// A server of which each core copies whatever it reads.
+fn with_copies_of_all(engine: Engine, options: &[&str]) -> Server {
+    let server = Server::with(engine, &[&["--threads=4", "--enable-debug-command=yes"], options].concat());
     let mut client = server.client();
     client.check("DEBUG HOT-SAMPLES 0", "+OK\r\n");
     client.check("SET k v", "+OK\r\n");
@@ -191,14 +271,14 @@ fn histories_with_copies_of_all_that_is_read(engine: Engine) {
         client.check("GET k", "$1\r\nv\r\n");
         client.info_number("hot_hits") > 0
     });
-    let before = client.info_number("hot_hits");
-    check_histories(&server, 70);
-    assert!(client.info_number("hot_hits") > before + 100);
-    assert!(client.info_number("hot_stale") > 10);
+    server
 }
 
-/// `more_reads`: so many operations in a hundred are reads, and of the others some.
-fn check_histories(server: &Server, more_reads: usize) {
+/// What each connection did to each key, and what it was replied.
+type KeyHistory = Vec<(usize, Action<Done>)>;
+
+/// A history of each key. `more_reads`: so many operations in a hundred are reads, and of the others some.
+fn record_histories(server: &Server, more_reads: usize) -> Vec<KeyHistory> {
     let record = |connection: usize| {
         let mut client = server.client();
         let mut events: Vec<Event> = Vec::new();
@@ -222,16 +302,19 @@ fn check_histories(server: &Server, more_reads: usize) {
     });
     // What has the same time counts as concurrent: calls come first.
     events.sort_by_key(|(at, .., action)| (*at, matches!(action, Action::Response(_))));
-    for key in 0..KEYS {
-        let of_key = events.iter().filter(|event| event.2 == key);
-        let actions: Vec<_> = of_key.map(|(_, connection, _, action)| (*connection, action.clone())).collect();
-        let operations = actions.len() / 2;
-        assert!(is_linearizable(actions), "{operations} operations on key {key} have no order");
-    }
+    let of_key = |key| {
+        let events = events.iter().filter(move |event| event.2 == key);
+        events.map(|(_, connection, _, action)| (*connection, action.clone())).collect()
+    };
+    (0..KEYS).map(of_key).collect()
 }
 
-fn is_linearizable(actions: Vec<(usize, Action<Done>)>) -> bool {
-    WGLChecker::<Register>::is_linearizable(History::from_actions(actions))
+fn expect_order<S: Specification<Operation = Done>>(history: &KeyHistory) {
+    assert!(is_linearizable::<S>(history), "{} operations have no order", history.len() / 2);
+}
+
+fn is_linearizable<S: Specification<Operation = Done>>(history: &KeyHistory) -> bool {
+    WGLChecker::<S>::is_linearizable(History::from_actions(history.clone()))
 }
 
 /// The checker finds what it is there to find.
@@ -251,7 +334,11 @@ fn a_stale_read_has_no_order() {
             (0, response(Operation::Set(2), Value::Simple("OK".into()))),
         ]
     };
-    assert!(is_linearizable(history(Value::bulk("2"))));
-    assert!(!is_linearizable(history(Value::bulk("1"))), "2 was seen before");
-    assert!(!is_linearizable(history(Value::Null)));
+    for is_ordered in [is_linearizable::<Register>, is_linearizable::<EvictingRegister>] {
+        assert!(is_ordered(&history(Value::bulk("2"))));
+        assert!(!is_ordered(&history(Value::bulk("1"))), "2 was seen before");
+    }
+    // Unless it may have been evicted.
+    assert!(!is_linearizable::<Register>(&history(Value::Null)));
+    assert!(is_linearizable::<EvictingRegister>(&history(Value::Null)));
 }
