@@ -301,7 +301,7 @@ impl Shared {
     pub fn charge_users(&self) {
         let change = self.settings.users.take_change();
         if change != 0 {
-            self.clients.memory.change(change);
+            self.clients.memory.keep(change);
         }
     }
 
