@@ -1,6 +1,8 @@
 //! Commands that take long work in steps and give way: what is left of one is kept with its connection, and goes on in the
 //! connection's next turn as if the request had come then.
 
+use bytes::Bytes;
+
 use super::Call;
 use crate::base::clock;
 use crate::config::limits;
@@ -56,5 +58,16 @@ impl Call<'_, '_> {
             self.state.unfinished = Some(work);
             return Err(stop);
         }
+    }
+}
+
+/// Whether a value is what it was before a command worked on its handle. A large value that nobody has changed lies where it
+/// was, as long as a handle is kept; a small one is compared.
+pub fn is_unchanged(now: &Option<Bytes>, before: &Option<Bytes>) -> bool {
+    match (now, before) {
+        (Some(now), Some(before)) if before.len() >= limits::STREAMED_ARGUMENT_MIN_BYTES => {
+            now.as_ptr() == before.as_ptr() && now.len() == before.len()
+        }
+        (now, before) => now == before,
     }
 }

@@ -1,6 +1,6 @@
 //! SET, GET and the other commands that read and write values as a whole.
 
-use crate::client::request;
+use crate::client::{patterned, request};
 use crate::harness::{Engine, Server, on_every_driver};
 use crate::wire::Value;
 
@@ -11,6 +11,7 @@ on_every_driver!(
     set_refuses_what_contradicts,
     older_forms_of_set,
     set_if_the_value_is_as_expected,
+    conditions_on_large_values,
     delete_if_the_value_is_as_expected,
     getdel_and_getex,
     several_keys,
@@ -149,6 +150,60 @@ fn set_if_the_value_is_as_expected(engine: Engine) {
     for options in ["NX IFEQ a", "IFEQ a IFNE b", "IFEQ a IFEQ a", "IFEQ"] {
         client.check(&format!("SET k v {options}"), "-ERR syntax error\r\n");
     }
+}
+
+/// Such are compared piece by piece, and others change them meanwhile.
+fn conditions_on_large_values(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    let value = |number: usize| [format!("{number:<8}").as_bytes(), &patterned(1 << 20, 3)].concat();
+    let set = |new: usize, word: &str, operand: &[u8]| {
+        request(&[b"SET".as_slice(), b"k", &value(new), word.as_bytes(), operand])
+    };
+    client.call(&[b"SET".as_slice(), b"k", &value(0)]);
+    let mut last_differs = value(0);
+    *last_differs.last_mut().unwrap() ^= 1;
+    let digest = client.call(&["DIGEST", "k"]).text();
+    let wrong = digest.chars().rev().collect::<String>();
+    let in_transaction = |set: Vec<u8>| [request(&["MULTI"]), set, request(&["EXEC"])].concat();
+    for (word, operand, holds) in [
+        ("IFEQ", value(0).as_slice(), true),
+        ("IFEQ", &last_differs, false),
+        ("IFNE", &value(0), false),
+        ("IFNE", &last_differs, true),
+        ("IFDEQ", digest.to_uppercase().as_bytes(), true),
+        ("IFDEQ", wrong.as_bytes(), false),
+        ("IFDNE", digest.as_bytes(), false),
+        ("IFDNE", wrong.as_bytes(), true),
+    ] {
+        let reply = if holds { "+OK\r\n" } else { "$-1\r\n" };
+        client.send([set(0, word, operand), request(&["STRLEN", "k"])].concat());
+        client.expect(format!("{reply}:{}\r\n", value(0).len()));
+        client.send(in_transaction(set(0, word, operand)));
+        client.expect(format!("+OK\r\n+QUEUED\r\n*1\r\n{reply}"));
+        let script = "return redis.call('SET', KEYS[1], ARGV[1], ARGV[2], ARGV[3])";
+        client.send(request(&[b"EVAL".as_slice(), script.as_bytes(), b"1", b"k", &value(0), word.as_bytes(), operand]));
+        client.expect(reply);
+        client.send(request(&[b"DELEX".as_slice(), b"k", word.as_bytes(), operand]));
+        client.expect(format!(":{}\r\n", holds as u8));
+        client.call(&[b"SET".as_slice(), b"k", &value(0)]);
+    }
+    // Whoever finds the value as it was makes it the next: no step is taken twice, and none is left out.
+    let (clients, steps) = (3, 10);
+    std::thread::scope(|scope| {
+        for _ in 0..clients {
+            scope.spawn(|| {
+                let mut client = server.client();
+                let mut taken = 0;
+                while taken < steps {
+                    let now: usize = client.call(&["GETRANGE", "k", "0", "7"]).text().trim().parse().unwrap();
+                    client.send(set(now + 1, "IFEQ", &value(now)));
+                    taken += usize::from(client.value() == Value::Simple("OK".into()));
+                }
+            });
+        }
+    });
+    assert_eq!(client.call(&["GETRANGE", "k", "0", "7"]).text().trim(), (clients * steps).to_string());
 }
 
 fn delete_if_the_value_is_as_expected(engine: Engine) {

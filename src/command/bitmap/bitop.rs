@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::command::steps::{Progress, Work};
+use crate::command::steps::{Progress, Work, is_unchanged};
 use crate::command::{Call, Command, Flags, Group, Keys, is_word, room};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
@@ -136,7 +136,7 @@ fn in_steps(call: &mut Call, operation: Operation, longest: usize, handles: Vec<
         let (target, value) = (call.key_at(2), value.as_ref().expect("it has been filled"));
         let sources = (3..call.args.len()).map(call.keys());
         call.reserve(target, longest)?;
-        let is_same = sources.zip(&handles).all(|(source, known)| is_same(&handle(call, source), known));
+        let is_same = sources.zip(&handles).all(|(source, known)| is_unchanged(&handle(call, source), known));
         if is_same {
             call.store(target, NewValue::Shared(value.clone()), Expiry::Never)?;
             call.reply.integer(longest as i64);
@@ -149,16 +149,6 @@ fn in_steps(call: &mut Call, operation: Operation, longest: usize, handles: Vec<
         }
         Ok(Progress::Done)
     }))
-}
-
-/// A large value that nobody has changed lies where it was, as long as its handle is kept; a small one is compared.
-fn is_same(now: &Option<Bytes>, before: &Option<Bytes>) -> bool {
-    match (now, before) {
-        (Some(now), Some(before)) if before.len() >= limits::STREAMED_ARGUMENT_MIN_BYTES => {
-            now.as_ptr() == before.as_ptr() && now.len() == before.len()
-        }
-        (now, before) => now == before,
-    }
 }
 
 /// What has come of the values so far. A value that is shorter than the longest ends in zeros.

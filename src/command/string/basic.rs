@@ -1,7 +1,7 @@
 //! Commands that read and write one value as a whole.
 
 use crate::command::key::expiry::{self, TimeWord, Unit};
-use crate::command::string::compare::Condition;
+use crate::command::string::compare::{Condition, ConditionOf, compare_first};
 use crate::command::{Call, Command, Flags, Group, Keys, count_lookup, is_word};
 use crate::message::error::{self, Stop};
 use crate::store::shard::Expiry;
@@ -88,12 +88,27 @@ impl<'a> SetOptions<'a> {
 
 fn set(call: &mut Call) -> Result<(), Stop> {
     let options = SetOptions::parse(call)?;
+    if options.only_if.is_some_and(|condition| condition.takes_long(call)) {
+        let condition_of: ConditionOf = |call| Ok(SetOptions::parse(call)?.only_if);
+        return compare_first(call, condition_of, |call, holds| set_if(call, SetOptions::parse(call)?, holds));
+    }
+    set_if(call, options, None)
+}
+
+/// SET, of which it may be known whether its condition holds.
+fn set_if(call: &mut Call, options: SetOptions, holds: Option<bool>) -> Result<(), Stop> {
     let expiry = options.time.expiry(call, Expiry::Never, "set")?;
     let key = call.key();
     let value = call.new_value(2);
     call.reserve(key, call.arg(2).len())?;
     let old = if options.get { call.old_value(key)? } else { None };
-    let allowed = options.only_if.map_or(Ok(true), |condition| condition.holds(call.peek(key)))?;
+    // Room may have been made at the cost of the value.
+    let known = holds.filter(|_| call.peek(key).is_some());
+    let allowed = match (known, options.only_if) {
+        (Some(holds), _) => holds,
+        (None, Some(condition)) => condition.holds(call.peek(key))?,
+        (None, None) => true,
+    };
     if allowed {
         call.store(key, value, expiry)?;
     }

@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
-use crate::command::steps::{Progress, Work};
+use crate::command::steps::{Progress, Work, is_unchanged};
 use crate::command::{Call, Command, Flags, Group, Keys, is_word, wrong_arity};
 use crate::message::error::{self, Stop};
 use crate::store::shard::Entry;
@@ -28,6 +28,13 @@ pub const COMMANDS: &[Command] = &[
 const fn row(name: &'static str, arity: i32, flags: Flags, run: crate::command::Run) -> Command {
     Command::new(name, arity, Group::String, run).flags(flags).keys(Keys::ONE)
 }
+
+/// Hexadecimal digits of a digest.
+const DIGEST_LEN: usize = 16;
+/// From this length on a value is compared piece by piece, while nothing is locked, ...
+const STEPPED_MIN_BYTES: usize = 1 << 18;
+/// ... in pieces of this size: some ten microseconds.
+const STEP_BYTES: usize = 1 << 18;
 
 /// What must hold of a key before it is changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,6 +77,24 @@ impl<'a> Condition<'a> {
         !matches!(self, Condition::Absent | Condition::Present)
     }
 
+    /// Whether it takes long to find out: that is then done first, by `compare_first`.
+    pub fn takes_long(self, call: &mut Call) -> bool {
+        let length = match self {
+            Condition::Absent | Condition::Present => return false,
+            Condition::Equal(operand) | Condition::NotEqual(operand) => operand.len(),
+            Condition::DigestEqual(digest) | Condition::DigestNotEqual(digest) if digest.len() != DIGEST_LEN => {
+                return false;
+            }
+            Condition::DigestEqual(_) | Condition::DigestNotEqual(_) => STEPPED_MIN_BYTES,
+        };
+        // Values of other lengths are not equal.
+        let is_digest = matches!(self, Condition::DigestEqual(_) | Condition::DigestNotEqual(_));
+        let fits = |held: usize| if is_digest { held >= length } else { held == length };
+        length >= STEPPED_MIN_BYTES
+            && !call.is_within_script()
+            && call.peek(call.key()).is_some_and(|entry| fits(entry.value.as_slice().len()))
+    }
+
     /// A key that is not there has no value: it is equal to nothing, and not even a wrong digest is looked at.
     pub fn holds(self, current: Option<Entry>) -> Result<bool, Stop> {
         let Some(value) = current.map(|entry| entry.value.as_slice()) else {
@@ -88,7 +113,7 @@ impl<'a> Condition<'a> {
 
 /// As in Redis, of what is no digest nothing but its length is an error.
 fn has_digest(value: &[u8], digest: &[u8]) -> Result<bool, Stop> {
-    if digest.len() != 16 {
+    if digest.len() != DIGEST_LEN {
         return Err("ERR the digest must be exactly 16 hexadecimal characters".into());
     }
     Ok(show(xxh3_64(value)).eq_ignore_ascii_case(digest))
@@ -98,37 +123,103 @@ fn show(digest: u64) -> Vec<u8> {
     format!("{digest:016x}").into_bytes()
 }
 
+/// Where a command's condition stands among its arguments.
+pub type ConditionOf = for<'a> fn(&Call<'a, '_>) -> Result<Option<Condition<'a>>, Stop>;
+
+/// Finds out whether a condition holds of a large value, piece by piece, while nothing is locked; then `act` does what depends
+/// on it. If somebody has changed the value meanwhile it is not known, and `act` has to find out at once.
+pub fn compare_first(
+    call: &mut Call,
+    condition_of: ConditionOf,
+    act: impl Fn(&mut Call, Option<bool>) -> Result<(), Stop> + 'static,
+) -> Result<(), Stop> {
+    let value = call.peek(call.key()).map(|entry| entry.value.to_bytes());
+    call.guards.release();
+    let mut comparison = Comparison { done: 0, hash: Xxh3Default::new() };
+    let mut holds = None;
+    call.work(Work::new(move |call| {
+        if let (None, Some(whole), Some(condition)) = (holds, &value, condition_of(call)?) {
+            holds = comparison.step(whole, condition);
+            return Ok(Progress::More(0));
+        }
+        let key = call.key();
+        call.shard(key.hash)?;
+        let now = call.peek(key).map(|entry| entry.value.to_bytes());
+        let known = holds.filter(|_| is_unchanged(&now, &value));
+        drop(now);
+        act(call, known)?;
+        Ok(Progress::Done)
+    }))
+}
+
+/// How far a value has been compared.
+struct Comparison {
+    done: usize,
+    hash: Xxh3Default,
+}
+
+impl Comparison {
+    /// Compares one piece; whether the condition holds, once that is known.
+    fn step(&mut self, value: &[u8], condition: Condition) -> Option<bool> {
+        let (from, end) = (self.done, value.len().min(self.done + STEP_BYTES));
+        self.done = end;
+        let is_last = end == value.len();
+        let differs = |other: &[u8]| value[from..end] != other[from..end];
+        match condition {
+            Condition::Absent => Some(false),
+            Condition::Present => Some(true),
+            Condition::Equal(wanted) if differs(wanted) => Some(false),
+            Condition::NotEqual(other) if differs(other) => Some(true),
+            Condition::Equal(_) => is_last.then_some(true),
+            Condition::NotEqual(_) => is_last.then_some(false),
+            Condition::DigestEqual(digest) | Condition::DigestNotEqual(digest) => {
+                self.hash.update(&value[from..end]);
+                let is_equal = is_last.then(|| show(self.hash.digest()).eq_ignore_ascii_case(digest))?;
+                Some(is_equal == matches!(condition, Condition::DigestEqual(_)))
+            }
+        }
+    }
+}
+
 fn delex(call: &mut Call) -> Result<(), Stop> {
     match call.args.len() {
-        2 => delete_if(call, Condition::Present),
+        2 => delete_if(call, |_| Ok(Some(Condition::Present))),
         4 if call.peek(call.key()).is_none() => {
             // Not even a wrong condition is looked at.
             call.reply.integer(0);
             Ok(())
         }
-        4 => match Condition::parse(call, 2)? {
-            Some((condition, 2)) => delete_if(call, condition),
+        4 => delete_if(call, |call| match Condition::parse(call, 2)? {
+            Some((condition, 2)) => Ok(Some(condition)),
             _ => Err("ERR Invalid condition. Use IFEQ, IFNE, IFDEQ, or IFDNE".into()),
-        },
+        }),
         _ => Err(wrong_arity("delex")),
     }
 }
 
 fn delifeq(call: &mut Call) -> Result<(), Stop> {
-    delete_if(call, Condition::Equal(call.arg(2)))
+    delete_if(call, |call| Ok(Some(Condition::Equal(call.arg(2)))))
+}
+
+fn delete_if(call: &mut Call, condition_of: ConditionOf) -> Result<(), Stop> {
+    if condition_of(call)?.is_some_and(|condition| condition.takes_long(call)) {
+        return compare_first(call, condition_of, move |call, holds| delete_where(call, condition_of, holds));
+    }
+    delete_where(call, condition_of, None)
 }
 
 /// What is not there is not deleted, whatever the condition says of it.
-fn delete_if(call: &mut Call, condition: Condition) -> Result<(), Stop> {
+fn delete_where(call: &mut Call, condition_of: ConditionOf, holds: Option<bool>) -> Result<(), Stop> {
     let key = call.key();
-    let allowed = condition.holds(call.peek(key))?;
+    let allowed = match (holds, condition_of(call)?) {
+        (Some(holds), _) => holds,
+        (None, Some(condition)) => condition.holds(call.peek(key))?,
+        (None, None) => true,
+    };
     let deleted = allowed && call.guards.shard(key.hash).delete(key, call.now);
     call.reply.integer(deleted as i64);
     Ok(())
 }
-
-/// Some ten microseconds.
-const STEP_BYTES: usize = 1 << 18;
 
 fn digest(call: &mut Call) -> Result<(), Stop> {
     let Some(value) = call.read(call.key()) else {
