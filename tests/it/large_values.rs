@@ -3,7 +3,7 @@
 use kv_cache::config::limits;
 
 use crate::client::{bulk, patterned, request};
-use crate::harness::{Engine, Server, on_every_driver};
+use crate::harness::{Engine, Server, on_every_driver, wait_until};
 use crate::wire::Value;
 
 on_every_driver!(
@@ -11,6 +11,9 @@ on_every_driver!(
     sixty_four_megabytes_beside_small_ones,
     every_command_takes_large_values,
     a_value_is_sent_as_it_was_asked_for,
+    what_is_read_is_changed_beside_it,
+    what_grows_by_much,
+    several_change_what_is_read,
     a_value_may_be_as_large_as_info_says,
     several_large_values_in_one_request,
     a_large_value_is_received_in_place,
@@ -130,6 +133,87 @@ fn a_value_is_sent_as_it_was_asked_for(engine: Engine) {
     reader.expect(&value);
     reader.expect("\r\n");
     reader.check("GET k", "$-1\r\n");
+}
+
+/// Such changes copy the value piece by piece.
+fn what_is_read_is_changed_beside_it(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    let mut value = patterned(9 << 20, 4);
+    let end = value.len();
+    client.call(&[b"SET".as_slice(), b"k", &value, b"EX", b"1000"]);
+    type Change = fn(&mut Vec<u8>);
+    let changes: [(&[&str], &str, Change); 4] = [
+        (&["APPEND", "k", "end"], &format!(":{}\r\n", end + 3), |value| value.extend_from_slice(b"end")),
+        (&["SETRANGE", "k", "5", "range"], &format!(":{}\r\n", end + 3), |value| {
+            value[5..10].copy_from_slice(b"range")
+        }),
+        (&["SETBIT", "k", "8", "1"], ":0\r\n", |value| value[1] |= 0x80),
+        (&["BITFIELD", "k", "SET", "u8", "#2", "255"], &format!("*1\r\n:{}\r\n", value[2]), |value| value[2] = 255),
+    ];
+    client.call(&["SETBIT", "k", "8", "0"]);
+    value[1] &= 0x7f;
+    for (words, reply, change) in changes {
+        // It is not read to its end before the change is made.
+        let mut reader = server.client();
+        reader.send(request(&["GET", "k"]));
+        reader.expect(format!("${}\r\n", value.len()));
+        client.send(request(words));
+        client.expect(reply);
+        assert!(matches!(client.call(&["TTL", "k"]), Value::Integer(900..)));
+        reader.expect(&value);
+        reader.expect("\r\n");
+        change(&mut value);
+        client.send(request(&["GET", "k"]));
+        client.expect(bulk(&value));
+    }
+}
+
+fn what_grows_by_much(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    client.check("SETRANGE new 5000000 x", ":5000001\r\n");
+    client.check("SETRANGE new 9000000 y", ":9000001\r\n");
+    client.check("SETBIT bit 40000000 1", ":0\r\n");
+    client.check("BITFIELD field SET u8 40000000 255", "*1\r\n:0\r\n");
+    client.check("SET small v EX 1000", "+OK\r\n");
+    client.check("SETRANGE small 3000000 z", ":3000001\r\n");
+    let mut expected = vec![0; 9_000_001];
+    (expected[5_000_000], expected[9_000_000]) = (b'x', b'y');
+    client.send(request(&["GET", "new"]));
+    client.expect(bulk(&expected));
+    client.check("BITCOUNT bit", ":1\r\n");
+    client.check("STRLEN bit", ":5000001\r\n");
+    client.check("BITCOUNT field", ":8\r\n");
+    client.check("BITCOUNT small", ":10\r\n");
+    client.check("TTL small", ":1000\r\n");
+    client.check("MULTI", "+OK\r\n");
+    client.check("SETRANGE all 3000000 z", "+QUEUED\r\n");
+    client.check("EXEC", "*1\r\n:3000001\r\n");
+    // By a little at a time it is not copied each time.
+    client.send(request(&["APPEND", "all", &"a".repeat(1000)]).repeat(2000));
+    (1..=2000).for_each(|times| client.expect(format!(":{}\r\n", 3_000_001 + 1000 * times)));
+    client.check("FLUSHALL", "+OK\r\n");
+    wait_until("all is given back", || client.info_number("used_memory_dataset") < 1 << 20);
+}
+
+fn several_change_what_is_read(engine: Engine) {
+    let server = Server::with(engine, &["--threads=2"]);
+    let (clients, times) = (3, 20);
+    server.client().call(&[b"SET".as_slice(), b"k", &patterned(3 << 20, 4)]);
+    std::thread::scope(|scope| {
+        for _ in 0..clients {
+            scope.spawn(|| {
+                let mut client = server.client();
+                for _ in 0..times {
+                    client.send([request(&["GET", "k"]), request(&["APPEND", "k", "x"])].concat());
+                    client.value();
+                    client.value();
+                }
+            });
+        }
+    });
+    server.client().check("STRLEN k", &format!(":{}\r\n", (3 << 20) + clients * times));
 }
 
 fn a_value_may_be_as_large_as_info_says(engine: Engine) {

@@ -54,12 +54,21 @@ impl Filling {
     }
 
     /// Nothing more will come. What is not filled goes back.
-    pub fn finish(mut self) -> Blob {
+    pub fn finish(self) -> Blob {
+        self.finish_to_grow(0)
+    }
+
+    /// The same, but up to `room` bytes, if it has so many, the addresses stay: it can grow there.
+    pub fn finish_to_grow(mut self, room: usize) -> Blob {
         let len = self.len;
-        let run = Run { units: len.div_ceil(UNIT_BYTES) as u32, ..self.run };
+        let kept = len.max(room.min(self.capacity()));
+        let run = Run { units: kept.div_ceil(UNIT_BYTES) as u32, ..self.run };
         let rest = Run { start: run.end(), units: self.run.units - run.units };
         self.region.give(rest);
-        self.count(run.units as usize * UNIT_BYTES);
+        if kept > len {
+            self.region.vacate(run, len);
+        }
+        self.count(len.next_multiple_of(UNIT_BYTES));
         // It has nothing left to give back.
         (self.run, self.len) = (Run { start: 0, units: 0 }, 0);
         Blob(Arc::new(Stretch {

@@ -267,6 +267,11 @@ impl Blob {
         Some(unsafe { std::slice::from_raw_parts_mut(stretch.region.at(stretch.run), stretch.len) })
     }
 
+    /// Up to this length they can be changed where they lie; 0 while others have the blob.
+    pub fn room(&self) -> usize {
+        if Arc::strong_count(&self.0) == 1 { self.0.run.units as usize * UNIT_BYTES } else { 0 }
+    }
+
     pub fn unlink(&self) {
         if self.0.links.fetch_sub(1, Relaxed) == 1 {
             add(&self.0.region.totals.charged_bytes, self.0.bytes(), 0);

@@ -1,16 +1,17 @@
 //! BITFIELD: integers of any width at any bit of a value.
 
 use crate::command::bitmap::bits::bit_offset;
+use crate::command::string::change::Tail;
 use crate::command::{Call, Command, Flags, Group, Keys, is_word, parse_integer};
 use crate::message::error::{self, Stop};
 
 pub const COMMANDS: &[Command] = &[
-    row("bitfield", Flags::WRITE.union(Flags::DENYOOM), |call| bitfield(call, false)).doc(
+    row("bitfield", Flags::WRITE.union(Flags::DENYOOM), bitfield).doc(
         "3.2.0",
         "key [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] <SET encoding offset value | INCRBY encoding offset increment> [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] <SET encoding offset value | INCRBY encoding offset increment> ...]]",
         "Performs arbitrary bitfield integer operations on strings.",
     ),
-    row("bitfield_ro", Flags::READONLY.union(Flags::FAST), |call| bitfield(call, true)).doc(
+    row("bitfield_ro", Flags::READONLY.union(Flags::FAST), |call| run(call, parse(call)?, true)).doc(
         "6.0.0",
         "key [GET encoding offset [GET encoding offset ...]]",
         "Performs arbitrary read-only bitfield integer operations on strings.",
@@ -45,13 +46,26 @@ enum Overflow {
 /// The longest reply of a step.
 const REPLY_BYTES: usize = 23;
 
-fn bitfield(call: &mut Call, read_only: bool) -> Result<(), Stop> {
+fn bitfield(call: &mut Call) -> Result<(), Stop> {
     let steps = parse(call)?;
-    let writes = steps.iter().filter(|step| !matches!(step.action, Action::Get));
+    match written_end(&steps).map(|end| end.div_ceil(8)) {
+        Some(least) if !call.is_quick(least) => {
+            call.copy_ahead(least, Tail::Zeros, |call, _| run(call, parse(call)?, false))
+        }
+        _ => run(call, steps, false),
+    }
+}
+
+/// The bit behind the last that is written; none if none is.
+fn written_end(steps: &[Step]) -> Option<usize> {
+    steps.iter().filter(|step| !matches!(step.action, Action::Get)).map(|step| step.field.end()).max()
+}
+
+fn run(call: &mut Call, steps: Vec<Step>, read_only: bool) -> Result<(), Stop> {
     call.room(steps.len() * REPLY_BYTES)?;
     let mut replies = Vec::new();
     replies.try_reserve_exact(steps.len()).map_err(|_| error::OUT_OF_MEMORY)?;
-    match writes.map(|step| step.field.end()).max() {
+    match written_end(&steps) {
         Some(_) if read_only => return Err("ERR BITFIELD_RO only supports the GET subcommand".into()),
         Some(end) => {
             call.rewrite(call.key(), end.div_ceil(8), |value| {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::command::steps::{Progress, Work};
+use crate::command::string::change::Tail;
 use crate::command::string::range::{clamp, resolve};
 use crate::command::{Call, Command, Flags, Group, Keys, is_word, parse_integer};
 use crate::config::limits;
@@ -60,6 +61,11 @@ fn getbit(call: &mut Call) -> Result<(), Stop> {
 }
 
 fn setbit(call: &mut Call) -> Result<(), Stop> {
+    let offset = bit_offset(call.arg(2), 1)?;
+    call.change(offset / 8 + 1, Tail::Zeros, |call, _| setbit_in_place(call))
+}
+
+fn setbit_in_place(call: &mut Call) -> Result<(), Stop> {
     let offset = bit_offset(call.arg(2), 1)?;
     let wanted = match call.arg(3) {
         b"0" => false,

@@ -1,6 +1,7 @@
 //! Commands that read and write one value as a whole.
 
 use crate::command::key::expiry::{self, TimeWord, Unit};
+use crate::command::string::change::Tail;
 use crate::command::string::compare::{Condition, ConditionOf, compare_first};
 use crate::command::{Call, Command, Flags, Group, Keys, count_lookup, is_word};
 use crate::message::error::{self, Stop};
@@ -185,6 +186,18 @@ fn strlen(call: &mut Call) -> Result<(), Stop> {
 }
 
 fn append(call: &mut Call) -> Result<(), Stop> {
+    let old = call.peek(call.key()).map_or(0, |entry| entry.value.as_slice().len());
+    call.change(old + call.arg(2).len(), Tail::Argument(2), |call, is_done| {
+        if !is_done {
+            return append_in_place(call);
+        }
+        let length = call.peek(call.key()).map_or(0, |entry| entry.value.as_slice().len());
+        call.reply.integer(length as i64);
+        Ok(())
+    })
+}
+
+fn append_in_place(call: &mut Call) -> Result<(), Stop> {
     let key = call.key();
     let added = call.arg(2);
     let old = call.peek(key).map_or(0, |entry| entry.value.as_slice().len());

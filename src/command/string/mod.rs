@@ -1,6 +1,7 @@
 //! Strings: reading and writing values whole, in part, as numbers.
 
 pub mod basic;
+pub mod change;
 pub mod compare;
 pub mod counter;
 pub mod increx;

@@ -1,12 +1,12 @@
 //! Commands that read and write a part of a value.
 
 use std::ops::Range;
-use std::sync::atomic::Ordering::Relaxed;
 
+use crate::command::string::change::Tail;
 use crate::command::{Call, Command, Flags, Group, Keys};
 use crate::config::limits;
-use crate::message::error::{self, Stop};
-use crate::store::shard::{Expiry, Key, Value};
+use crate::message::error::Stop;
+use crate::store::shard::Value;
 
 pub const COMMANDS: &[Command] = &[
     row("getrange", 4, Flags::READONLY, getrange).doc(
@@ -73,6 +73,11 @@ pub fn clamp(start: i64, end: i64, length: usize) -> Range<usize> {
 }
 
 fn setrange(call: &mut Call) -> Result<(), Stop> {
+    let least = usize::try_from(call.integer(2)?).map_or(0, |offset| offset.saturating_add(call.arg(3).len()));
+    call.change(if call.arg(3).is_empty() { 0 } else { least }, Tail::Zeros, |call, _| setrange_in_place(call))
+}
+
+fn setrange_in_place(call: &mut Call) -> Result<(), Stop> {
     let offset = usize::try_from(call.integer(2)?).map_err(|_| "ERR offset is out of range")?;
     let (key, part) = (call.key(), call.arg(3));
     if part.is_empty() {
@@ -85,37 +90,4 @@ fn setrange(call: &mut Call) -> Result<(), Stop> {
     })?;
     call.reply.integer(length as i64);
     Ok(())
-}
-
-impl Call<'_, '_> {
-    /// Changes a value in place of which at least `least` bytes must be there: it is created or filled up with zeros.
-    /// Its time of expiry stays. The value's new length.
-    pub fn rewrite(&mut self, key: Key, least: usize, mut change: impl FnMut(&mut [u8])) -> Result<usize, Stop> {
-        if let Some(length) = self.edit(key, least, &mut change)? {
-            return Ok(length);
-        }
-        let old = self.peek(key).map_or(0, |entry| entry.value.as_slice().len());
-        self.reserve(key, old.max(least))?;
-        let mut value = crate::command::memory_for(old.max(least))?;
-        if let Some(entry) = self.peek(key) {
-            value.extend_from_slice(entry.value.as_slice());
-        }
-        let length = value.len().max(least);
-        value.resize(length, 0);
-        change(&mut value);
-        self.store_changed(key, &value, Expiry::Keep)?;
-        Ok(length)
-    }
-
-    /// The same where the value lies; none if that cannot be done.
-    pub fn edit(&mut self, key: Key, least: usize, change: impl FnMut(&mut [u8])) -> Result<Option<usize>, Stop> {
-        let Some(old) = self.guards.shard(key.hash).editable(key, self.now) else { return Ok(None) };
-        if least > old {
-            if least > self.shared.settings.largest_value_bytes.load(Relaxed) {
-                return Err(error::VALUE_TOO_LARGE.into());
-            }
-            self.reserve(key, least - old)?;
-        }
-        Ok(self.guards.shard(key.hash).edit(key, least, self.now, change))
-    }
 }

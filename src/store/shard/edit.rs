@@ -18,6 +18,12 @@ impl Shard {
         Some(value.len())
     }
 
+    /// Up to which length such a value can be changed without being copied; 0 of any other.
+    pub fn room_in_place(&mut self, key: Key, now: UnixMillis) -> usize {
+        let large = self.find_live(key, now).filter(|&loc| self.heap.shape(loc).is_large());
+        large.map_or(0, |loc| self.large.get(self.heap.large_id(loc)).value.room())
+    }
+
     /// Has `change` change such a value where it lies, of which at least `least` bytes are there then: zeroes behind what
     /// there was. Its time of expiry and its flags stay. For much that is added, call `make_room` first. The value's new length; none,
     /// and no change, when it cannot be done.
