@@ -154,6 +154,11 @@ impl ClientMemory {
         limit.min(self.limit_bytes().saturating_sub(self.withheld_bytes()) + beyond)
     }
 
+    /// The most that there can ever be room for when a reply asks for `bytes`.
+    fn most_for_reply(&self, bytes: usize, is_little: bool) -> usize {
+        self.limit_for_reply(bytes, is_little, true).saturating_sub(self.kept.load(SeqCst))
+    }
+
     /// The same for requests that come to so many bytes.
     fn limit_for_requests(&self, total: usize) -> usize {
         self.limit_bytes() + if total <= limits::LITTLE_REQUEST_BYTES { self.reserve_bytes() } else { 0 }
@@ -326,14 +331,15 @@ impl MemoryQuota {
         self.adjust(memory, self.charged + more, memory.limit_for_reply(more, is_little, at_once))
     }
 
-    /// The same, and waits in line when there is no room.
-    pub fn extend_or_wait(&mut self, clients: &Clients, more: usize, has_backlog: bool) -> Granted {
+    /// The same, and waits in line when there is no room; not for what there can never be room for beside the `held` bytes of
+    /// the connection's own request, which nobody else can give back.
+    pub fn extend_or_wait(&mut self, clients: &Clients, more: usize, has_backlog: bool, held: usize) -> Granted {
         if self.extend(clients, more, has_backlog, false) {
             return Granted::Now;
         }
         let is_little = self.is_little(more, has_backlog);
         let more = rounded(more);
-        if more > clients.memory.most_bytes() {
+        if held + more > clients.memory.most_for_reply(more, is_little) {
             return Granted::Never;
         }
         if !self.client.in_line.load(SeqCst) {

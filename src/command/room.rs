@@ -79,7 +79,8 @@ impl ReplyRoom {
         if self.cover(clients, new) {
             return Granted::Now;
         }
-        self.quota.extend_or_wait(clients, self.missing(new), self.queued > 0)
+        let held = self.quota.bytes().saturating_sub(charged_for(self.room));
+        self.quota.extend_or_wait(clients, self.missing(new), self.queued > 0, held)
     }
 
     /// The turn is over, with `held` bytes of requests and `new` bytes of replies. False when there is no room for the
@@ -146,30 +147,43 @@ impl Call<'_, '_> {
         self.is_within_script() || self.state.room.cover(&self.shared.clients, self.reply.len() + bytes)
     }
 
+    /// Asks for room for so many bytes that a command holds while it works in steps; false where there can never be so much.
+    pub fn room_to_work(&mut self, bytes: usize) -> Result<bool, Stop> {
+        if self.has_room(bytes) {
+            return Ok(true);
+        }
+        if !self.state.room.may_wait {
+            return Ok(false);
+        }
+        self.wait_for_room(bytes)
+    }
+
     #[cold]
     fn find_room(&mut self, bytes: usize) -> Result<(), Stop> {
-        if self.is_within_script() {
-            // It goes into the interpreter, whose memory has its own bounds.
+        // What is within a script goes into the interpreter, whose memory has its own bounds.
+        if self.has_room(bytes) {
             return Ok(());
         }
-        let (room, clients) = (&mut self.state.room, &self.shared.clients);
-        let new = self.reply.len() + bytes;
-        if room.cover(clients, new) {
-            return Ok(());
-        }
-        if !room.may_wait {
+        if !self.state.room.may_wait {
             return Err(error::NO_ROOM.into());
         }
-        match room.cover_or_wait(clients, new) {
-            Granted::Now => Ok(()),
+        if self.wait_for_room(bytes)? {
+            return Ok(());
+        }
+        let most = self.shared.clients.memory.most_bytes();
+        Err(format!("ERR the reply has about {bytes} bytes and may have {most}; ask for less at a time").into())
+    }
+
+    /// Takes a place in line, unless it is there now; false where there can never be so much.
+    fn wait_for_room(&mut self, bytes: usize) -> Result<bool, Stop> {
+        let new = self.reply.len() + bytes;
+        match self.state.room.cover_or_wait(&self.shared.clients, new) {
+            Granted::Now => Ok(true),
             Granted::Later => {
                 self.stats.output_waits.add(1);
                 Err(Stop::Full)
             }
-            Granted::Never => {
-                let most = clients.memory.most_bytes();
-                Err(format!("ERR the reply has about {bytes} bytes and may have {most}; ask for less at a time").into())
-            }
+            Granted::Never => Ok(false),
         }
     }
 }

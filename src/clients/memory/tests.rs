@@ -43,13 +43,13 @@ fn a_crowd_with_a_byte_each_leaves_room() {
 fn who_finds_no_room_waits_in_line_and_is_granted_it_in_turn() {
     let clients = Clients::new(1, 10, 32 * STEP);
     let mut quotas: Vec<_> = (0..4).map(|_| MemoryQuota::new(enter(&clients))).collect();
-    assert_eq!(quotas[0].extend_or_wait(&clients, 10 * STEP, false), Granted::Now);
-    assert_eq!(quotas[0].extend_or_wait(&clients, 10 * STEP, false), Granted::Now);
-    assert_eq!(quotas[1].extend_or_wait(&clients, 8 * STEP, false), Granted::Later);
+    assert_eq!(quotas[0].extend_or_wait(&clients, 10 * STEP, false, 0), Granted::Now);
+    assert_eq!(quotas[0].extend_or_wait(&clients, 10 * STEP, false, 0), Granted::Now);
+    assert_eq!(quotas[1].extend_or_wait(&clients, 8 * STEP, false, 0), Granted::Later);
     // There would be room for it, but others came before; what is small passes.
-    assert_eq!(quotas[2].extend_or_wait(&clients, 2 * STEP, false), Granted::Later);
-    assert_eq!(quotas[3].extend_or_wait(&clients, STEP, false), Granted::Now);
-    assert_eq!(quotas[3].extend_or_wait(&clients, 33 * STEP, false), Granted::Never);
+    assert_eq!(quotas[2].extend_or_wait(&clients, 2 * STEP, false, 0), Granted::Later);
+    assert_eq!(quotas[3].extend_or_wait(&clients, STEP, false, 0), Granted::Now);
+    assert_eq!(quotas[3].extend_or_wait(&clients, 33 * STEP, false, 0), Granted::Never);
     assert!(quotas[1].is_waiting(&clients) && quotas[2].is_waiting(&clients));
     quotas[0].resize(&clients, 10 * STEP);
     assert!(!quotas[1].is_waiting(&clients) && !quotas[2].is_waiting(&clients));
@@ -64,7 +64,7 @@ fn what_scripts_give_back_is_for_those_who_wait() {
     let clients = Clients::new(1, 10, 32 * STEP);
     let granted = clients.memory.take(30 * STEP, 16 * STEP).expect("there is room for a script");
     let mut quota = MemoryQuota::new(enter(&clients));
-    assert_eq!(quota.extend_or_wait(&clients, 20 * STEP, false), Granted::Later);
+    assert_eq!(quota.extend_or_wait(&clients, 20 * STEP, false, 0), Granted::Later);
     clients.memory.change(-(granted as isize));
     assert!(!quota.is_in_line() && !quota.is_waiting(&clients));
     assert_eq!(quota.bytes(), 20 * STEP);
@@ -78,7 +78,7 @@ fn where_all_who_hold_the_memory_wait_in_line_some_are_closed() {
     let mut quotas: Vec<_> = (0..4).map(|_| MemoryQuota::new(enter(&clients))).collect();
     assert!(quotas.iter_mut().all(|quota| quota.resize(&clients, 8 * STEP)));
     let mut late = MemoryQuota::new(enter(&clients));
-    let ask = |quota: &mut MemoryQuota| quota.extend_or_wait(&clients, STEP, true);
+    let ask = |quota: &mut MemoryQuota| quota.extend_or_wait(&clients, STEP, true, 0);
     assert!(quotas.iter_mut().chain([&mut late]).all(|quota| ask(quota) == Granted::Later));
     (0..limits::OUTPUT_STALL_WAITED_FOR_MS / 500).for_each(|_| clients.relieve(500, 0));
     assert!(clients.all().iter().all(|client| !client.is_killed()));
@@ -97,7 +97,7 @@ fn who_has_stopped_amid_a_request_keeps_nobody_waiting_for_good() {
         quota.client.arrived_bytes.store(8 * STEP, SeqCst);
     }
     let mut late = MemoryQuota::new(enter(&clients));
-    assert_eq!(late.extend_or_wait(&clients, STEP / 2, false), Granted::Later);
+    assert_eq!(late.extend_or_wait(&clients, STEP / 2, false, 0), Granted::Later);
     let relieve = |now| (0..3).for_each(|_| clients.relieve(500, now));
     relieve(limits::REQUEST_STALL_MS);
     assert!(clients.all().iter().all(|client| !client.is_killed()), "they may go on yet");
@@ -115,8 +115,8 @@ fn who_leaves_the_line_keeps_nobody_waiting() {
     let clients = Clients::new(1, 10, 32 * STEP);
     let mut quotas: Vec<_> = (0..3).map(|_| MemoryQuota::new(enter(&clients))).collect();
     assert!(quotas[0].extend(&clients, 24 * STEP, false, false));
-    assert_eq!(quotas[1].extend_or_wait(&clients, 9 * STEP, false), Granted::Later);
-    assert_eq!(quotas[2].extend_or_wait(&clients, 9 * STEP, false), Granted::Later);
+    assert_eq!(quotas[1].extend_or_wait(&clients, 9 * STEP, false, 0), Granted::Later);
+    assert_eq!(quotas[2].extend_or_wait(&clients, 9 * STEP, false, 0), Granted::Later);
     quotas[1].end(&clients);
     quotas[0].end(&clients);
     assert!(!quotas[2].is_waiting(&clients));
@@ -136,7 +136,7 @@ fn nothing_that_is_granted_between_threads_is_lost() {
                     // back. (Who asked for more than that might hold what others wait for, who hold what it waits for.)
                     let wanted = (8 + turn % 8) * STEP;
                     while quota.bytes() < wanted
-                        && quota.extend_or_wait(clients, wanted - quota.bytes(), false) == Granted::Later
+                        && quota.extend_or_wait(clients, wanted - quota.bytes(), false, 0) == Granted::Later
                     {
                         while quota.is_waiting(clients) {
                             std::thread::yield_now();
@@ -152,17 +152,30 @@ fn nothing_that_is_granted_between_threads_is_lost() {
 }
 
 #[test]
+fn nobody_waits_for_what_his_own_request_holds() {
+    let clients = Clients::new(1, 10, 32 * STEP);
+    let mut quotas: Vec<_> = (0..2).map(|_| MemoryQuota::new(enter(&clients))).collect();
+    assert!(quotas[0].resize(&clients, 20 * STEP));
+    assert_eq!(quotas[0].extend_or_wait(&clients, 13 * STEP, false, 20 * STEP), Granted::Never);
+    // What replies hold goes.
+    assert_eq!(quotas[0].extend_or_wait(&clients, 13 * STEP, false, 10 * STEP), Granted::Later);
+    assert_eq!(quotas[1].extend_or_wait(&clients, 13 * STEP, false, 0), Granted::Later);
+    quotas.iter_mut().for_each(|quota| quota.end(&clients));
+    assert_eq!((clients.memory.used_bytes(), clients.memory.waiting()), (0, 0));
+}
+
+#[test]
 fn what_is_kept_is_nobodys_room() {
     let clients = Clients::new(1, 10, 32 * STEP);
     let mut quotas: Vec<_> = (0..2).map(|_| MemoryQuota::new(enter(&clients))).collect();
     assert!(quotas[0].resize(&clients, 4 * STEP));
-    assert_eq!(quotas[1].extend_or_wait(&clients, 30 * STEP, false), Granted::Later);
+    assert_eq!(quotas[1].extend_or_wait(&clients, 30 * STEP, false, 0), Granted::Later);
     // Who waits already hears of it, too.
     clients.memory.keep(3 * STEP as isize);
     quotas[0].resize(&clients, 0);
     assert!(!quotas[1].is_waiting(&clients));
-    assert_eq!(quotas[1].extend_or_wait(&clients, 30 * STEP, false), Granted::Never);
-    assert_eq!(quotas[1].extend_or_wait(&clients, 29 * STEP, false), Granted::Now);
+    assert_eq!(quotas[1].extend_or_wait(&clients, 30 * STEP, false, 0), Granted::Never);
+    assert_eq!(quotas[1].extend_or_wait(&clients, 29 * STEP, false, 0), Granted::Now);
     clients.memory.keep(-(3 * STEP as isize));
     quotas[1].end(&clients);
     assert_eq!(clients.memory.used_bytes(), 0);
@@ -173,7 +186,7 @@ fn what_is_charged_can_be_kept_whatever_others_hold() {
     let clients = Clients::new(1, 10, 32 * STEP);
     let mut quotas: Vec<_> = (0..2).map(|_| MemoryQuota::new(enter(&clients))).collect();
     assert!(quotas[0].resize(&clients, 20 * STEP) && quotas[1].resize(&clients, STEP / 2));
-    assert_eq!(quotas[1].extend_or_wait(&clients, 16 * STEP, false), Granted::Later);
+    assert_eq!(quotas[1].extend_or_wait(&clients, 16 * STEP, false, 0), Granted::Later);
     quotas[0].resize(&clients, 15 * STEP);
     assert!(!quotas[1].is_waiting(&clients));
     let granted = quotas[1].bytes();

@@ -49,7 +49,7 @@ const REPLY_BYTES: usize = 23;
 fn bitfield(call: &mut Call) -> Result<(), Stop> {
     let steps = parse(call)?;
     match written_end(&steps).map(|end| end.div_ceil(8)) {
-        Some(least) if !call.is_quick(least) => {
+        Some(least) if !call.is_quick(least)? => {
             call.copy_ahead(least, Tail::Zeros, |call, _| run(call, parse(call)?, false))
         }
         _ => run(call, steps, false),

@@ -70,7 +70,7 @@ fn bitop(call: &mut Call) -> Result<(), Stop> {
         room(shards.shard(target.hash).make_room(target.bytes.len() + longest, now))?;
     }
     let large = longest >= STEPPED_MIN_BYTES && sources.len() <= STEPPED_SOURCES_MAX;
-    if large && !call.is_within_script() && call.has_room(longest) {
+    if large && !call.is_within_script() && call.room_to_work(longest)? {
         let handles = sources.map(|source| handle(call, source)).collect();
         return in_steps(call, operation, longest, handles);
     }

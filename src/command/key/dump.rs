@@ -110,7 +110,7 @@ fn restore(call: &mut Call) -> Result<(), Stop> {
     };
     let (content, checked, checksum) = payload::open(call.arg(3)).ok_or(WRONG_CHECKSUM)?;
     if let (Some(payload), Some(Encoded::Plain(value))) = (call.args.value(3), Encoded::read(content))
-        && call.has_room(value.len())
+        && call.room_to_work(value.len())?
     {
         let from = value.as_ptr() as usize - payload.as_ptr() as usize;
         let restoring = Restoring {

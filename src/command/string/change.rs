@@ -32,19 +32,20 @@ impl Call<'_, '_> {
     /// is done piece by piece, while nothing is locked. If the value is then the same still, the copy takes its place, and
     /// what is left to do is quick.
     pub fn change(&mut self, least: usize, tail: Tail, rest: Rest) -> Result<(), Stop> {
-        if self.is_quick(least) { rest(self, false) } else { self.copy_ahead(least, tail, rest) }
+        if self.is_quick(least)? { rest(self, false) } else { self.copy_ahead(least, tail, rest) }
     }
 
     /// Whether the change copies and adds little.
-    pub fn is_quick(&mut self, least: usize) -> bool {
+    pub fn is_quick(&mut self, least: usize) -> Result<bool, Stop> {
         let key = self.key();
         let old = self.peek(key).map_or(0, |entry| entry.value.as_slice().len());
         let whole = old.max(least);
         if whole < AHEAD_MIN_BYTES || whole > self.shared.settings.largest_value_bytes.load(Relaxed) {
-            return true;
+            return Ok(true);
         }
         let lies_there = self.guards.shard(key.hash).room_in_place(key, self.now) >= whole;
-        (lies_there && whole - old < AHEAD_MIN_BYTES) || self.is_within_script() || !self.has_room(whole)
+        // Where there can never be room for the copy it is made at once.
+        Ok((lies_there && whole - old < AHEAD_MIN_BYTES) || self.is_within_script() || !self.room_to_work(whole)?)
     }
 
     /// What `change` does where it is not.
