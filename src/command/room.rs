@@ -74,12 +74,11 @@ impl ReplyRoom {
         found
     }
 
-    /// The same, and takes a place in line when there is none.
-    pub fn cover_or_wait(&mut self, clients: &Clients, new: usize) -> Granted {
+    /// The same for a request that holds so many bytes, and takes a place in line when there is none.
+    pub fn cover_or_wait(&mut self, clients: &Clients, new: usize, held: usize) -> Granted {
         if self.cover(clients, new) {
             return Granted::Now;
         }
-        let held = self.quota.bytes().saturating_sub(charged_for(self.room));
         self.quota.extend_or_wait(clients, self.missing(new), self.queued > 0, held)
     }
 
@@ -177,7 +176,8 @@ impl Call<'_, '_> {
     /// Takes a place in line, unless it is there now; false where there can never be so much.
     fn wait_for_room(&mut self, bytes: usize) -> Result<bool, Stop> {
         let new = self.reply.len() + bytes;
-        match self.state.room.cover_or_wait(&self.shared.clients, new) {
+        let held = self.args.iter().map(<[u8]>::len).sum();
+        match self.state.room.cover_or_wait(&self.shared.clients, new, held) {
             Granted::Now => Ok(true),
             Granted::Later => {
                 self.stats.output_waits.add(1);

@@ -211,7 +211,7 @@ pub fn find_room(
         return Ok(Some(Next::Drain));
     }
     if is_read {
-        match room.cover_or_wait(clients, reply.len()) {
+        match room.cover_or_wait(clients, reply.len(), 0) {
             Granted::Now => return Ok(None),
             Granted::Later => {
                 reply.rewind(before);
@@ -225,7 +225,7 @@ pub fn find_room(
         reply.rewind(before);
         leave_out(reply);
     }
-    match room.cover_or_wait(clients, reply.len()) {
+    match room.cover_or_wait(clients, reply.len(), 0) {
         Granted::Now => Ok(None),
         Granted::Later => {
             state.client.paused.store(true, Relaxed);
