@@ -4,7 +4,7 @@
 //! | it is about | file |
 //! |---|---|
 //! | a command's replies and errors | `strings`, `counters`, `keys`, `expiry` |
-//! | client-side caching | `tracking` |
+//! | client-side caching | `tracking`, `redirection` |
 //! | MULTI, EXEC, WATCH | `transactions` |
 //! | bits of values | `bits` |
 //! | DUMP and RESTORE | `dump` |
@@ -88,6 +88,7 @@ mod operations;
 mod options;
 mod protobuf;
 mod pipelines;
+mod redirection;
 mod refusals;
 mod scripting;
 mod scripting_recipes;

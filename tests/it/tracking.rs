@@ -80,7 +80,6 @@ fn options_are_checked_and_shown(engine: Engine) {
     client.check("CLIENT TRACKING ON PREFIX a", "-ERR PREFIX option requires BCAST mode to be enabled\r\n");
     client.check("CLIENT TRACKING ON OPTIN OPTOUT", "-ERR You can't specify both OPTIN mode and OPTOUT mode\r\n");
     client.check("CLIENT TRACKING ON BCAST OPTIN", "-ERR OPTIN and OPTOUT are not compatible with BCAST\r\n");
-    client.check_error("CLIENT TRACKING ON REDIRECT 1", "ERR REDIRECT needs pub/sub");
     client.check_error("CLIENT CACHING YES", "ERR CLIENT CACHING can be called only when");
     client.check_error(
         "CLIENT TRACKING ON BCAST PREFIX foo PREFIX fo",
