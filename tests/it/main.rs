@@ -9,7 +9,7 @@
 //! | bits of values | `bits` |
 //! | DUMP and RESTORE | `dump` |
 //! | EVAL, SCRIPT | `scripting` |
-//! | FUNCTION, FCALL | `functions` |
+//! | FUNCTION, FCALL | `functions`, `function_dump` |
 //! | locks, counters and rate limits as libraries script them | `scripting_recipes` |
 //! | what a long script does to others | `long_scripts` |
 //! | scripts that mean harm: the collection in `tests/hostile/` | `hostile_scripts` |
@@ -49,6 +49,7 @@
 //! `harness` starts servers, `client` speaks to them, `wire` reads replies.
 
 mod client;
+mod function_dump;
 mod functions;
 mod harness;
 mod wire;
