@@ -305,6 +305,7 @@ fn command_table() -> String {
         Group::Transactions,
         Group::Scripting,
         Group::Connection,
+        Group::PubSub,
         Group::Server,
         Group::Cluster,
     ];

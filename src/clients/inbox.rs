@@ -11,6 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::ClientMemory;
 use super::invalidations::{self, Invalidations};
 use crate::config::limits;
+use crate::message::reply::RespVersion;
 
 #[derive(Debug, Default)]
 pub struct Inbox {
@@ -63,10 +64,17 @@ impl Inbox {
         Ok(())
     }
 
-    /// Has the client forget a key, or everything. It never overflows: what is too much becomes everything.
-    pub fn invalidate(&self, key: Option<&[u8]>, memory: &ClientMemory) {
+    /// Has the client forget a key, or everything, in the version that `version` names; `None` when it cannot be told. It
+    /// is asked under the lock: who has changed it and has taken everything out after that is told in the new one. It never
+    /// overflows: what is too much becomes everything.
+    pub fn invalidate(&self, key: Option<&[u8]>, version: impl FnOnce() -> Option<RespVersion>, memory: &ClientMemory) {
         let mut contents = self.contents();
-        if contents.closed || contents.invalidations.is_everything() {
+        if contents.closed {
+            return;
+        }
+        let Some(version) = version() else { return };
+        contents.invalidations.version = version;
+        if contents.invalidations.is_everything() {
             return;
         }
         if !key.is_some_and(|key| contents.add_invalidation(key, memory)) {
@@ -75,6 +83,15 @@ impl Inbox {
             contents.charge(left, memory).expect("to give back is never refused");
         }
         self.call(contents);
+    }
+
+    /// Tells the client that the connection to which it redirects is gone. It holds nothing, however often it is said.
+    pub fn tell_lost(&self, id: u64) {
+        let mut contents = self.contents();
+        if !contents.closed {
+            contents.invalidations.add_lost(id);
+            self.call(contents);
+        }
     }
 
     /// Wakes the connection without a message.
@@ -161,7 +178,7 @@ impl Contents {
     fn add_invalidation(&mut self, key: &[u8], memory: &ClientMemory) -> bool {
         let comes_alone = self.invalidations.is_empty() && self.messages.len() < limits::INVALIDATIONS_ALONE_MAX;
         if comes_alone {
-            let message = invalidations::of_one(key);
+            let message = invalidations::of_one(key, self.invalidations.version);
             let fits = self.charge(self.bytes + message.len() + MESSAGE_BYTES, memory).is_ok();
             if fits {
                 self.messages.push_back(message);
@@ -207,6 +224,10 @@ mod tests {
         let (inbox, calls) = (Inbox::default(), Arc::new(Calls::default()));
         inbox.attend(&calls.clone().into());
         (inbox, ClientMemory::new(64 << 20), calls)
+    }
+
+    fn resp3() -> Option<RespVersion> {
+        Some(RespVersion::Resp3)
     }
 
     fn text(bytes: &'static str) -> Bytes {
@@ -271,7 +292,7 @@ mod tests {
     fn many_keys_come_in_one_message_and_too_many_are_everything() {
         let (inbox, memory, _) = attended();
         let alone = limits::INVALIDATIONS_ALONE_MAX;
-        (0..alone + 3).for_each(|n| inbox.invalidate(Some(format!("{n:04}").as_bytes()), &memory));
+        (0..alone + 3).for_each(|n| inbox.invalidate(Some(format!("{n:04}").as_bytes()), resp3, &memory));
         let one = inbox.take(0, &memory);
         assert_eq!(one, ">2\r\n$10\r\ninvalidate\r\n*1\r\n$4\r\n0000\r\n");
         assert_eq!(inbox.take((alone - 1) * one.len(), &memory).len(), (alone - 1) * one.len());
@@ -279,7 +300,7 @@ mod tests {
         assert!(inbox.take(0, &memory).starts_with(b">2\r\n$10\r\ninvalidate\r\n*3\r\n$4\r\n0064\r\n"));
         assert!(!inbox.is_called() && inbox.bytes() == 0);
         let key = [b'k'; 1000];
-        (0..2_000).for_each(|_| inbox.invalidate(Some(&key), &memory));
+        (0..2_000).for_each(|_| inbox.invalidate(Some(&key), resp3, &memory));
         let mut last = Bytes::new();
         while inbox.is_called() {
             last = inbox.take(0, &memory);
@@ -288,8 +309,34 @@ mod tests {
         assert_eq!((inbox.bytes(), memory.used_bytes()), (0, 0));
         // Where there is no memory at all, too.
         let (other, none) = (Inbox::default(), ClientMemory::new(0));
-        (0..100).for_each(|_| other.invalidate(Some(&key), &none));
+        (0..100).for_each(|_| other.invalidate(Some(&key), resp3, &none));
         assert_eq!(other.take(0, &none), ">2\r\n$10\r\ninvalidate\r\n_\r\n");
+    }
+
+    #[test]
+    fn what_waits_is_told_in_the_last_version_that_was_named() {
+        let (inbox, memory, _) = attended();
+        let all = |inbox: &Inbox| {
+            let mut all = Vec::new();
+            while inbox.is_called() {
+                all.extend_from_slice(&inbox.take(usize::MAX, &memory));
+            }
+            String::from_utf8(all).unwrap()
+        };
+        inbox.invalidate(Some(b"k"), || Some(RespVersion::Resp2), &memory);
+        assert_eq!(all(&inbox), "*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*1\r\n$1\r\nk\r\n");
+        inbox.invalidate(Some(b"k"), || None, &memory);
+        assert!(!inbox.is_called());
+        inbox.invalidate(None, resp3, &memory);
+        inbox.invalidate(Some(b"k"), || Some(RespVersion::Resp2), &memory);
+        assert_eq!(all(&inbox), "*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n$-1\r\n");
+        (0..1000).for_each(|_| inbox.tell_lost(7));
+        inbox.invalidate(Some(b"k"), resp3, &memory);
+        let lost = ">2\r\n$21\r\ntracking-redir-broken\r\n:7\r\n";
+        assert_eq!(all(&inbox), format!("{lost}>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"));
+        inbox.tell_lost(8);
+        assert_eq!(all(&inbox), lost.replace('7', "8"));
+        assert_eq!((inbox.bytes(), memory.used_bytes()), (0, 0));
     }
 
     #[test]

@@ -5,17 +5,24 @@ use bytes::Bytes;
 
 use crate::message::reply::{Reply, RespVersion};
 
+/// The channel of those who are told in RESP2.
+pub const CHANNEL: &[u8] = b"__redis__:invalidate";
+
 /// Keys that wait to be told in one message.
 #[derive(Debug, Default)]
 pub struct Invalidations {
     keys: Vec<Box<[u8]>>,
     bytes: usize,
     everything: bool,
+    /// The connection to which they should have gone instead is gone.
+    lost: Option<u64>,
+    /// In which all is told.
+    pub version: RespVersion,
 }
 
 impl Invalidations {
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && !self.everything
+        self.keys.is_empty() && !self.everything && self.lost.is_none()
     }
 
     /// It is told to forget everything: no key need be added.
@@ -34,17 +41,27 @@ impl Invalidations {
     }
 
     pub fn add_everything(&mut self) {
-        *self = Invalidations { everything: true, ..Invalidations::default() };
+        *self = Invalidations { keys: Vec::new(), bytes: 0, everything: true, ..*self };
     }
 
-    /// All of it as one message.
+    /// What is redirected to the connection of this number reaches nobody. RESP2 has no word for it.
+    pub fn add_lost(&mut self, id: u64) {
+        (self.lost, self.version) = (Some(id), RespVersion::Resp3);
+    }
+
+    /// All of it: one message about keys, after the one about a connection that is gone.
     pub fn take(&mut self) -> Bytes {
-        let Invalidations { keys, everything, .. } = std::mem::take(self);
-        let mut message = Reply::new(RespVersion::Resp3);
-        message.push("invalidate", 2);
+        let Invalidations { keys, everything, lost, version, .. } = std::mem::take(self);
+        let mut message = Reply::new(version);
+        if let Some(id) = lost {
+            message.push("tracking-redir-broken", 2);
+            message.integer(id as i64);
+        }
         if everything {
+            begin(&mut message);
             message.null();
-        } else {
+        } else if !keys.is_empty() {
+            begin(&mut message);
             message.array(keys.len());
             keys.iter().for_each(|key| message.bulk(key));
         }
@@ -52,10 +69,21 @@ impl Invalidations {
     }
 }
 
+/// A push of RESP3, or the message that RESP2 has for it.
+fn begin(message: &mut Reply) {
+    match message.version {
+        RespVersion::Resp3 => message.push("invalidate", 2),
+        RespVersion::Resp2 => {
+            message.push("message", 3);
+            message.bulk(CHANNEL);
+        }
+    }
+}
+
 /// The message for one key.
-pub fn of_one(key: &[u8]) -> Bytes {
-    let mut message = Reply::new(RespVersion::Resp3);
-    message.push("invalidate", 2);
+pub fn of_one(key: &[u8], version: RespVersion) -> Bytes {
+    let mut message = Reply::new(version);
+    begin(&mut message);
     message.array(1);
     message.bulk(key);
     message.into_bytes()

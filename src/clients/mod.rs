@@ -4,6 +4,7 @@
 mod encryption;
 mod inbox;
 mod invalidations;
+mod listing;
 mod loans;
 mod memory;
 mod monitors;
@@ -11,9 +12,9 @@ mod pause;
 mod relief;
 #[cfg(test)]
 pub mod testing;
+mod tracking;
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -27,9 +28,11 @@ use crate::base::clock::UnixMillis;
 use crate::message::reply::RespVersion;
 pub use encryption::Encryption;
 use inbox::Inbox;
+pub use invalidations::CHANNEL as INVALIDATIONS;
 pub use memory::{ClientMemory, Granted, MemoryQuota};
 pub use monitors::Monitors;
 pub use pause::{Pause, Paused};
+use tracking::Tracking;
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +61,9 @@ pub struct Client {
     overflowed: AtomicBool,
     /// It is told of every command.
     monitoring: AtomicBool,
-    /// It is told of changes of what it has read.
-    tracks: AtomicBool,
+    /// It hears what clients that cache redirect to it: Redis's one channel for that.
+    subscribed: AtomicBool,
+    tracking: Tracking,
     /// Its next command waits for the end of a pause.
     pub paused: AtomicBool,
     /// Requests that wait for EXEC, plus one; 0 outside of a transaction.
@@ -167,11 +171,6 @@ impl Client {
         }
     }
 
-    /// Has the peer forget what it has cached of a key, or of all, from any core.
-    pub fn invalidate(&self, key: Option<&[u8]>) {
-        self.inbox.invalidate(key, &self.memory);
-    }
-
     /// Wakes the connection without a message, from any core: a paused one looks whether it may go on.
     pub fn wake(&self) {
         self.inbox.wake();
@@ -223,81 +222,12 @@ impl Client {
         if self.version.load(Relaxed) == 3 { RespVersion::Resp3 } else { RespVersion::Resp2 }
     }
 
-    pub fn set_tracks(&self, tracks: bool) {
-        self.tracks.store(tracks, Relaxed);
+    pub fn set_subscribed(&self, subscribed: bool) {
+        self.subscribed.store(subscribed, Relaxed);
     }
 
-    /// CLIENT TRACKING is on.
-    pub fn tracks(&self) -> bool {
-        self.tracks.load(Relaxed)
-    }
-
-    /// The address of the peer, and ours: `address:port`; for a Unix socket its path, and a port of 0.
-    pub fn addresses(&self, unix_path: &str) -> (String, String) {
-        match self.peer {
-            Peer::Tcp { peer, local } => (peer.to_string(), local.to_string()),
-            Peer::Unix => (format!("{unix_path}:0"), format!("{unix_path}:0")),
-        }
-    }
-
-    /// In Redis's letters.
-    pub fn flags(&self) -> String {
-        let set = [
-            (self.is_monitor(), 'O'),
-            (self.queued.load(Relaxed) > 0, 'x'),
-            (self.paused.load(Relaxed), 'b'),
-            (self.tracks(), 't'),
-            (self.peer == Peer::Unix, 'U'),
-            (self.no_evict.load(Relaxed), 'e'),
-            (self.no_touch.load(Relaxed), 'T'),
-        ];
-        let flags: String = set.iter().filter(|(is_set, _)| *is_set).map(|(_, letter)| letter).collect();
-        if flags.is_empty() { "N".to_owned() } else { flags }
-    }
-
-    /// One line of CLIENT LIST, in Redis's fields; those that have no meaning here are 0. `omem` is what others have
-    /// pushed, `obl` are the replies; `tot-mem` is charged for both and for requests in arrival.
-    pub fn describe(&self, now: UnixMillis, unix_path: &str, command_name: impl Fn(usize) -> &'static str) -> String {
-        let labels = self.labels().clone();
-        let (addr, laddr) = self.addresses(unix_path);
-        let command = match self.last_command.load(Relaxed) {
-            0 => "NULL",
-            place => command_name(place as usize - 1),
-        };
-        let mut line = String::with_capacity(384);
-        write!(
-            line,
-            "id={} addr={addr} laddr={laddr} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} \
-             watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r \
-             cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} tot-net-in={} \
-             tot-net-out={} tot-cmds={} tls={} core={}",
-            self.id,
-            self.socket.as_raw_fd(),
-            labels.name,
-            now.saturating_sub(self.created) / 1000,
-            now.saturating_sub(self.last_active.load(Relaxed)) / 1000,
-            self.flags(),
-            self.database.load(Relaxed),
-            self.queued.load(Relaxed) as isize - 1,
-            self.watched.load(Relaxed),
-            self.arrived_bytes.load(Relaxed),
-            self.spare_bytes.load(Relaxed),
-            self.queued_bytes.load(Relaxed),
-            self.waiting_bytes.load(Relaxed),
-            self.inbox.bytes(),
-            self.held_bytes.load(Relaxed) + self.inbox.bytes(),
-            labels.user(),
-            self.version.load(Relaxed),
-            labels.lib_name,
-            labels.lib_ver,
-            self.input_bytes.get(),
-            self.output_bytes.get(),
-            self.commands.get(),
-            Encryption::NAMES[self.encryption.load(Relaxed) as usize],
-            self.core,
-        )
-        .expect("writing to a string");
-        line
+    pub fn is_subscribed(&self) -> bool {
+        self.subscribed.load(Relaxed)
     }
 }
 
@@ -361,7 +291,8 @@ impl Clients {
             killed: AtomicBool::new(false),
             overflowed: AtomicBool::new(false),
             monitoring: AtomicBool::new(false),
-            tracks: AtomicBool::new(false),
+            subscribed: AtomicBool::new(false),
+            tracking: Tracking::default(),
             paused: AtomicBool::new(false),
             queued: AtomicUsize::new(0),
             watched: AtomicUsize::new(0),
@@ -417,6 +348,11 @@ impl Clients {
         self.all().iter().filter(|client| client.paused.load(Relaxed)).count()
     }
 
+    /// How many hear what others redirect to them.
+    pub fn subscribed(&self) -> usize {
+        self.all().iter().filter(|client| client.is_subscribed()).count()
+    }
+
     /// One core's connections, oldest first.
     pub fn of_core(&self, core: usize) -> Vec<Arc<Client>> {
         self.on_core(core).values().cloned().collect()
@@ -427,6 +363,12 @@ impl Clients {
         let mut all: Vec<_> = (0..self.cores.len()).flat_map(|core| self.of_core(core)).collect();
         all.sort_unstable_by_key(|client| client.id);
         all
+    }
+
+    /// The one of this number, while it lives.
+    pub fn find(&self, id: u64) -> Option<Arc<Client>> {
+        let found = (0..self.cores.len()).find_map(|core| self.on_core(core).get(&id).cloned());
+        found.filter(|client| !client.is_killed())
     }
 
     /// The connections with CLIENT TRACKING on.

@@ -37,7 +37,7 @@ const ABSENT: [(&str, &str); 11] = [
     ),
     (
         "kv-cache serves strings only: no pub/sub",
-        "psubscribe publish pubsub punsubscribe spublish ssubscribe subscribe sunsubscribe unsubscribe",
+        "psubscribe publish pubsub punsubscribe spublish ssubscribe sunsubscribe",
     ),
     (
         "kv-cache serves strings only: no geo commands",

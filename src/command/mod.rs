@@ -21,7 +21,7 @@ pub mod transaction;
 
 pub use context::{ConnectionState, ReplyMode};
 pub use key::database::flush_if_due;
-pub use row::{Command, Flags, Group, Keys, Run};
+pub use row::{Command, Flags, Group, Keys, Run, reply_help};
 pub use server::{settings, users};
 pub use table::{Found, Table};
 
@@ -65,6 +65,7 @@ static FAMILIES: &[&[Command]] = &[
     key::expiry::COMMANDS,
     connection::basic::COMMANDS,
     connection::client::COMMANDS,
+    connection::pubsub::COMMANDS,
     server::introspection::COMMANDS,
     server::slowlog::COMMANDS,
     server::latency::COMMANDS,
@@ -129,6 +130,9 @@ impl<'c, 'k> Call<'c, 'k> {
         if !self.state.authenticated && !row.flags.intersects(Flags::NO_AUTH) {
             self.stats.calls[place].rejected.add(1);
             return Err(self.refuse(error::NO_AUTH.into()));
+        }
+        if self.state.client.is_subscribed() {
+            return connection::pubsub::check(self, (place, row));
         }
         Ok(())
     }
@@ -426,17 +430,6 @@ fn unknown(args: Arguments) -> Stop {
     };
     let reason = reason.map_or(String::new(), |reason| format!("({reason})"));
     format!("ERR unknown command '{name}', with args beginning with: {shown}{reason}").into()
-}
-
-/// HELP of a container, from its rows.
-fn reply_help(reply: &mut Reply, container: &str, rows: &[Command]) {
-    reply.array(rows.len() * 2 + 1);
-    let upper = container.to_ascii_uppercase();
-    reply.simple(&format!("{upper} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
-    for row in rows {
-        reply.simple(format!("{} {}", row.name.to_ascii_uppercase(), row.syntax).trim_end());
-        reply.simple(&format!("    {}", row.summary));
-    }
 }
 
 /// As strict as Redis's `string2ll`: no plus, no spaces, no leading zeros, no minus zero.

@@ -76,7 +76,11 @@ pub fn check<'a>(rules: &Rules, (place, row): Found, args: Arguments<'a>) -> Res
         let need = need_of(row, args, *need);
         keys.positions(args).map(move |at| (args.get(at), need))
     });
-    rules.check(command, keys, &[])
+    let channels: Vec<_> = match row.name {
+        "subscribe" => args.iter().skip(1).map(|channel| (channel, false)).collect(),
+        _ => Vec::new(),
+    };
+    rules.check(command, keys, &channels)
 }
 
 /// What is said of a refusal; `shows_key` where the one who asks may know the key's name.

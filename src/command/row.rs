@@ -6,6 +6,7 @@ use bitflags::bitflags;
 use super::{Call, parse_integer};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
+use crate::message::reply::Reply;
 use crate::message::request::Arguments;
 
 /// One command, or one subcommand of a container such as CLIENT.
@@ -60,12 +61,14 @@ bitflags! {
         const TELLS = 2048;
         /// A read of one key and nothing else: may be answered from the core's own copy of the value.
         const HOT = 4096;
+        /// Answers by messages as pub/sub has them, to clients that want no replies too.
+        const PUBSUB = 8192;
     }
 }
 
 impl Flags {
     /// Those that COMMAND INFO tells, under Redis's names.
-    const NAMES: [(Flags, &'static str); 9] = [
+    const NAMES: [(Flags, &'static str); 10] = [
         (Flags::WRITE, "write"),
         (Flags::READONLY, "readonly"),
         (Flags::DENYOOM, "denyoom"),
@@ -75,6 +78,7 @@ impl Flags {
         (Flags::NO_SCRIPT, "noscript"),
         (Flags::NO_MULTI, "no_multi"),
         (Flags::SKIP_MONITOR, "skip_monitor"),
+        (Flags::PUBSUB, "pubsub"),
     ];
 
     pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
@@ -133,6 +137,7 @@ pub enum Group {
     Cluster,
     Connection,
     Generic,
+    PubSub,
     Scripting,
     Server,
     String,
@@ -146,6 +151,7 @@ impl Group {
             Group::Cluster => "cluster",
             Group::Connection => "connection",
             Group::Generic => "generic",
+            Group::PubSub => "pubsub",
             Group::Scripting => "scripting",
             Group::Server => "server",
             Group::String => "string",
@@ -219,6 +225,17 @@ impl Command {
     pub fn is_quick(&self, arguments: usize) -> bool {
         let is_one_write = self.flags.intersects(Flags::WRITE) && self.keys.first == 1;
         arguments <= limits::QUICK_ARGUMENTS_MAX && (self.flags.intersects(Flags::FAST) || is_one_write)
+    }
+}
+
+/// HELP of a container, from its rows.
+pub fn reply_help(reply: &mut Reply, container: &str, rows: &[Command]) {
+    reply.array(rows.len() * 2 + 1);
+    let upper = container.to_ascii_uppercase();
+    reply.simple(&format!("{upper} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for row in rows {
+        reply.simple(format!("{} {}", row.name.to_ascii_uppercase(), row.syntax).trim_end());
+        reply.simple(&format!("    {}", row.summary));
     }
 }
 

@@ -205,9 +205,13 @@ impl Reply {
         }
     }
 
-    /// A message that answers nothing, of `count` elements with its kind. RESP2 has no such thing.
+    /// A message that answers nothing, of `count` elements with its kind. To RESP2 it is an array like another, which only
+    /// who has subscribed knows to tell apart.
     pub fn push(&mut self, kind: &str, count: usize) {
-        self.header(b'>', count as i64);
+        match self.version {
+            RespVersion::Resp2 => self.header(b'*', count as i64),
+            RespVersion::Resp3 => self.header(b'>', count as i64),
+        }
         self.bulk(kind.as_bytes());
     }
 

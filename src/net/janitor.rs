@@ -65,6 +65,7 @@ impl ConnectionTable {
                 client.kill();
             } else if timeout_ms != 0
                 && !client.is_monitor()
+                && !client.is_subscribed()
                 && !client.paused.load(Relaxed)
                 && now.saturating_sub(client.last_active.load(Relaxed)) > timeout_ms
             {
@@ -124,12 +125,14 @@ mod tests {
         let (busy, _) = connect(&clients, &connections);
         let (monitor, _) = connect(&clients, &connections);
         assert!(clients.monitors.enter(&monitor));
+        let (subscriber, _) = connect(&clients, &connections);
+        subscriber.set_subscribed(true);
         busy.last_active.store(START + 1, Relaxed);
         connections.close_overdue(0, limits::OUTPUT_STALL_MS, &stats, START + 999_999);
         connections.close_overdue(2, limits::OUTPUT_STALL_MS, &stats, START + 2_000);
         assert!(!idle.is_killed());
         connections.close_overdue(2, limits::OUTPUT_STALL_MS, &stats, START + 2_001);
-        assert!(idle.is_killed() && !busy.is_killed() && !monitor.is_killed());
+        assert!(idle.is_killed() && !busy.is_killed() && !monitor.is_killed() && !subscriber.is_killed());
         assert_eq!((stats.output_limit_closed.get(), stats.idle_closed.get()), (0, 1));
     }
 }

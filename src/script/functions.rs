@@ -1,6 +1,6 @@
 //! Libraries of functions, as FUNCTION LOAD brings them, for all cores. It must not know how they are run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -72,7 +72,7 @@ impl FunctionLibrary {
     }
 
     /// Memory held.
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         let function = |one: &Declared| {
             size_of::<Declared>()
                 + size_of::<Script>()
@@ -132,6 +132,17 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= limits::ERROR_ECHO_MAX_BYTES && name.bytes().all(is_fine)
 }
 
+/// What becomes of the libraries that are there when others come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// They stay, and none of the others may have the name of one.
+    Append,
+    /// Those of which another has the name go.
+    Replace,
+    /// All of them go.
+    Flush,
+}
+
 /// All libraries.
 #[derive(Default)]
 pub struct Functions(Mutex<BTreeMap<String, Arc<FunctionLibrary>>>);
@@ -159,30 +170,42 @@ impl Functions {
         (libraries.len(), libraries.values().map(|library| library.functions.len()).sum())
     }
 
+    /// Takes in all of them, or none.
+    ///
     /// # Errors
     /// A name is taken, or there are too many, or they need more than `room` bytes.
-    pub(super) fn add(&self, library: FunctionLibrary, replaces: bool, room: usize) -> Result<(), String> {
-        let mut libraries = self.0.lock();
-        if libraries.contains_key(&library.name) && !replaces {
-            return Err(format!("ERR Library '{}' already exists", library.name));
+    pub(super) fn add(&self, new: Vec<FunctionLibrary>, policy: Policy, room: usize) -> Result<(), String> {
+        let mut current = self.0.lock();
+        let names: HashSet<_> = new.iter().map(|library| library.name.clone()).collect();
+        let stays = |library: &&Arc<FunctionLibrary>| match policy {
+            Policy::Append => true,
+            Policy::Replace => !names.contains(&library.name),
+            Policy::Flush => false,
+        };
+        let kept = current.values().filter(stays).cloned();
+        let all: Vec<_> = kept.chain(new.into_iter().map(Arc::new)).collect();
+        let (mut libraries, mut functions, mut bytes) = (BTreeMap::new(), HashSet::new(), 0);
+        for library in &all {
+            if libraries.insert(library.name.clone(), library.clone()).is_some() {
+                return Err(format!("ERR Library '{}' already exists", library.name));
+            }
+            if let Some(taken) = library.functions.iter().find(|one| !functions.insert(one.script.name.as_str())) {
+                return Err(format!("ERR Function {} already exists", taken.script.name));
+            }
+            bytes += library.bytes();
         }
-        let others = || libraries.values().filter(|other| other.name != library.name);
-        let has = |name: &str| others().any(|other| other.functions.iter().any(|one| one.script.name == name));
-        if let Some(taken) = library.functions.iter().find(|one| has(&one.script.name)) {
-            return Err(format!("ERR Function {} already exists", taken.script.name));
-        }
-        let functions: usize = others().map(|other| other.functions.len()).sum();
-        if functions + library.functions.len() > limits::FUNCTIONS_MAX {
+        if functions.len() > limits::FUNCTIONS_MAX {
             return Err(format!("ERR there may be {} functions", limits::FUNCTIONS_MAX));
         }
-        if others().map(|other| other.bytes()).sum::<usize>() + library.bytes() > room {
+        if bytes > room {
             return Err("OOM the scripts and functions that are kept may have a 32nd of maxmemory; SCRIPT FLUSH and \
                         FUNCTION DELETE forget them"
                 .to_owned());
         }
-        if let Some(before) = libraries.insert(library.name.clone(), Arc::new(library)) {
-            before.end();
-        }
+        let stays =
+            |before: &Arc<FunctionLibrary>| libraries.get(&before.name).is_some_and(|kept| Arc::ptr_eq(kept, before));
+        current.values().filter(|before| !stays(before)).for_each(|before| before.end());
+        *current = libraries;
         Ok(())
     }
 
@@ -226,18 +249,40 @@ mod tests {
     #[test]
     fn names_are_taken_once_and_all_is_bounded() {
         let functions = Functions::default();
-        let add = |library, replaces| functions.add(library, replaces, 100_000);
-        add(library("a", &["f", "g"], b""), false).unwrap();
-        assert!(add(library("a", &["h"], b""), false).unwrap_err().contains("Library 'a' already exists"));
-        assert!(add(library("b", &["g"], b""), false).unwrap_err().contains("Function g already exists"));
+        let add = |library, policy| functions.add(vec![library], policy, 100_000);
+        add(library("a", &["f", "g"], b""), Policy::Append).unwrap();
+        assert!(add(library("a", &["h"], b""), Policy::Append).unwrap_err().contains("Library 'a' already exists"));
+        assert!(add(library("b", &["g"], b""), Policy::Append).unwrap_err().contains("Function g already exists"));
         let (_, before) = functions.find(b"f").unwrap();
-        add(library("a", &["f", "h"], b""), true).unwrap();
+        add(library("a", &["f", "h"], b""), Policy::Replace).unwrap();
         assert!(before.is_gone() && functions.find(b"g").is_none() && functions.count() == (1, 2));
-        assert!(add(library("b", &["g"], &[0; 100_000]), false).unwrap_err().starts_with("OOM"));
+        assert!(add(library("b", &["g"], &[0; 100_000]), Policy::Append).unwrap_err().starts_with("OOM"));
         let many: Vec<_> = (0..=limits::FUNCTIONS_MAX).map(|number| format!("n{number}")).collect();
         let many: Vec<_> = many.iter().map(String::as_str).collect();
-        assert!(functions.add(library("b", &many, b""), false, usize::MAX).unwrap_err().contains("there may be"));
+        let many = functions.add(vec![library("b", &many, b"")], Policy::Append, usize::MAX);
+        assert!(many.unwrap_err().contains("there may be"));
         assert!(functions.delete(b"a") && !functions.delete(b"a"));
+        assert_eq!((functions.count(), functions.bytes()), ((0, 0), 0));
+    }
+    #[test]
+    fn several_come_together_or_not_at_all() {
+        let functions = Functions::default();
+        let add = |new, policy| functions.add(new, policy, 100_000);
+        let both = || vec![library("a", &["f"], b""), library("b", &["g"], b"")];
+        add(both(), Policy::Append).unwrap();
+        let (a, f) = functions.find(b"f").unwrap();
+        add(vec![library("c", &["h"], b""), library("b", &["i"], b"")], Policy::Append).unwrap_err();
+        add(vec![library("c", &["h"], b""), library("c", &["i"], b"")], Policy::Replace).unwrap_err();
+        add(vec![library("c", &["h"], b""), library("d", &["h"], b"")], Policy::Flush).unwrap_err();
+        add(vec![library("c", &["f"], b"")], Policy::Replace).unwrap_err();
+        assert!(functions.count() == (2, 2) && !f.is_gone());
+        add(vec![library("c", &["h"], b""), library("b", &["i"], b"")], Policy::Replace).unwrap();
+        assert!(functions.count() == (3, 3) && functions.find(b"g").is_none() && !f.is_gone());
+        assert!(Arc::ptr_eq(&functions.find(b"f").unwrap().0, &a), "who is not replaced goes on");
+        add(vec![library("d", &["f"], b"")], Policy::Flush).unwrap();
+        assert!(functions.count() == (1, 1) && f.is_gone());
+        add(Vec::new(), Policy::Append).unwrap();
+        add(Vec::new(), Policy::Flush).unwrap();
         assert_eq!((functions.count(), functions.bytes()), ((0, 0), 0));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, Ordering::
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::functions::{FunctionLibrary, Functions};
+use super::functions::{FunctionLibrary, Functions, Policy};
 use crate::config::limits;
 
 /// SHA-1 of a script's source: its name.
@@ -314,13 +314,13 @@ impl Library {
         Ok(())
     }
 
-    /// FUNCTION LOAD.
+    /// FUNCTION LOAD and RESTORE: all of them, or none.
     ///
     /// # Errors
     /// A name is taken, or there is no room.
-    pub fn load_functions(&self, library: FunctionLibrary, replaces: bool) -> Result<(), String> {
+    pub fn load_functions(&self, libraries: Vec<FunctionLibrary>, policy: Policy) -> Result<(), String> {
         let room = self.limit_bytes.load(Relaxed).saturating_sub(self.shelf().bytes);
-        self.functions.add(library, replaces, room)?;
+        self.functions.add(libraries, policy, room)?;
         self.note_departure();
         Ok(())
     }

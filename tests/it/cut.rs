@@ -41,6 +41,7 @@ const SCRIPT: &[(&str, &str)] = &[
     ("DBSIZE", ""),
     ("FLUSHALL NOW", "-ERR syntax error\r\n"),
     ("FLUSHDB NOW", "-ERR syntax error\r\n"),
+    ("UNSUBSCRIBE", ""),
     ("SHUTDOWN ABORT", "-ERR No shutdown in progress.\r\n"),
     ("LOLWUT", ""),
     ("MONITOR now", "-ERR wrong number of arguments for 'monitor' command\r\n"),

@@ -102,7 +102,6 @@ fn what_a_library_must_be(engine: Engine) {
     }
     client.check("FUNCTION LIST", "*0\r\n");
     client.check_error("FUNCTION LOAD NOREPLACE x", "ERR Unknown option given: NOREPLACE");
-    client.check_error("FUNCTION DUMP", "ERR not served");
     client.check_error("FUNCTION FLUSH LATER", "ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
     client.check_error(
         "EVAL redis.register_function('f',tostring) 0",

@@ -4,12 +4,12 @@
 //! | it is about | file |
 //! |---|---|
 //! | a command's replies and errors | `strings`, `counters`, `keys`, `expiry` |
-//! | client-side caching | `tracking` |
+//! | client-side caching | `tracking`, `redirection` |
 //! | MULTI, EXEC, WATCH | `transactions` |
 //! | bits of values | `bits` |
 //! | DUMP and RESTORE | `dump` |
 //! | EVAL, SCRIPT | `scripting` |
-//! | FUNCTION, FCALL | `functions` |
+//! | FUNCTION, FCALL | `functions`, `function_dump` |
 //! | locks, counters and rate limits as libraries script them | `scripting_recipes` |
 //! | what a long script does to others | `long_scripts` |
 //! | scripts that mean harm: the collection in `tests/hostile/` | `hostile_scripts` |
@@ -49,6 +49,7 @@
 //! `harness` starts servers, `client` speaks to them, `wire` reads replies.
 
 mod client;
+mod function_dump;
 mod functions;
 mod harness;
 mod wire;
@@ -88,6 +89,7 @@ mod operations;
 mod options;
 mod protobuf;
 mod pipelines;
+mod redirection;
 mod refusals;
 mod scripting;
 mod scripting_recipes;

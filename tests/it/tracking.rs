@@ -18,6 +18,7 @@ on_every_driver!(
     an_idle_connection_on_another_core_is_told,
     who_is_told_of_too_much_forgets_everything,
     what_caching_has_said_is_about_one_command,
+    nothing_is_pushed_after_the_end_of_resp3,
 );
 
 fn tracking(server: &Server, options: &str) -> Client {
@@ -80,7 +81,6 @@ fn options_are_checked_and_shown(engine: Engine) {
     client.check("CLIENT TRACKING ON PREFIX a", "-ERR PREFIX option requires BCAST mode to be enabled\r\n");
     client.check("CLIENT TRACKING ON OPTIN OPTOUT", "-ERR You can't specify both OPTIN mode and OPTOUT mode\r\n");
     client.check("CLIENT TRACKING ON BCAST OPTIN", "-ERR OPTIN and OPTOUT are not compatible with BCAST\r\n");
-    client.check_error("CLIENT TRACKING ON REDIRECT 1", "ERR REDIRECT needs pub/sub");
     client.check_error("CLIENT CACHING YES", "ERR CLIENT CACHING can be called only when");
     client.check_error(
         "CLIENT TRACKING ON BCAST PREFIX foo PREFIX fo",
@@ -216,6 +216,25 @@ fn what_caching_has_said_is_about_one_command(engine: Engine) {
     reader.check("GET k", "_\r\n");
     writer.check("SET k v", "+OK\r\n");
     reader.check("PING", "+PONG\r\n");
+}
+
+/// A push would be a reply to who has gone back to RESP2.
+fn nothing_is_pushed_after_the_end_of_resp3(engine: Engine) {
+    let server = Server::with(engine, &["--threads=2"]);
+    let (mut reader, mut writer) = (tracking(&server, "BCAST"), server.client());
+    for _ in 0..50 {
+        writer.send("SET k v\r\n".repeat(200));
+        reader.send("HELLO 2\r\nGET none\r\n");
+        let mut reply = reader.raw_reply();
+        while reply.starts_with(b">2\r\n$10\r\ninvalidate\r\n") {
+            reply = reader.raw_reply();
+        }
+        assert!(reply.starts_with(b"*14\r\n"), "{}", reply.escape_ascii());
+        reader.expect("$-1\r\n");
+        (0..200).for_each(|_| writer.expect("+OK\r\n"));
+        reader.check("GET none", "$-1\r\n");
+        assert!(matches!(reader.call(&["HELLO", "3"]), Value::Map(_)));
+    }
 }
 
 fn reads_in_a_transaction_are_remembered(engine: Engine) {

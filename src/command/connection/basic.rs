@@ -6,6 +6,7 @@ use crate::acl::DEFAULT;
 use crate::acl::log::Event;
 use crate::command::ReplyMode;
 use crate::command::connection::client::label;
+use crate::command::connection::pubsub;
 use crate::command::{Call, Command, Flags, Group, is_word, permission};
 use crate::message::error::{self, Stop};
 use crate::message::reply::RespVersion;
@@ -35,6 +36,12 @@ const fn row(name: &'static str, arity: i32, flags: Flags, run: crate::command::
 
 fn ping(call: &mut Call) -> Result<(), Stop> {
     match call.args.len() {
+        1 | 2 if call.state.client.is_subscribed() && call.reply.version == RespVersion::Resp2 => {
+            let echoed = call.args.iter().nth(1).unwrap_or_default();
+            call.room(echoed.len())?;
+            call.reply.push("pong", 2);
+            call.reply.bulk(echoed);
+        }
         1 => call.reply.simple("PONG"),
         2 => return echo(call),
         _ => return Err(crate::command::wrong_arity("ping")),
@@ -90,7 +97,10 @@ fn hello(call: &mut Call) -> Result<(), Stop> {
     if let Some(name) = name {
         call.state.relabel(|labels| labels.name = name);
     }
-    set_version(call, protocol);
+    let may_deliver = call.state.room.may_wait && call.state.replies == ReplyMode::All;
+    if set_version(call, protocol) && may_deliver {
+        pubsub::deliver(call);
+    }
     let mode = call.shared.mode();
     let reply = &mut *call.reply;
     reply.map(7);
@@ -111,9 +121,12 @@ fn hello(call: &mut Call) -> Result<(), Stop> {
     Ok(())
 }
 
-fn set_version(call: &mut Call, version: RespVersion) {
-    call.state.client.set_version(version);
+/// False when it was this one before.
+fn set_version(call: &mut Call, version: RespVersion) -> bool {
     call.reply.version = version;
+    let is_new = call.state.client.version() != version;
+    call.state.client.set_version(version);
+    is_new
 }
 
 fn auth(call: &mut Call) -> Result<(), Stop> {
@@ -163,8 +176,10 @@ fn reset(call: &mut Call) -> Result<(), Stop> {
     crate::command::key::database::choose(call, 0);
     call.state.leave_transaction(call.guards);
     call.state.stop_tracking(call.guards);
+    call.state.client.set_subscribed(false);
     set_version(call, RespVersion::Resp2);
     call.shared.clients.monitors.leave(&call.state.client);
+    pubsub::deliver(call);
     let state = &mut *call.state;
     state.relabel(|labels| labels.name = String::new());
     state.replies = ReplyMode::All;

@@ -61,7 +61,7 @@ const CLIENT: &[Command] = &[
     ),
     row("tracking", -3, Flags::empty(), tracking::client_tracking).doc(
         "6.0.0",
-        "<ON | OFF> [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
+        "<ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
         "Controls server-assisted client-side caching for the connection.",
     ),
     row("trackinginfo", 2, Flags::empty(), tracking::client_trackinginfo).doc(

@@ -140,8 +140,10 @@ fn has(call: &Call, client: &Client, field: Field, value: &str) -> bool {
     let (addr, laddr) = client.addresses(&call.shared.unix_path());
     match field {
         Field::Id => value.parse() == Ok(client.id),
-        // All of ours are of one type.
-        Field::Type => value.eq_ignore_ascii_case("normal"),
+        Field::Type => {
+            let own = if client.is_subscribed() { "pubsub" } else { "normal" };
+            value.eq_ignore_ascii_case(own)
+        }
         Field::User => client.labels().user() == value,
         Field::Addr => addr == value,
         Field::Laddr => laddr == value,

@@ -3,4 +3,5 @@
 pub mod basic;
 pub mod client;
 pub mod filter;
+pub mod pubsub;
 pub mod tracking;

@@ -1,5 +1,6 @@
 //! Client-side caching: CLIENT TRACKING has a connection told when a key that it has read changes, or in BCAST mode any
-//! key with one of its prefixes. The shards remember who has read what; what is told goes out as RESP3 pushes.
+//! key with one of its prefixes. The shards remember who has read what; what is told goes out as RESP3 pushes, or to another
+//! connection, of RESP2 too.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
@@ -10,7 +11,7 @@ use crate::command::locks::lock_all;
 use crate::command::{Call, Command, Flags, Group, Keys, is_word};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
-use crate::message::reply::{Reply, RespVersion};
+use crate::message::reply::Reply;
 use crate::shared::Shared;
 use crate::store::guards::ShardGuards;
 use crate::store::shard::Watcher;
@@ -47,7 +48,7 @@ impl Watcher for Tracker {
             return;
         }
         if let Some(client) = self.client.upgrade() {
-            push(&client, Some(key));
+            client.invalidate(Some(key));
         }
     }
 
@@ -59,18 +60,10 @@ impl Watcher for Tracker {
     }
 }
 
-/// An invalidation of one key, or of everything. In RESP2 there is no way to tell it.
-fn push(client: &Client, key: Option<&[u8]>) {
-    if client.version() == RespVersion::Resp2 || !client.tracks() {
-        return;
-    }
-    client.invalidate(key);
-}
-
 /// A database was emptied, or two were swapped: whatever was read before is worth nothing.
 pub fn tell_flushed(shared: &Shared) {
     for client in shared.clients.tracking() {
-        push(&client, None);
+        client.invalidate(None);
     }
 }
 
@@ -133,7 +126,7 @@ impl Tracking {
 impl ConnectionState {
     pub fn stop_tracking(&mut self, guards: &mut ShardGuards) {
         let Some(tracking) = self.tracking.take() else { return };
-        self.client.set_tracks(false);
+        self.client.stop_tracking();
         tracking.tracker.stopped.store(true, Relaxed);
         if tracking.broadcast {
             let watcher: Arc<dyn Watcher> = tracking.tracker;
@@ -155,6 +148,7 @@ struct Options<'c> {
     opt_out: bool,
     no_loop: bool,
     prefixes: Vec<&'c [u8]>,
+    redirect: Option<Arc<Client>>,
 }
 
 impl<'c> Options<'c> {
@@ -177,10 +171,13 @@ impl<'c> Options<'c> {
                     options.prefixes.push(call.arg(index));
                 }
                 _ if is_word(word, "REDIRECT") && has_more => {
-                    return Err(
-                        "ERR REDIRECT needs pub/sub, which a cache does not serve; use RESP3 (HELLO 3) without it"
-                            .into(),
-                    );
+                    index += 1;
+                    if options.redirect.is_some() {
+                        return Err("ERR A client can only redirect to a single other client".into());
+                    }
+                    let target = u64::try_from(call.integer(index)?).ok();
+                    let target = target.and_then(|id| call.shared.clients.find(id));
+                    options.redirect = Some(target.ok_or("ERR The client ID you want redirect to does not exist")?);
                 }
                 _ => return Err(error::SYNTAX.into()),
             }
@@ -262,7 +259,7 @@ fn turn_on(call: &mut Call, options: Options) -> Result<(), Stop> {
     let Call { state, guards, shared, now, .. } = call;
     let mut shards = if options.broadcast { Some(lock_all(guards, shared, *now)?) } else { None };
     let client = &state.client;
-    client.set_tracks(true);
+    client.track(options.broadcast, options.redirect.as_ref());
     let tracking = state.tracking.get_or_insert_with(|| {
         let (no_loop, stopped) = Default::default();
         let tracker = Tracker { client: Arc::downgrade(client), id: client.id, no_loop, stopped };
@@ -317,18 +314,13 @@ pub fn client_caching(call: &mut Call) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Nothing is ever redirected: 0 while the connection tracks, -1 while it does not.
 pub fn client_getredir(call: &mut Call) -> Result<(), Stop> {
-    call.reply.integer(redirection(call.state));
+    call.reply.integer(call.state.client.redirection());
     Ok(())
 }
 
-fn redirection(state: &ConnectionState) -> i64 {
-    if state.tracking.is_some() { 0 } else { -1 }
-}
-
 pub fn client_trackinginfo(call: &mut Call) -> Result<(), Stop> {
-    let redirection = redirection(call.state);
+    let client = &call.state.client;
     let tracking = call.state.tracking.as_deref();
     let mut flags = vec![if tracking.is_some() { "on" } else { "off" }];
     let mut prefixes: &[Box<[u8]>] = &[];
@@ -340,11 +332,12 @@ pub fn client_trackinginfo(call: &mut Call) -> Result<(), Stop> {
             (tracking.opt_out, "optout"),
             (tracking.opt_out && tracking.caching == Some(false), "caching-no"),
             (tracking.tracker.no_loop.load(Relaxed), "noloop"),
+            (client.has_broken_redirection(), "broken_redirect"),
         ];
         flags.extend(set.into_iter().filter(|(on, _)| *on).map(|(_, name)| name));
         prefixes = &tracking.prefixes;
     }
-    write_info(call.reply, &flags, redirection, prefixes);
+    write_info(call.reply, &flags, client.redirection(), prefixes);
     Ok(())
 }
 

@@ -27,7 +27,7 @@ const fn row(name: &'static str, arity: i32, flags: Flags, run: crate::command::
 }
 
 const BAD_FORMAT: &str = "ERR Bad data format";
-const WRONG_CHECKSUM: &str = "ERR DUMP payload version or checksum are wrong";
+pub const WRONG_CHECKSUM: &str = "ERR DUMP payload version or checksum are wrong";
 
 fn dump(call: &mut Call) -> Result<(), Stop> {
     let length = call.peek(call.key()).map_or(0, |entry| entry.value.as_slice().len());
@@ -40,7 +40,7 @@ fn dump(call: &mut Call) -> Result<(), Stop> {
         call.reply.bulk(&[&head[..], &Checksum::of(&head).footer()].concat());
         return Ok(());
     }
-    let head = payload::head(value.len());
+    let head = payload::head(payload::STRING, value.len());
     let mut checksum = Some(Checksum::of(&head));
     let mut done = 0;
     call.work(Work::new(move |call| {
@@ -57,7 +57,7 @@ fn dump(call: &mut Call) -> Result<(), Stop> {
 }
 
 /// Some ten microseconds.
-const STEP_BYTES: usize = 1 << 17;
+pub const STEP_BYTES: usize = 1 << 17;
 
 #[derive(Default)]
 struct Options {

@@ -1,11 +1,14 @@
-//! Strings in Redis's serialization (RDB), as DUMP writes and RESTORE reads them. It must not know commands.
+//! Strings in Redis's serialization (RDB), as DUMP and FUNCTION DUMP write them and their RESTOREs read them. It must not
+//! know commands.
 //!
 //! ```text
-//! type       1 byte, 0 for a string
+//! type       1 byte, 0 for a string, 245 for a library of functions
 //! string     a length and so many bytes; or a number; or lengths and bytes compressed by LZF
 //! version    2 bytes, little endian
 //! checksum   8 bytes, little endian: CRC-64 of all before
 //! ```
+//!
+//! Libraries are each a type and a string, one after the other.
 
 use crc::{CRC_64_REDIS, Crc, Digest, Table};
 
@@ -15,8 +18,12 @@ use crate::command::parse_integer;
 const VERSION: u16 = 10;
 /// The newest version known to keep strings so, that of Valkey 9.
 const VERSION_MAX: u16 = 80;
-const FOOTER_BYTES: usize = 10;
-const STRING: u8 = 0;
+pub const FOOTER_BYTES: usize = 10;
+pub const STRING: u8 = 0;
+/// The source of a library.
+pub const FUNCTION: u8 = 245;
+/// The same before Redis 7.0 was done.
+pub const EARLY_FUNCTION: u8 = 246;
 /// The longest text of a number that is written as one.
 const NUMBER_MAX_BYTES: usize = 11;
 /// The most bytes that LZF makes of one: 264 out of three.
@@ -25,8 +32,8 @@ const LZF_FACTOR: usize = 88;
 static CHECKSUM: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_REDIS);
 
 /// What comes before the bytes of a string of this length.
-pub fn head(length: usize) -> Vec<u8> {
-    let mut head = vec![STRING];
+pub fn head(kind: u8, length: usize) -> Vec<u8> {
+    let mut head = vec![kind];
     match length {
         0..0x40 => head.push(length as u8),
         0x40..0x4000 => head.extend_from_slice(&(0x4000 | length as u16).to_be_bytes()),
@@ -103,18 +110,23 @@ impl<'p> Encoded<'p> {
     /// None if it is no string, or not whole.
     pub fn read(content: &'p [u8]) -> Option<Encoded<'p>> {
         let (&kind, mut rest) = content.split_first()?;
-        if kind != STRING {
-            return None;
+        if kind == STRING { Encoded::take(&mut rest) } else { None }
+    }
+
+    /// A string without its type, off the beginning of `rest`; none if it is not whole.
+    pub fn take(rest: &mut &'p [u8]) -> Option<Encoded<'p>> {
+        let first = *rest.first()?;
+        if matches!(first, 0xc0..0xc4) {
+            *rest = &rest[1..];
         }
-        Some(match *rest.first()? {
-            0xc0 => Encoded::Number(i8::from_le_bytes(*rest[1..].first_chunk()?) as i64),
-            0xc1 => Encoded::Number(i16::from_le_bytes(*rest[1..].first_chunk()?) as i64),
-            0xc2 => Encoded::Number(i32::from_le_bytes(*rest[1..].first_chunk()?) as i64),
+        Some(match first {
+            0xc0 => Encoded::Number(i8::from_le_bytes(*take(rest)?) as i64),
+            0xc1 => Encoded::Number(i16::from_le_bytes(*take(rest)?) as i64),
+            0xc2 => Encoded::Number(i32::from_le_bytes(*take(rest)?) as i64),
             0xc3 => {
-                rest = &rest[1..];
-                let compressed = read_length(&mut rest)?;
-                let length = read_length(&mut rest)?;
-                let bytes = rest.get(..compressed)?;
+                let compressed = read_length(rest)?;
+                let length = read_length(rest)?;
+                let bytes = rest.split_off(..compressed)?;
                 // A length that cannot be: nothing is reserved for it.
                 if length > bytes.len().saturating_mul(LZF_FACTOR) {
                     return None;
@@ -122,8 +134,8 @@ impl<'p> Encoded<'p> {
                 Encoded::Compressed { bytes, length }
             }
             _ => {
-                let length = read_length(&mut rest)?;
-                Encoded::Plain(rest.get(..length)?)
+                let length = read_length(rest)?;
+                Encoded::Plain(rest.split_off(..length)?)
             }
         })
     }
@@ -144,6 +156,12 @@ impl<'p> Encoded<'p> {
             Encoded::Compressed { bytes, length } => decompress(bytes, length),
         }
     }
+}
+
+fn take<'p, const N: usize>(rest: &mut &'p [u8]) -> Option<&'p [u8; N]> {
+    let (bytes, after) = rest.split_first_chunk()?;
+    *rest = after;
+    Some(bytes)
 }
 
 fn read_length(rest: &mut &[u8]) -> Option<usize> {
@@ -223,7 +241,7 @@ mod tests {
     fn round_trip(value: &[u8]) -> Vec<u8> {
         let (head, string) = match number(value) {
             Some(head) => (head, &[][..]),
-            None => (head(value.len()), value),
+            None => (head(STRING, value.len()), value),
         };
         let payload = [&head[..], string, &footer(&head, string)].concat();
         Encoded::read(opened(&payload).unwrap()).unwrap().decode().unwrap()
@@ -241,6 +259,16 @@ mod tests {
     }
 
     #[test]
+    fn several_are_taken_one_after_the_other() {
+        let content = b"\x03abc\xc0\x07\xc1\x00\x01\xc2\x00\x00\x01\x00\xc3\x02\x01\x00x\x40\x02ab";
+        let mut rest = &content[..];
+        for value in ["abc", "7", "256", "65536", "x", "ab"] {
+            assert_eq!(Encoded::take(&mut rest).unwrap().decode().unwrap(), value.as_bytes());
+        }
+        assert!(rest.is_empty() && Encoded::take(&mut rest).is_none());
+    }
+
+    #[test]
     fn compressed_strings() {
         // "a" and 99 copies of it: a run of one, and a copy of the byte before.
         let all = [0, b'a', 0xe0, 90, 0];
@@ -253,7 +281,7 @@ mod tests {
 
     #[test]
     fn broken_payloads_are_refused() {
-        let head = head(5);
+        let head = head(STRING, 5);
         let payload = [&head[..], b"value", &footer(&head, b"value")].concat();
         for at in 0..payload.len() {
             assert!(opened(&payload[..at]).is_none());

@@ -2,39 +2,42 @@
 
 use std::sync::Arc;
 
-use super::{check_flush, is_wide, key_range, memory, run, runner_of, script_kill};
+use super::{check_flush, function_dump, is_wide, key_range, memory, run, runner_of, script_kill};
 use crate::base::{clock, glob};
 use crate::command::{Call, Command, Flags, Group, is_word, reply_help};
 use crate::message::error::Stop;
-use crate::script::functions::{FunctionLibrary, header};
+use crate::script::functions::{FunctionLibrary, Policy, header};
 
-pub const FUNCTION: &[Command] = &[
-    row("load", -3, load).flags(Flags::NO_SCRIPT.union(Flags::WRITE).union(Flags::DENYOOM)).doc(
-        "7.0.0",
-        "[REPLACE] function-code",
-        "Creates a library.",
-    ),
-    row("list", -2, list).doc(
-        "7.0.0",
-        "[LIBRARYNAME library-name-pattern] [WITHCODE]",
-        "Returns information about all libraries.",
-    ),
-    row("delete", 3, delete).flags(Flags::NO_SCRIPT.union(Flags::WRITE)).doc(
-        "7.0.0",
-        "library-name",
-        "Deletes a library and its functions.",
-    ),
-    row("flush", -2, flush).flags(Flags::NO_SCRIPT.union(Flags::WRITE)).doc(
-        "7.0.0",
-        "[ASYNC | SYNC]",
-        "Deletes all libraries and functions.",
-    ),
-    row("stats", 2, stats).doc("7.0.0", "", "Returns information about a function during execution."),
-    row("kill", 2, script_kill).doc("7.0.0", "", "Terminates a function during execution."),
-    row("dump", -2, not_served).doc("7.0.0", "", "Not served: FUNCTION LIST WITHCODE has the sources."),
-    row("restore", -2, not_served).doc("7.0.0", "serialized-value", "Not served: FUNCTION LOAD takes sources."),
-    row("help", 2, help).doc("7.0.0", "", "Returns helpful text about the different subcommands."),
-];
+pub const FUNCTION: &[Command] =
+    &[
+        row("load", -3, load).flags(Flags::NO_SCRIPT.union(Flags::WRITE).union(Flags::DENYOOM)).doc(
+            "7.0.0",
+            "[REPLACE] function-code",
+            "Creates a library.",
+        ),
+        row("list", -2, list).doc(
+            "7.0.0",
+            "[LIBRARYNAME library-name-pattern] [WITHCODE]",
+            "Returns information about all libraries.",
+        ),
+        row("delete", 3, delete).flags(Flags::NO_SCRIPT.union(Flags::WRITE)).doc(
+            "7.0.0",
+            "library-name",
+            "Deletes a library and its functions.",
+        ),
+        row("flush", -2, flush).flags(Flags::NO_SCRIPT.union(Flags::WRITE)).doc(
+            "7.0.0",
+            "[ASYNC | SYNC]",
+            "Deletes all libraries and functions.",
+        ),
+        row("stats", 2, stats).doc("7.0.0", "", "Returns information about a function during execution."),
+        row("kill", 2, script_kill).doc("7.0.0", "", "Terminates a function during execution."),
+        row("dump", 2, function_dump::dump).doc("7.0.0", "", "Dumps all libraries into a serialized binary payload."),
+        row("restore", -3, function_dump::restore)
+            .flags(Flags::NO_SCRIPT.union(Flags::WRITE).union(Flags::DENYOOM))
+            .doc("7.0.0", "serialized-value [FLUSH | APPEND | REPLACE]", "Restores all libraries from a payload."),
+        row("help", 2, help).doc("7.0.0", "", "Returns helpful text about the different subcommands."),
+    ];
 
 const fn row(name: &'static str, arity: i32, run: crate::command::Run) -> Command {
     Command::new(name, arity, Group::Scripting, run).flags(Flags::NO_SCRIPT)
@@ -66,20 +69,26 @@ fn load(call: &mut Call) -> Result<(), Stop> {
     if last > 2 && !replaces {
         return Err(format!("ERR Unknown option given: {}", crate::message::error::echo(call.arg(2))).into());
     }
+    let policy = if replaces { Policy::Replace } else { Policy::Append };
     memory::granted(call, |call| {
-        let source = call.arg(last);
-        memory::check_source(call, source)?;
-        let (name, code_at) = header(source)?;
-        let running = &call.shared.scripts.running[call.state.client.core];
-        running.start(call.now.max(1));
-        let registered = runner_of(call).try_library(&source[code_at..]);
-        running.stop();
-        let functions = registered?.into_iter().map(|(registered, _)| registered).collect();
-        let library = FunctionLibrary::new((name.clone(), code_at), source, functions, is_wide(source))?;
-        call.shared.scripts.load_functions(library, replaces)?;
+        memory::check_source(call, call.arg(last).len())?;
+        let library = read_library(call, call.arg(last))?;
+        let name = library.name.clone();
+        call.shared.scripts.load_functions(vec![library], policy)?;
         call.reply.bulk(name.as_bytes());
         Ok(())
     })
+}
+
+/// Runs a library's source, for which there is room, to see what it registers.
+pub fn read_library(call: &mut Call, source: &[u8]) -> Result<FunctionLibrary, Stop> {
+    let (name, code_at) = header(source)?;
+    let running = &call.shared.scripts.running[call.state.client.core];
+    running.start(call.now.max(1));
+    let registered = runner_of(call).try_library(&source[code_at..]);
+    running.stop();
+    let functions = registered?.into_iter().map(|(registered, _)| registered).collect();
+    Ok(FunctionLibrary::new((name, code_at), source, functions, is_wide(source))?)
 }
 
 fn list(call: &mut Call) -> Result<(), Stop> {
@@ -201,10 +210,6 @@ fn stats(call: &mut Call) -> Result<(), Stop> {
     reply.bulk(b"functions_count");
     reply.integer(functions as i64);
     Ok(())
-}
-
-fn not_served(_: &mut Call) -> Result<(), Stop> {
-    Err("ERR not served; FUNCTION LIST WITHCODE has the sources, and FUNCTION LOAD takes them".into())
 }
 
 fn help(call: &mut Call) -> Result<(), Stop> {

@@ -14,7 +14,7 @@ const NO_ROOM: &str = "OOM scripts, requests and replies in flight hold an eight
 
 /// Does what may compile or run a script, with room for all that it may come to hold: what is left of that afterwards is
 /// given back.
-pub fn granted(call: &mut Call, act: impl FnOnce(&mut Call) -> Result<(), Stop>) -> Result<(), Stop> {
+pub fn granted<T>(call: &mut Call, act: impl FnOnce(&mut Call) -> Result<T, Stop>) -> Result<T, Stop> {
     let (shared, core) = (call.shared, call.state.client.core);
     let runner = runner_of(call);
     runner.tidy(&shared.scripts);
@@ -61,10 +61,10 @@ pub fn tend(runner: &mut Runner, shared: &Shared, core: usize) {
     }
 }
 
-/// Whether there is room for a source that is to be kept.
-pub fn check_source(call: &Call, source: &[u8]) -> Result<(), Stop> {
+/// Whether there is room for a source of so many bytes that is to be kept.
+pub fn check_source(call: &Call, bytes: usize) -> Result<(), Stop> {
     let memory = &call.shared.clients.memory;
-    if memory.used_bytes() + source.len() > memory.limit_bytes() { Err(NO_ROOM.into()) } else { Ok(()) }
+    if memory.used_bytes() + bytes > memory.limit_bytes() { Err(NO_ROOM.into()) } else { Ok(()) }
 }
 
 /// KEYS and ARGV are made in the interpreter, before the script runs.

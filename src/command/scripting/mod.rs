@@ -1,5 +1,6 @@
 //! EVAL and its kin, and SCRIPT: scripts run as one step on the keys they were given.
 
+mod function_dump;
 mod functions;
 mod host;
 mod memory;
@@ -373,7 +374,7 @@ fn script_load(call: &mut Call) -> Result<(), Stop> {
         let source = call.arg(2);
         let script = new_script(sha_of(source), source)?;
         if call.shared.scripts.find(&script.sha).is_none() {
-            memory::check_source(call, source)?;
+            memory::check_source(call, source.len())?;
             runner_of(call).compile(source, &script.traits)?;
         }
         let name = script.name.clone();

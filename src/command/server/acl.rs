@@ -223,10 +223,11 @@ fn setuser(call: &mut Call) -> Result<(), Stop> {
     if memory.used_bytes() + rules.held_bytes() > memory.limit_bytes() {
         return Err("OOM users, requests and replies in flight hold an eighth of maxmemory; raise maxmemory".into());
     }
-    users.set(name, rules).map_err(|Unchanged::Full| {
+    users.set(name, rules.clone()).map_err(|Unchanged::Full| {
         format!("ERR there may be {} users; ACL DELUSER makes room", limits::ACL_USERS_MAX)
     })?;
     call.shared.charge_users();
+    call.state.closing |= users::close_subscribers(call.shared, name, &rules, Some(call.state.client.id));
     call.reply.ok();
     Ok(())
 }

@@ -61,6 +61,7 @@ fn complexity(row: &Command) -> &'static str {
         "get" | "latest" | "history" | "log" if row.group == crate::command::Group::Server => {
             "O(N) with what is returned."
         }
+        "subscribe" | "unsubscribe" => "O(N) with the channels.",
         "command" | "docs" => "O(N) with the commands that are told of.",
         _ if row.keys.counted || row.keys.first != row.keys.last => "O(N) with the keys.",
         _ => "O(1)",

@@ -136,7 +136,7 @@ fn clients(lines: &mut Lines, &View { shared, now, .. }: &View) {
     lines.field("blocked_clients", shared.clients.paused());
     lines.field("tracking_clients", shared.clients.tracking().len());
     let watched: Vec<_> = shared.clients.all().iter().map(|client| client.watched.load(Relaxed)).collect();
-    lines.field("pubsub_clients", 0);
+    lines.field("pubsub_clients", shared.clients.subscribed());
     lines.field("watching_clients", watched.iter().filter(|keys| **keys > 0).count());
     lines.field("clients_in_timeout_table", 0);
     lines.field("total_watched_keys", watched.iter().sum::<usize>());
@@ -245,7 +245,7 @@ fn statistics(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     lines.field("tracking_total_keys", totals.tracked_keys);
     lines.field("tracking_total_items", totals.tracked);
     lines.field("tracking_total_prefixes", totals.prefixes);
-    lines.field("pubsub_channels", 0);
+    lines.field("pubsub_channels", (shared.clients.subscribed() > 0) as u8);
     lines.field("pubsub_patterns", 0);
     lines.field("latest_fork_usec", 0);
     lines.field("unexpected_error_replies", 0);

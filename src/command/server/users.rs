@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use crate::acl::{Rules, Users, join_selectors};
+use crate::clients::{Client, INVALIDATIONS};
 use crate::command::Table;
 use crate::config::limits;
 use crate::config::rewrite::replace;
@@ -60,10 +61,19 @@ pub fn replace_all(shared: &Shared, users: BTreeMap<String, Rules>, spared: Opti
 
 /// The same for users by their names.
 pub fn close_connections(shared: &Shared, names: &[String], spared: Option<u64>) -> bool {
+    close(shared, spared, |client| names.iter().any(|name| client.labels().user() == name))
+}
+
+/// The same for those of a user who hear a channel that the user may no longer hear.
+pub fn close_subscribers(shared: &Shared, name: &str, rules: &Rules, spared: Option<u64>) -> bool {
+    let may_hear = rules.check(None, std::iter::empty(), &[(INVALIDATIONS, false)]).is_ok();
+    !may_hear && close(shared, spared, |client| client.is_subscribed() && client.labels().user() == name)
+}
+
+fn close(shared: &Shared, spared: Option<u64>, is_meant: impl Fn(&Client) -> bool) -> bool {
     let mut is_spared_one = false;
     for client in shared.clients.all() {
-        let is_meant = names.iter().any(|name| client.labels().user() == name);
-        match is_meant {
+        match is_meant(&client) {
             true if Some(client.id) == spared => is_spared_one = true,
             true => client.kill(),
             false => {}

@@ -384,6 +384,8 @@ impl Session {
             Some(found) => call.run(found),
             None => Err(call.refuse_unknown()),
         };
+        let is_message = || found.is_some_and(|(_, row)| row.flags.intersects(Flags::PUBSUB));
+        let is_left_out = quiet && !(outcome.is_ok() && is_message());
         match outcome {
             Ok(()) => {}
             Err(Stop::Error(_)) if foreign::is_http(args) => {
@@ -403,7 +405,8 @@ impl Session {
             }
         }
         if quiet {
-            self.leave_out(reply, before);
+            let from = if is_left_out { before } else { reply.mark() };
+            self.leave_out(reply, from);
         }
         stats.commands.add(1);
         if self.state.closing || self.state.client.is_killed() {
