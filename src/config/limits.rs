@@ -164,9 +164,9 @@ pub const PLACED_MIN_BYTES: usize = 16 * KIB;
 /// ... In one turn at most so much: some 50 us of copying for the kernel.
 pub const PLACED_MAX_BYTES: usize = 256 * KIB;
 
-/// Receives for which a connection is polled after it has sent something large: the kernel does not fill the ring's buffers
-/// with what is better received in place.
-pub const POLLS_AFTER_PLACED: u8 = 16;
+/// Receives for which a connection is polled after it has filled a buffer: the kernel does not fill the ring's buffers with
+/// what is better received in place, and others have their turns.
+pub const POLLS_AFTER_MUCH: u8 = 16;
 
 /// Replies over TLS are encrypted so far ahead of the socket, and no further: what waits is the values where they lie.
 pub const TLS_AHEAD_BYTES: usize = 256 * KIB;

@@ -285,12 +285,13 @@ impl Serving {
         match (&taken, done.result) {
             (Some(taken), 1..) => {
                 let bytes = self.buffers.as_ref().map_or(&b""[..], |buffers| buffers.bytes(taken));
-                entry.polls = (bytes.len() == limits::IO_BUFFER_BYTES) as u8;
+                let is_full = bytes.len() == limits::IO_BUFFER_BYTES;
                 self.worker.stats().registered_receives.add(1);
                 entry.connection.received(bytes, &mut Direct(&entry.client));
+                entry.polls = if is_full { limits::POLLS_AFTER_MUCH } else { entry.polls.saturating_sub(1) };
                 // A reset that came together with these bytes is told by no other completion: the kernel takes both for one
-                // event. Sending tells of it.
-                if !entry.connection.has_sent() && direct::has_hung_up(&entry.client) {
+                // event. Sending tells of it, and so does the next receive, which follows where a buffer was filled.
+                if !is_full && !entry.connection.has_sent() && direct::has_hung_up(&entry.client) {
                     self.cancel(key);
                 }
             }
@@ -337,33 +338,33 @@ impl Serving {
             return self.leave(key);
         }
         if done.result >= 0 {
-            Self::receive_now(&self.worker, entry, &mut self.scratch);
+            let has_more = Self::receive_now(&self.worker, entry, &mut self.scratch);
             // The beginning of something large has come: most of the rest is there as a rule.
-            if entry.connection.wants_place() {
+            if has_more || entry.connection.wants_place() {
                 Self::receive_now(&self.worker, entry, &mut self.scratch);
             }
         }
         self.settle(key);
     }
 
-    /// Receives what is there by a system call.
-    fn receive_now(worker: &Worker, entry: &mut Entry, scratch: &mut [u8]) {
+    /// Receives what is there by a system call; whether it may have been less than there is.
+    fn receive_now(worker: &Worker, entry: &mut Entry, scratch: &mut [u8]) -> bool {
         let Entry { connection, client, polls, .. } = entry;
         match direct::receive(connection, client, scratch) {
             Ok(Received::NOTHING) => connection.ended(),
             Ok(received) => {
-                *polls = match received {
-                    // Who sends large values sends more of them.
-                    Received { placed: 1.., .. } => limits::POLLS_AFTER_PLACED,
-                    Received { buffered, .. } if buffered == scratch.len() => (*polls).max(1),
-                    _ => polls.saturating_sub(1),
-                };
+                let is_full = received.buffered == scratch.len();
+                // Who sends much sends more.
+                let is_much = received.placed > 0 || is_full;
+                *polls = if is_much { limits::POLLS_AFTER_MUCH } else { polls.saturating_sub(1) };
                 worker.stats().unregistered_receives.add(1);
                 connection.received(&scratch[..received.buffered], &mut Direct(client));
+                return is_full;
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(_) => connection.ended(),
         }
+        false
     }
 
     fn sent(&mut self, key: Key, done: Done) {
