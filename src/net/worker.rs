@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::spawn_local;
 
@@ -191,6 +192,11 @@ impl Conversation for Served {
             worker.stats().writes.add(1);
             self.session.client().output_bytes.add(reply.len() as u64);
         }
+        // What the turn has pushed to its own client comes with the replies, as Redis sends it: before the next request.
+        if next == Next::Receive && queued + reply.len() <= limits::IO_BUFFER_BYTES && self.session.client().is_called()
+        {
+            reply.write(&pushed(worker, &mut *self.session));
+        }
         if next == Next::Pause {
             worker.has_paused.set(true);
         }
@@ -231,12 +237,9 @@ impl Conversation for Served {
     }
 
     fn take_pushed(&mut self, outgoing: &mut Outgoing) {
-        let pushed = self.session.client().take_pushed(limits::IO_BUFFER_BYTES);
-        let pushed = if pushed.is_empty() { pushed } else { self.session.wrap(pushed) };
+        let pushed = pushed(&self.worker, &mut *self.session);
         if !pushed.is_empty() {
-            self.worker.stats().net_output_bytes.add(pushed.len() as u64);
             self.worker.stats().writes.add(1);
-            self.session.client().output_bytes.add(pushed.len() as u64);
             outgoing.push(pushed);
         }
     }
@@ -244,6 +247,15 @@ impl Conversation for Served {
     fn is_killed(&self) -> bool {
         self.session.client().is_killed()
     }
+}
+
+/// What others have pushed to the client, as it is sent; empty when it was only woken.
+fn pushed(worker: &Worker, session: &mut dyn Session) -> Bytes {
+    let pushed = session.client().take_pushed(limits::IO_BUFFER_BYTES);
+    let pushed = if pushed.is_empty() { pushed } else { session.wrap(pushed) };
+    worker.stats().net_output_bytes.add(pushed.len() as u64);
+    session.client().output_bytes.add(pushed.len() as u64);
+    pushed
 }
 
 impl Drop for Served {

@@ -1,10 +1,13 @@
 //! Client-side caching: who has read a key is told when it changes.
 
+use std::io::Read;
+
 use crate::client::Client;
 use crate::harness::{Engine, Server, on_every_driver, wait_until};
 use crate::wire::Value;
 
 on_every_driver!(
+    what_a_client_has_changed_itself_comes_with_the_reply,
     who_has_read_a_key_is_told_once,
     every_way_to_change_a_key_is_told,
     options_are_checked_and_shown,
@@ -20,6 +23,21 @@ on_every_driver!(
     what_caching_has_said_is_about_one_command,
     nothing_is_pushed_after_the_end_of_resp3,
 );
+
+/// In one piece with it, as from Redis: clients with caches look for it before their next request.
+fn what_a_client_has_changed_itself_comes_with_the_reply(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.resp3_client();
+    client.check("CLIENT TRACKING ON", "+OK\r\n");
+    let both = "+OK\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
+    for _ in 0..100 {
+        client.call(&["GET", "k"]);
+        client.send("SET k v\r\n");
+        let mut piece = [0; 100];
+        let length = client.stream().read(&mut piece).unwrap();
+        assert_eq!(std::str::from_utf8(&piece[..length]).unwrap(), both);
+    }
+}
 
 fn tracking(server: &Server, options: &str) -> Client {
     let mut client = server.client();
