@@ -65,6 +65,8 @@ struct SetOptions<'a> {
 }
 
 impl<'a> SetOptions<'a> {
+    // A call of its own costs a SET in a pipeline a tenth more.
+    #[inline(always)]
     fn parse(call: &Call<'a, '_>) -> Result<SetOptions<'a>, Stop> {
         let mut options = SetOptions::default();
         let mut index = 3;
@@ -97,6 +99,7 @@ fn set(call: &mut Call) -> Result<(), Stop> {
 }
 
 /// SET, of which it may be known whether its condition holds.
+#[inline(always)]
 fn set_if(call: &mut Call, options: SetOptions, holds: Option<bool>) -> Result<(), Stop> {
     let expiry = options.time.expiry(call, Expiry::Never, "set")?;
     let key = call.key();
