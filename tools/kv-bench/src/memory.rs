@@ -40,7 +40,8 @@ mod tests {
     #[test]
     fn this_process_has_memory_and_one_that_is_not_there_has_none() {
         let own = std::process::id();
-        assert!(peak(own) >= resident(own) && resident(own) > Some(0));
+        // Not compared: other tests' threads take memory and give it back between the two readings.
+        assert!(resident(own) > Some(0) && peak(own) > Some(0));
         assert_eq!(resident(u32::MAX), None);
     }
 }
