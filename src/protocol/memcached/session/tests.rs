@@ -315,9 +315,9 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
         proptest::collection::vec(key, 0..4),
         prop_oneof![
             Just(""),
-            Just(" 5"),
+            Just(" 500"),
             Just(" v k s c"),
-            Just(" N30 v"),
+            Just(" N300 v"),
             Just(" I"),
             Just(" noreply"),
             Just(" R5 q")
@@ -353,7 +353,8 @@ fn without_versions(line: &str) -> String {
         word.trim_start_matches('c').len() >= 10
             && word.trim_start_matches('c').bytes().all(|byte| byte.is_ascii_digit())
     };
-    line.split(' ').filter(|word| !is_version(word) && !word.starts_with("cas=")).collect::<Vec<_>>().join(" ") + "\n"
+    let varies = |word: &&str| is_version(word) || ["cas=", "la=", "exp="].iter().any(|field| word.starts_with(field));
+    line.split(' ').filter(|word| !varies(word)).collect::<Vec<_>>().join(" ") + "\n"
 }
 
 proptest! {
