@@ -269,6 +269,11 @@ impl<'c, 'k> Call<'c, 'k> {
         self.guards.shard(key.hash).peek(key, self.now)
     }
 
+    /// How long its value is; 0 when it is not there.
+    pub fn length_of(&mut self, key: Key) -> usize {
+        self.peek(key).map_or(0, |entry| entry.value.as_slice().len())
+    }
+
     /// Replies with the value of `key`, or null.
     pub fn reply_value(&mut self, key: Key) -> Result<(), Stop> {
         let found = read(self.guards, key, self.now, self.state.no_touch());
@@ -287,7 +292,7 @@ impl<'c, 'k> Call<'c, 'k> {
 
     /// The same for a value that has to find its room before it is replied with.
     fn reply_large(&mut self, key: Key) -> Result<(), Stop> {
-        let length = self.peek(key).map_or(0, |entry| entry.value.as_slice().len());
+        let length = self.length_of(key);
         self.room(length)?;
         count_lookup(self.stats, true);
         if let Some(entry) = self.guards.shard(key.hash).peek(key, self.now) {
@@ -298,9 +303,9 @@ impl<'c, 'k> Call<'c, 'k> {
 
     /// The value that a write is about to replace: it is only replied with once the write has been done.
     pub fn old_value(&mut self, key: Key) -> Result<Option<Bytes>, Stop> {
-        let length = self.peek(key).map_or(0, |entry| entry.value.as_slice().len());
+        let length = self.length_of(key);
         self.room(length)?;
-        Ok(self.peek(key).map(|entry| entry.value.to_bytes()))
+        Ok(self.handle(key))
     }
 
     /// A value to work on while nothing is locked.

@@ -146,35 +146,24 @@ impl Call<'_, '_> {
         self.is_within_script() || self.state.room.cover(&self.shared.clients, self.reply.len() + bytes)
     }
 
-    /// Asks for room for so many bytes that a command holds while it works in steps; false where there can never be so much.
-    pub fn room_to_work(&mut self, bytes: usize) -> Result<bool, Stop> {
-        if self.has_room(bytes) {
-            return Ok(true);
-        }
-        if !self.state.room.may_wait {
-            return Ok(false);
-        }
-        self.wait_for_room(bytes)
-    }
-
     #[cold]
     fn find_room(&mut self, bytes: usize) -> Result<(), Stop> {
-        // What is within a script goes into the interpreter, whose memory has its own bounds.
-        if self.has_room(bytes) {
+        if self.room_to_work(bytes)? {
             return Ok(());
         }
         if !self.state.room.may_wait {
             return Err(error::NO_ROOM.into());
         }
-        if self.wait_for_room(bytes)? {
-            return Ok(());
-        }
         let most = self.shared.clients.memory.most_bytes();
         Err(format!("ERR the reply has about {bytes} bytes and may have {most}; ask for less at a time").into())
     }
 
-    /// Takes a place in line, unless it is there now; false where there can never be so much.
-    fn wait_for_room(&mut self, bytes: usize) -> Result<bool, Stop> {
+    /// Asks for room for so many bytes that a command holds, and takes a place in line where it may wait; false where there is
+    /// none, or can never be so much. What is within a script goes into the interpreter, whose memory has its own bounds.
+    pub fn room_to_work(&mut self, bytes: usize) -> Result<bool, Stop> {
+        if self.is_within_script() || !self.state.room.may_wait {
+            return Ok(self.has_room(bytes));
+        }
         let new = self.reply.len() + bytes;
         let held = self.args.iter().map(<[u8]>::len).sum();
         match self.state.room.cover_or_wait(&self.shared.clients, new, held) {

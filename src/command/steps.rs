@@ -7,6 +7,7 @@ use super::Call;
 use crate::base::clock;
 use crate::config::limits;
 use crate::message::error::Stop;
+use crate::store::shard::Key;
 
 /// What is left of a command: called again and again until it is done. Each step takes a tenth of a millisecond or so, owns
 /// what it works on, and locks what it needs of the keyspace by itself: between steps nothing is locked.
@@ -59,15 +60,20 @@ impl Call<'_, '_> {
             return Err(stop);
         }
     }
-}
 
-/// Whether a value is what it was before a command worked on its handle. A large value that nobody has changed lies where it
-/// was, as long as a handle is kept; a small one is compared.
-pub fn is_unchanged(now: &Option<Bytes>, before: &Option<Bytes>) -> bool {
-    match (now, before) {
-        (Some(now), Some(before)) if before.len() >= limits::STREAMED_ARGUMENT_MIN_BYTES => {
-            now.as_ptr() == before.as_ptr() && now.len() == before.len()
+    /// A value as it is now, to work on or to compare with.
+    pub fn handle(&mut self, key: Key) -> Option<Bytes> {
+        self.peek(key).map(|entry| entry.value.to_bytes())
+    }
+
+    /// Whether a value is what it was when `before` was its handle. A large one that nobody has changed lies where it was, as
+    /// long as the handle is kept; a small one is compared.
+    pub fn is_unchanged(&mut self, key: Key, before: &Option<Bytes>) -> bool {
+        match (self.peek(key).map(|entry| entry.value.as_slice()), before.as_deref()) {
+            (Some(now), Some(before)) if before.len() >= limits::STREAMED_ARGUMENT_MIN_BYTES => {
+                std::ptr::eq(now, before)
+            }
+            (now, before) => now == before,
         }
-        (now, before) => now == before,
     }
 }

@@ -301,7 +301,7 @@ fn find_room(call: &mut Call, transaction: &Transaction) -> Result<(), Stop> {
             for position in row.keys.positions(args) {
                 let name = args.get(position);
                 let key = Key { bytes: name, hash: call.guards.keyspace().hash(name), db: call.state.db() };
-                bytes += call.peek(key).map_or(0, |entry| entry.value.as_slice().len());
+                bytes += call.length_of(key);
             }
         }
     }

@@ -150,6 +150,13 @@ impl Worker {
         (Connection::new(Served::new(self, session)), client)
     }
 
+    /// Counts what a client is sent at once.
+    fn note_written(&self, client: &Client, bytes: usize) {
+        self.stats().net_output_bytes.add(bytes as u64);
+        self.stats().writes.add(1);
+        client.output_bytes.add(bytes as u64);
+    }
+
     /// Takes a connection off all books.
     fn leave(&self, session: &mut dyn Session) {
         self.stats().output_limit_closed.add(session.client().has_overflowed() as u64);
@@ -187,15 +194,13 @@ impl Conversation for Served {
         let turn = worker.clock.turn();
         worker.now.set(turn.now);
         let next = self.session.advance(input, &mut worker.core.borrow_mut(), turn, queued, &mut reply);
-        if !reply.is_empty() {
-            worker.stats().net_output_bytes.add(reply.len() as u64);
-            worker.stats().writes.add(1);
-            self.session.client().output_bytes.add(reply.len() as u64);
-        }
         // What the turn has pushed to its own client comes with the replies, as Redis sends it: before the next request.
         if next == Next::Receive && queued + reply.len() <= limits::IO_BUFFER_BYTES && self.session.client().is_called()
         {
-            reply.write(&pushed(worker, &mut *self.session));
+            reply.write(&pushed(&mut *self.session));
+        }
+        if !reply.is_empty() {
+            worker.note_written(self.session.client(), reply.len());
         }
         if next == Next::Pause {
             worker.has_paused.set(true);
@@ -237,9 +242,9 @@ impl Conversation for Served {
     }
 
     fn take_pushed(&mut self, outgoing: &mut Outgoing) {
-        let pushed = pushed(&self.worker, &mut *self.session);
+        let pushed = pushed(&mut *self.session);
         if !pushed.is_empty() {
-            self.worker.stats().writes.add(1);
+            self.worker.note_written(self.session.client(), pushed.len());
             outgoing.push(pushed);
         }
     }
@@ -250,12 +255,9 @@ impl Conversation for Served {
 }
 
 /// What others have pushed to the client, as it is sent; empty when it was only woken.
-fn pushed(worker: &Worker, session: &mut dyn Session) -> Bytes {
+fn pushed(session: &mut dyn Session) -> Bytes {
     let pushed = session.client().take_pushed(limits::IO_BUFFER_BYTES);
-    let pushed = if pushed.is_empty() { pushed } else { session.wrap(pushed) };
-    worker.stats().net_output_bytes.add(pushed.len() as u64);
-    session.client().output_bytes.add(pushed.len() as u64);
-    pushed
+    if pushed.is_empty() { pushed } else { session.wrap(pushed) }
 }
 
 impl Drop for Served {

@@ -2,6 +2,7 @@
 
 use crate::client::{Client, request};
 use crate::harness::{Engine, Server, on_every_driver, wait_until};
+use crate::tracking::{MANY, read_and_remove_many};
 use crate::wire::Value;
 
 on_every_driver!(
@@ -310,18 +311,13 @@ fn too_much_becomes_everything(engine: Engine) {
     let server = Server::with(engine, &["--threads=2"]);
     let (mut target, id) = subscriber(&server);
     let (mut reader, mut writer) = (redirecting(&server, id, ""), server.client());
-    let keys: Vec<String> = (0..20_000).map(|n| format!("a-key-of-some-length:{n}")).collect();
-    let words = |command| std::iter::once(command).chain(keys.iter().map(String::as_str)).collect::<Vec<_>>();
-    let pairs: Vec<&str> = std::iter::once("MSET").chain(keys.iter().flat_map(|key| [key.as_str(), "v"])).collect();
-    assert_eq!(writer.call(&pairs), Value::Simple("OK".into()));
-    assert_eq!(reader.call(&words("MGET")).elements().len(), keys.len());
-    assert_eq!(writer.call(&words("DEL")).integer(), keys.len() as i64);
+    let count = read_and_remove_many(&mut reader, &mut writer);
     let (mut told_of, mut everything) = (0, false);
-    while !everything && told_of < keys.len() {
+    while !everything && told_of < count {
         let message = String::from_utf8(target.raw_reply()).unwrap();
         assert!(message.starts_with("*3\r\n$7\r\nmessage\r\n"), "{message}");
         everything = message == ALL;
-        told_of += message.matches("a-key-of-some-length").count();
+        told_of += message.matches(MANY).count();
     }
     target.send("PING\r\n");
     while target.raw_reply() != b"*2\r\n$4\r\npong\r\n$0\r\n\r\n" {}

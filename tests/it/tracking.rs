@@ -195,24 +195,33 @@ fn emptying_tells_everything(engine: Engine) {
     }
 }
 
-/// Tens of thousands of its keys change in one step: it stays, and knows that nothing of what it has is worth anything.
-fn who_is_told_of_too_much_forgets_everything(engine: Engine) {
-    let server = Server::with(engine, &["--threads=2"]);
-    let (mut reader, mut writer) = (tracking(&server, ""), server.client());
-    let keys: Vec<String> = (0..20_000).map(|n| format!("a-key-of-some-length:{n}")).collect();
+/// What the keys have in their names that are many.
+pub const MANY: &str = "a-key-of-some-length";
+
+/// Has one read tens of thousands of keys, and the other remove them in one step; how many they are.
+pub fn read_and_remove_many(reader: &mut Client, writer: &mut Client) -> usize {
+    let keys: Vec<String> = (0..20_000).map(|n| format!("{MANY}:{n}")).collect();
     let words =
         |command: &'static str| std::iter::once(command).chain(keys.iter().map(String::as_str)).collect::<Vec<_>>();
     let pairs: Vec<&str> = std::iter::once("MSET").chain(keys.iter().flat_map(|key| [key.as_str(), "v"])).collect();
     assert_eq!(writer.call(&pairs), Value::Simple("OK".into()));
     assert_eq!(reader.call(&words("MGET")).elements().len(), keys.len());
     assert_eq!(writer.call(&words("DEL")).integer(), keys.len() as i64);
+    keys.len()
+}
+
+/// Tens of thousands of its keys change in one step: it stays, and knows that nothing of what it has is worth anything.
+fn who_is_told_of_too_much_forgets_everything(engine: Engine) {
+    let server = Server::with(engine, &["--threads=2"]);
+    let (mut reader, mut writer) = (tracking(&server, ""), server.client());
+    let count = read_and_remove_many(&mut reader, &mut writer);
     // Some come one by one, some together, and the rest as everything.
     let (mut told_of, mut everything) = (0, false);
-    while !everything && told_of < keys.len() {
+    while !everything && told_of < count {
         let message = reader.raw_reply();
         everything = message == ALL.as_bytes();
         let text = String::from_utf8(message).unwrap();
-        told_of += text.matches("a-key-of-some-length").count();
+        told_of += text.matches(MANY).count();
     }
     // The deletions that came after that are told of again.
     reader.send("PING\r\n");

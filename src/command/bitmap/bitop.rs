@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::command::steps::{Progress, Work, is_unchanged};
+use crate::command::steps::{Progress, Work};
 use crate::command::{Call, Command, Flags, Group, Keys, is_word, room};
 use crate::config::limits;
 use crate::message::error::{self, Stop};
@@ -71,7 +71,7 @@ fn bitop(call: &mut Call) -> Result<(), Stop> {
     }
     let large = longest >= STEPPED_MIN_BYTES && sources.len() <= STEPPED_SOURCES_MAX;
     if large && !call.is_within_script() && call.room_to_work(longest)? {
-        let handles = sources.map(|source| handle(call, source)).collect();
+        let handles = sources.map(|source| call.handle(source)).collect();
         return in_steps(call, operation, longest, handles);
     }
     at_once(call, operation, longest)
@@ -83,11 +83,6 @@ const STEPPED_MIN_BYTES: usize = 1 << 18;
 const STEPPED_SOURCES_MAX: usize = 64;
 /// ... in pieces of this size over all of them: some ten microseconds.
 const STEP_BYTES: usize = 1 << 17;
-
-/// A source as it is now.
-fn handle(call: &mut Call, source: Key) -> Option<Bytes> {
-    call.peek(source).map(|entry| entry.value.to_bytes())
-}
 
 fn at_once(call: &mut Call, operation: Operation, longest: usize) -> Result<(), Stop> {
     let (now, target) = (call.now, call.key_at(2));
@@ -136,13 +131,12 @@ fn in_steps(call: &mut Call, operation: Operation, longest: usize, handles: Vec<
         let (target, value) = (call.key_at(2), value.as_ref().expect("it has been filled"));
         let sources = (3..call.args.len()).map(call.keys());
         call.reserve(target, longest)?;
-        let is_same = sources.zip(&handles).all(|(source, known)| is_unchanged(&handle(call, source), known));
+        let is_same = sources.zip(&handles).all(|(source, known)| call.is_unchanged(source, known));
         if is_same {
             call.store(target, NewValue::Shared(value.clone()), Expiry::Never)?;
             call.reply.integer(longest as i64);
         } else {
-            let lengths =
-                (3..call.args.len()).map(call.keys()).map(|key| handle(call, key).map_or(0, |value| value.len()));
+            let lengths = (3..call.args.len()).map(call.keys()).map(|key| call.length_of(key));
             let longest = lengths.max().unwrap_or(0);
             call.reserve(target, longest)?;
             at_once(call, operation, longest)?;

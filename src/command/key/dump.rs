@@ -30,7 +30,7 @@ const BAD_FORMAT: &str = "ERR Bad data format";
 pub const WRONG_CHECKSUM: &str = "ERR DUMP payload version or checksum are wrong";
 
 fn dump(call: &mut Call) -> Result<(), Stop> {
-    let length = call.peek(call.key()).map_or(0, |entry| entry.value.as_slice().len());
+    let length = call.length_of(call.key());
     call.room(length)?;
     let Some(value) = call.read(call.key()) else {
         call.reply.null();

@@ -8,36 +8,29 @@ use crate::command::{Call, Command, Flags, Group, is_word, reply_help};
 use crate::message::error::Stop;
 use crate::script::functions::{FunctionLibrary, Policy, header};
 
-pub const FUNCTION: &[Command] =
-    &[
-        row("load", -3, load).flags(Flags::NO_SCRIPT.union(Flags::WRITE).union(Flags::DENYOOM)).doc(
-            "7.0.0",
-            "[REPLACE] function-code",
-            "Creates a library.",
-        ),
-        row("list", -2, list).doc(
-            "7.0.0",
-            "[LIBRARYNAME library-name-pattern] [WITHCODE]",
-            "Returns information about all libraries.",
-        ),
-        row("delete", 3, delete).flags(Flags::NO_SCRIPT.union(Flags::WRITE)).doc(
-            "7.0.0",
-            "library-name",
-            "Deletes a library and its functions.",
-        ),
-        row("flush", -2, flush).flags(Flags::NO_SCRIPT.union(Flags::WRITE)).doc(
-            "7.0.0",
-            "[ASYNC | SYNC]",
-            "Deletes all libraries and functions.",
-        ),
-        row("stats", 2, stats).doc("7.0.0", "", "Returns information about a function during execution."),
-        row("kill", 2, script_kill).doc("7.0.0", "", "Terminates a function during execution."),
-        row("dump", 2, function_dump::dump).doc("7.0.0", "", "Dumps all libraries into a serialized binary payload."),
-        row("restore", -3, function_dump::restore)
-            .flags(Flags::NO_SCRIPT.union(Flags::WRITE).union(Flags::DENYOOM))
-            .doc("7.0.0", "serialized-value [FLUSH | APPEND | REPLACE]", "Restores all libraries from a payload."),
-        row("help", 2, help).doc("7.0.0", "", "Returns helpful text about the different subcommands."),
-    ];
+/// Of what removes libraries, and of what brings some.
+const REMOVES: Flags = Flags::NO_SCRIPT.union(Flags::WRITE);
+const BRINGS: Flags = REMOVES.union(Flags::DENYOOM);
+
+pub const FUNCTION: &[Command] = &[
+    row("load", -3, load).flags(BRINGS).doc("7.0.0", "[REPLACE] function-code", "Creates a library."),
+    row("list", -2, list).doc(
+        "7.0.0",
+        "[LIBRARYNAME library-name-pattern] [WITHCODE]",
+        "Returns information about all libraries.",
+    ),
+    row("delete", 3, delete).flags(REMOVES).doc("7.0.0", "library-name", "Deletes a library and its functions."),
+    row("flush", -2, flush).flags(REMOVES).doc("7.0.0", "[ASYNC | SYNC]", "Deletes all libraries and functions."),
+    row("stats", 2, stats).doc("7.0.0", "", "Returns information about a function during execution."),
+    row("kill", 2, script_kill).doc("7.0.0", "", "Terminates a function during execution."),
+    row("dump", 2, function_dump::dump).doc("7.0.0", "", "Dumps all libraries into a serialized binary payload."),
+    row("restore", -3, function_dump::restore).flags(BRINGS).doc(
+        "7.0.0",
+        "serialized-value [FLUSH | APPEND | REPLACE]",
+        "Restores all libraries from a payload.",
+    ),
+    row("help", 2, help).doc("7.0.0", "", "Returns helpful text about the different subcommands."),
+];
 
 const fn row(name: &'static str, arity: i32, run: crate::command::Run) -> Command {
     Command::new(name, arity, Group::Scripting, run).flags(Flags::NO_SCRIPT)

@@ -2,7 +2,7 @@
 
 use crate::command::key::expiry::{self, TimeWord, Unit};
 use crate::command::string::change::Tail;
-use crate::command::string::compare::{Condition, ConditionOf, compare_first};
+use crate::command::string::compare::{Condition, ConditionOf, compare_first, is_allowed};
 use crate::command::{Call, Command, Flags, Group, Keys, count_lookup, is_word};
 use crate::message::error::{self, Stop};
 use crate::store::shard::Expiry;
@@ -108,11 +108,7 @@ fn set_if(call: &mut Call, options: SetOptions, holds: Option<bool>) -> Result<(
     let old = if options.get { call.old_value(key)? } else { None };
     // Room may have been made at the cost of the value.
     let known = holds.filter(|_| call.peek(key).is_some());
-    let allowed = match (known, options.only_if) {
-        (Some(holds), _) => holds,
-        (None, Some(condition)) => condition.holds(call.peek(key))?,
-        (None, None) => true,
-    };
+    let allowed = is_allowed(call, known, options.only_if)?;
     if allowed {
         call.store(key, value, expiry)?;
     }
@@ -189,12 +185,12 @@ fn strlen(call: &mut Call) -> Result<(), Stop> {
 }
 
 fn append(call: &mut Call) -> Result<(), Stop> {
-    let old = call.peek(call.key()).map_or(0, |entry| entry.value.as_slice().len());
+    let old = call.length_of(call.key());
     call.change(old + call.arg(2).len(), Tail::Argument(2), |call, is_done| {
         if !is_done {
             return append_in_place(call);
         }
-        let length = call.peek(call.key()).map_or(0, |entry| entry.value.as_slice().len());
+        let length = call.length_of(call.key());
         call.reply.integer(length as i64);
         Ok(())
     })
@@ -203,7 +199,7 @@ fn append(call: &mut Call) -> Result<(), Stop> {
 fn append_in_place(call: &mut Call) -> Result<(), Stop> {
     let key = call.key();
     let added = call.arg(2);
-    let old = call.peek(key).map_or(0, |entry| entry.value.as_slice().len());
+    let old = call.length_of(key);
     if let Some(length) = call.edit(key, old + added.len(), |value| value[old..].copy_from_slice(added))? {
         call.reply.integer(length as i64);
         return Ok(());

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::base::extents::Blob;
-use crate::command::steps::{Progress, Work, is_unchanged};
+use crate::command::steps::{Progress, Work};
 use crate::command::{Call, set_error};
 use crate::message::error::{self, Stop};
 use crate::store::shard::{Expiry, Key, NewValue};
@@ -38,7 +38,7 @@ impl Call<'_, '_> {
     /// Whether the change copies and adds little.
     pub fn is_quick(&mut self, least: usize) -> Result<bool, Stop> {
         let key = self.key();
-        let old = self.peek(key).map_or(0, |entry| entry.value.as_slice().len());
+        let old = self.length_of(key);
         let whole = old.max(least);
         if whole < AHEAD_MIN_BYTES || whole > self.shared.settings.largest_value_bytes.load(Relaxed) {
             return Ok(true);
@@ -50,7 +50,7 @@ impl Call<'_, '_> {
 
     /// What `change` does where it is not.
     pub fn copy_ahead(&mut self, least: usize, tail: Tail, rest: Rest) -> Result<(), Stop> {
-        let before = self.peek(self.key()).map(|entry| entry.value.to_bytes());
+        let before = self.handle(self.key());
         self.guards.release();
         let old = before.as_ref().map_or(0, |value| value.len());
         let whole = old.max(least);
@@ -78,14 +78,13 @@ impl Call<'_, '_> {
             let key = call.key();
             call.shard(key.hash)?;
             call.reserve(key, whole)?;
-            let now = call.peek(key).map(|entry| entry.value.to_bytes());
-            let is_same = is_unchanged(&now, &before);
-            drop(now);
-            if let Some(copy) = copy.take().filter(|_| is_same) {
+            let copy = copy.take().filter(|_| call.is_unchanged(key, &before));
+            let is_placed = copy.is_some();
+            if let Some(copy) = copy {
                 let shard = call.guards.shard(key.hash);
                 shard.replace_value(key, NewValue::Shared(copy), Expiry::Keep, call.now).map_err(set_error)?;
             }
-            rest(call, is_same)?;
+            rest(call, is_placed)?;
             Ok(Progress::Done)
         }))
     }
@@ -96,7 +95,7 @@ impl Call<'_, '_> {
         if let Some(length) = self.edit(key, least, &mut change)? {
             return Ok(length);
         }
-        let old = self.peek(key).map_or(0, |entry| entry.value.as_slice().len());
+        let old = self.length_of(key);
         self.reserve(key, old.max(least))?;
         let mut value = crate::command::memory_for(old.max(least))?;
         if let Some(entry) = self.peek(key) {

@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
-use crate::command::steps::{Progress, Work, is_unchanged};
+use crate::command::steps::{Progress, Work};
 use crate::command::{Call, Command, Flags, Group, Keys, is_word, wrong_arity};
 use crate::message::error::{self, Stop};
 use crate::store::shard::Entry;
@@ -79,20 +79,17 @@ impl<'a> Condition<'a> {
 
     /// Whether it takes long to find out: that is then done first, by `compare_first`.
     pub fn takes_long(self, call: &mut Call) -> bool {
-        let length = match self {
-            Condition::Absent | Condition::Present => return false,
-            Condition::Equal(operand) | Condition::NotEqual(operand) => operand.len(),
-            Condition::DigestEqual(digest) | Condition::DigestNotEqual(digest) if digest.len() != DIGEST_LEN => {
-                return false;
+        match self {
+            Condition::Absent | Condition::Present => false,
+            _ if call.is_within_script() => false,
+            // Values of other lengths are not equal.
+            Condition::Equal(operand) | Condition::NotEqual(operand) => {
+                operand.len() >= STEPPED_MIN_BYTES && operand.len() == call.length_of(call.key())
             }
-            Condition::DigestEqual(_) | Condition::DigestNotEqual(_) => STEPPED_MIN_BYTES,
-        };
-        // Values of other lengths are not equal.
-        let is_digest = matches!(self, Condition::DigestEqual(_) | Condition::DigestNotEqual(_));
-        let fits = |held: usize| if is_digest { held >= length } else { held == length };
-        length >= STEPPED_MIN_BYTES
-            && !call.is_within_script()
-            && call.peek(call.key()).is_some_and(|entry| fits(entry.value.as_slice().len()))
+            Condition::DigestEqual(digest) | Condition::DigestNotEqual(digest) => {
+                digest.len() == DIGEST_LEN && call.length_of(call.key()) >= STEPPED_MIN_BYTES
+            }
+        }
     }
 
     /// A key that is not there has no value: it is equal to nothing, and not even a wrong digest is looked at.
@@ -108,6 +105,16 @@ impl<'a> Condition<'a> {
             Condition::DigestEqual(wanted) => has_digest(value, wanted)?,
             Condition::DigestNotEqual(other) => !has_digest(value, other)?,
         })
+    }
+}
+
+/// Whether a command may act: by what is known of its condition, or else by what the value is now.
+#[inline]
+pub fn is_allowed(call: &mut Call, known: Option<bool>, condition: Option<Condition>) -> Result<bool, Stop> {
+    match (known, condition) {
+        (Some(holds), _) => Ok(holds),
+        (None, Some(condition)) => condition.holds(call.peek(call.key())),
+        (None, None) => Ok(true),
     }
 }
 
@@ -133,7 +140,7 @@ pub fn compare_first(
     condition_of: ConditionOf,
     act: impl Fn(&mut Call, Option<bool>) -> Result<(), Stop> + 'static,
 ) -> Result<(), Stop> {
-    let value = call.peek(call.key()).map(|entry| entry.value.to_bytes());
+    let value = call.handle(call.key());
     call.guards.release();
     let mut comparison = Comparison { done: 0, hash: Xxh3Default::new() };
     let mut holds = None;
@@ -144,9 +151,7 @@ pub fn compare_first(
         }
         let key = call.key();
         call.shard(key.hash)?;
-        let now = call.peek(key).map(|entry| entry.value.to_bytes());
-        let known = holds.filter(|_| is_unchanged(&now, &value));
-        drop(now);
+        let known = holds.filter(|_| call.is_unchanged(key, &value));
         act(call, known)?;
         Ok(Progress::Done)
     }))
@@ -211,11 +216,8 @@ fn delete_if(call: &mut Call, condition_of: ConditionOf) -> Result<(), Stop> {
 /// What is not there is not deleted, whatever the condition says of it.
 fn delete_where(call: &mut Call, condition_of: ConditionOf, holds: Option<bool>) -> Result<(), Stop> {
     let key = call.key();
-    let allowed = match (holds, condition_of(call)?) {
-        (Some(holds), _) => holds,
-        (None, Some(condition)) => condition.holds(call.peek(key))?,
-        (None, None) => true,
-    };
+    let condition = condition_of(call)?;
+    let allowed = is_allowed(call, holds, condition)?;
     let deleted = allowed && call.guards.shard(key.hash).delete(key, call.now);
     call.reply.integer(deleted as i64);
     Ok(())

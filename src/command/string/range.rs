@@ -81,7 +81,7 @@ fn setrange_in_place(call: &mut Call) -> Result<(), Stop> {
     let offset = usize::try_from(call.integer(2)?).map_err(|_| "ERR offset is out of range")?;
     let (key, part) = (call.key(), call.arg(3));
     if part.is_empty() {
-        let length = call.peek(key).map_or(0, |entry| entry.value.as_slice().len());
+        let length = call.length_of(key);
         call.reply.integer(length as i64);
         return Ok(());
     }

@@ -40,7 +40,7 @@ fn mget(call: &mut Call) -> Result<(), Stop> {
     let keys = call.all_keys();
     if keys.len() > MEASURED_KEYS_MIN {
         // The reply is written whole, and measured before, in the same step: all shards are locked.
-        let length = |key: Key| call.peek(key).map_or(0, |entry| entry.value.as_slice().len());
+        let length = |key: Key| call.length_of(key);
         let bytes = keys.clone().map(length).sum::<usize>() + keys.len() * HEADER_BYTES;
         call.room(bytes)?;
     }

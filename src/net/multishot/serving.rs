@@ -56,6 +56,13 @@ struct Entry {
     is_closing: bool,
 }
 
+impl Entry {
+    /// Who sends much sends more.
+    fn note_received(&mut self, is_much: bool) {
+        self.polls = if is_much { limits::POLLS_AFTER_MUCH } else { self.polls.saturating_sub(1) };
+    }
+}
+
 /// What a pass through the ring asks of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
@@ -288,7 +295,7 @@ impl Serving {
                 let is_full = bytes.len() == limits::IO_BUFFER_BYTES;
                 self.worker.stats().registered_receives.add(1);
                 entry.connection.received(bytes, &mut Direct(&entry.client));
-                entry.polls = if is_full { limits::POLLS_AFTER_MUCH } else { entry.polls.saturating_sub(1) };
+                entry.note_received(is_full);
                 // A reset that came together with these bytes is told by no other completion: the kernel takes both for one
                 // event. Sending tells of it, and so does the next receive, which follows where a buffer was filled.
                 if !is_full && !entry.connection.has_sent() && direct::has_hung_up(&entry.client) {
@@ -349,20 +356,17 @@ impl Serving {
 
     /// Receives what is there by a system call; whether it may have been less than there is.
     fn receive_now(worker: &Worker, entry: &mut Entry, scratch: &mut [u8]) -> bool {
-        let Entry { connection, client, polls, .. } = entry;
-        match direct::receive(connection, client, scratch) {
-            Ok(Received::NOTHING) => connection.ended(),
+        match direct::receive(&mut entry.connection, &entry.client, scratch) {
+            Ok(Received::NOTHING) => entry.connection.ended(),
             Ok(received) => {
                 let is_full = received.buffered == scratch.len();
-                // Who sends much sends more.
-                let is_much = received.placed > 0 || is_full;
-                *polls = if is_much { limits::POLLS_AFTER_MUCH } else { polls.saturating_sub(1) };
+                entry.note_received(received.placed > 0 || is_full);
                 worker.stats().unregistered_receives.add(1);
-                connection.received(&scratch[..received.buffered], &mut Direct(client));
+                entry.connection.received(&scratch[..received.buffered], &mut Direct(&entry.client));
                 return is_full;
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(_) => connection.ended(),
+            Err(_) => entry.connection.ended(),
         }
         false
     }

@@ -142,7 +142,7 @@ pub fn put(call: &mut Call, key: Key, value: NewValue, expiry: Expiry, extra: Ex
 fn extend(call: &mut Call, key: Key, storing: &Storing) -> Result<Stored, Stop> {
     let last = call.args.len() - 1;
     let added = call.arg(last);
-    let old = call.peek(key).map_or(0, |entry| entry.value.as_slice().len());
+    let old = call.length_of(key);
     let length = old + added.len();
     if length + key.bytes.len() > storing.item_bytes {
         return Err(error::VALUE_TOO_LARGE.into());

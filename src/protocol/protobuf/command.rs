@@ -101,7 +101,7 @@ impl Asked {
     /// As MGET: the length of all stands before the first, so they are written apart.
     fn get_several(self, call: &mut Call) -> Result<(), Stop> {
         let keys = call.all_keys();
-        let length = |key| call.peek(key).map_or(0, |entry| entry.value.as_slice().len());
+        let length = |key| call.length_of(key);
         let bytes = keys.clone().map(length).sum::<usize>();
         if bytes > limits::UNASKED_REPLY_BYTES {
             call.room(bytes)?;

@@ -11,7 +11,7 @@ use super::UnixMillis;
 use super::heap::{Heap, Loc};
 use super::item::NOTE_BITS;
 use super::order::{Candidate, EvictionOrder, Pace};
-use super::sparing::{Spared, SparingList};
+use super::sparing::SparingList;
 use crate::config::LfuRules;
 use crate::config::limits::EVICTION_SAMPLES;
 
@@ -39,9 +39,7 @@ impl Frequency {
 
     pub fn set_rules(&mut self, heap: &mut Heap, rules: LfuRules, spares_lasting: bool) {
         self.rules = rules;
-        if self.arrivals.spares_lasting() != spares_lasting {
-            self.arrivals.set_spares_lasting(heap, spares_lasting);
-        }
+        self.arrivals.set_spares_lasting(heap, spares_lasting);
     }
 
     fn random(&mut self) -> u64 {
@@ -127,11 +125,11 @@ impl EvictionOrder for Frequency {
         let mut met = Vec::with_capacity(EVICTION_SAMPLES);
         for _ in 0..EVICTION_SAMPLES {
             match self.arrivals.oldest(heap) {
-                Some(Ok(loc)) => {
+                Some(Candidate::Evict(loc)) => {
                     met.push(loc);
                     self.arrivals.move_to_newest(heap, loc);
                 }
-                Some(Err(Spared)) => {}
+                Some(Candidate::Spared) => {}
                 None if met.is_empty() => return None,
                 None => break,
             }

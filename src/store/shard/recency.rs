@@ -25,7 +25,7 @@ impl Recency {
         Recency { items: SparingList::new(spares_lasting), noted, next_note: 0, has_notes: false }
     }
 
-    /// Whether what never expires is spared from now on. What was parked is the least recently used again.
+    /// Whether what never expires is spared from now on. Where that changes, what was parked is the least recently used again.
     pub fn set_spares_lasting(&mut self, heap: &mut Heap, spares: bool) {
         self.settle(heap);
         self.items.set_spares_lasting(heap, spares);
@@ -128,7 +128,7 @@ impl EvictionOrder for Recency {
 
     fn victim(&mut self, heap: &mut Heap, _: UnixMillis, _: Pace) -> Option<Candidate> {
         self.settle(heap);
-        self.items.oldest(heap).map(|oldest| oldest.map_or(Candidate::Spared, Candidate::Evict))
+        self.items.oldest(heap)
     }
 
     fn hottest(&mut self, heap: &mut Heap, _: UnixMillis) -> Option<Loc> {

@@ -4,6 +4,7 @@
 
 use super::heap::{Heap, Loc};
 use super::list::List;
+use super::order::Candidate;
 
 pub struct SparingList {
     /// What may go, and what has not been met yet.
@@ -21,9 +22,11 @@ impl SparingList {
         self.spares_lasting
     }
 
-    /// Whether what never expires is spared from now on. What was parked is the oldest again.
+    /// Whether what never expires is spared from now on. Where that changes, what was parked is the oldest again.
     pub fn set_spares_lasting(&mut self, heap: &mut Heap, spares: bool) {
-        self.spares_lasting = spares;
+        if std::mem::replace(&mut self.spares_lasting, spares) == spares {
+            return;
+        }
         let parked = std::mem::replace(&mut self.parked, List::EMPTY);
         if parked.is_empty() {
             return;
@@ -53,7 +56,7 @@ impl SparingList {
     }
 
     /// The oldest, if it may go; one that is spared is parked instead. None when nothing is left that has not been parked.
-    pub fn oldest(&mut self, heap: &mut Heap) -> Option<Result<Loc, Spared>> {
+    pub fn oldest(&mut self, heap: &mut Heap) -> Option<Candidate> {
         let oldest = self.evictable.oldest;
         if oldest.is_none() {
             return None;
@@ -61,9 +64,9 @@ impl SparingList {
         if self.spares_lasting && !heap.shape(oldest).expires() {
             self.evictable.take(heap, oldest);
             self.parked.push_newest(heap, oldest);
-            return Some(Err(Spared));
+            return Some(Candidate::Spared);
         }
-        Some(Ok(oldest))
+        Some(Candidate::Evict(oldest))
     }
 
     /// Of those that are not parked, if there are such.
@@ -77,6 +80,3 @@ impl SparingList {
         if self.parked.ends_at(loc) { &mut self.parked } else { &mut self.evictable }
     }
 }
-
-/// The oldest never expires, and has been parked.
-pub struct Spared;
