@@ -159,7 +159,7 @@ impl Running {
         match (self.engine, self.registered_buffers) {
             ("io_uring", 1..) => "the ring, from registered buffers",
             ("io_uring", _) => "the ring",
-            ("multishot", _) => "send(2), and the ring for what a socket does not take at once",
+            ("multishot", _) => "send(2), and the ring tells when a full socket takes more",
             _ => "send(2)",
         }
     }

@@ -9,6 +9,7 @@ use crate::harness::{Engine, Server, on_every_driver, temporary, wait_until};
 
 on_every_driver!(
     replies_in_flight_arrive,
+    what_is_received_after_the_drain_began_is_answered,
     a_busy_pipeline_ends_between_two_replies,
     idle_connections_hold_nothing_up,
     a_second_signal_ends_at_once,
@@ -98,6 +99,26 @@ fn a_second_signal_ends_at_once(engine: Engine) {
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait().code(), Some(1), "{}", server.stderr());
     wait_until("the last words", || server.stderr().contains("SIGTERM again: ending at once"));
+}
+
+/// The request lies in the socket until the reply before it has left, and with it comes the end of input.
+fn what_is_received_after_the_drain_began_is_answered(engine: Engine) {
+    let mut server = Server::with(engine, &["--shutdown-timeout=600", "--client-output-limit=1mb"]);
+    let value = "v".repeat(16 << 20);
+    server.client().call(&["SET", "k", &value]);
+    let mut client = server.client();
+    client.send(request(&["GET", "k"]));
+    client.expect("$16777216\r\n");
+    client.send("INCR n\r\n");
+    let mut other = server.client();
+    wait_until("the reply beyond the limit", || other.call(&["EXISTS", "n"]).integer() == 1);
+    client.send("INCR n\r\n");
+    server.signal(Signal::SIGTERM);
+    wait_until("the drain", || server.stderr().contains(ENDING));
+    client.expect(&bulk(value)["$16777216\r\n".len()..]);
+    client.expect(":1\r\n:2\r\n");
+    client.expect_closed();
+    assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
 }
 
 fn who_does_not_read_is_cut_off(engine: Engine) {

@@ -1,4 +1,6 @@
-//! What only the multishot driver meets: a ring of buffers that runs dry, receives that end, and doing without buffers.
+//! What only the multishot driver meets: a ring of buffers that runs dry, receives that end, full sockets, doing without buffers.
+
+use std::net::Shutdown;
 
 use nix::sys::signal::Signal;
 
@@ -80,4 +82,28 @@ fn more_completions_than_the_queue_holds() {
         client.expect("+PONG\r\n+OK\r\n");
         client.expect_closed();
     });
+}
+
+/// Whoever has said that he sends no more and takes no reply costs no thread of the kernel's.
+#[test]
+fn who_has_half_closed_and_does_not_read_holds_no_thread() {
+    let server = Server::with(Engine::Multishot, &["--threads=1"]);
+    server.client().call(&["SET", "k", &"v".repeat(1 << 20)]);
+    let threads = || std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap().count();
+    let before = threads();
+    let half_closed = |_| {
+        let mut client = server.client();
+        client.send(request(&["GET", "k"]).repeat(10));
+        client.stream().shutdown(Shutdown::Write).unwrap();
+        client.expect("$1048576\r\n");
+        client
+    };
+    let mut clients: Vec<_> = (0..5).map(half_closed).collect();
+    let value = bulk("v".repeat(1 << 20));
+    for client in &mut clients {
+        client.expect(&value["$1048576\r\n".len()..]);
+        (1..10).for_each(|_| client.expect(&value));
+        assert_eq!(threads(), before);
+        client.expect_closed();
+    }
 }

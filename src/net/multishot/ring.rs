@@ -2,12 +2,11 @@
 //! until its completion has come.
 #![allow(unsafe_code)] // The kernel's interface: each operation says why what it refers to outlives it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
-use bytes::Bytes;
 use io_uring_07::types::{Fd, Timespec};
 use io_uring_07::{EnterFlags, IoUring, cqueue, opcode, squeue};
 
@@ -33,7 +32,8 @@ pub enum About {
     Receive(Key),
     /// There is input, which has not been received.
     Readable(Key),
-    Send(Key),
+    /// The socket takes more, or there is no one there.
+    Writable(Key),
     /// Somebody has called from elsewhere.
     Call,
     /// A millisecond is over.
@@ -47,7 +47,7 @@ impl About {
             About::Accept(listener) => (1, listener as u64),
             About::Receive(key) => (2, key.bits()),
             About::Readable(key) => (3, key.bits()),
-            About::Send(key) => (4, key.bits()),
+            About::Writable(key) => (4, key.bits()),
             About::Call => (5, 0),
             About::Tick => (6, 0),
         };
@@ -60,7 +60,7 @@ impl About {
             1 => About::Accept(rest as u32),
             2 => About::Receive(Key::of(rest)),
             3 => About::Readable(Key::of(rest)),
-            4 => About::Send(Key::of(rest)),
+            4 => About::Writable(Key::of(rest)),
             5 => About::Call,
             6 => About::Tick,
             _ => return None,
@@ -93,8 +93,6 @@ pub struct Ring {
     ring: IoUring,
     /// What the submission queue has had no room for.
     backlog: VecDeque<squeue::Entry>,
-    /// What is being sent, by the connection's slot.
-    sending: HashMap<u32, Bytes>,
     tick: Box<Timespec>,
 }
 
@@ -107,7 +105,7 @@ impl Ring {
             .setup_cqsize(entries * COMPLETIONS_PER_ENTRY)
             .build(entries)?;
         let tick = Box::new(Timespec::from(Duration::from_millis(limits::RING_TICK_MS)));
-        Ok(Ring { ring, backlog: VecDeque::new(), sending: HashMap::new(), tick })
+        Ok(Ring { ring, backlog: VecDeque::new(), tick })
     }
 
     /// Hands a ring of buffers to the kernel, for receives.
@@ -145,22 +143,13 @@ impl Ring {
         self.push(opcode::PollAdd::new(Fd(socket), INPUT).build(), About::Readable(key));
     }
 
-    /// Sends once the socket takes more. One at a time for each connection; `sent` gives the bytes back.
-    pub fn send(&mut self, key: Key, socket: RawFd, bytes: Bytes) {
-        let len = bytes.len().min(limits::SEND_MAX_BYTES) as u32;
-        let entry = opcode::Send::new(Fd(socket), bytes.as_ptr(), len)
-            .ioprio(IORING_RECVSEND_POLL_FIRST)
-            .flags(libc::MSG_NOSIGNAL)
-            .build();
-        // The bytes lie here until the completion has come.
-        let before = self.sending.insert(key.slot, bytes);
-        debug_assert!(before.is_none(), "one at a time");
-        self.push(entry, About::Send(key));
-    }
-
-    /// What was being sent when its completion came.
-    pub fn sent(&mut self, key: Key) -> Option<Bytes> {
-        self.sending.remove(&key.slot)
+    /// Tells whenever the socket has come to take more, until it is cancelled.
+    ///
+    /// It is no SEND that waits: once the peer has said that it sends no more, the kernel takes any socket for ready, and
+    /// has a thread of its own block in each SEND that finds no room.
+    pub fn await_room(&mut self, key: Key, socket: RawFd) {
+        let entry = opcode::PollAdd::new(Fd(socket), libc::POLLOUT as u32).multi(true).build();
+        self.push(entry, About::Writable(key));
     }
 
     /// Asks the kernel to give an operation up. Its own completion tells that it has.
@@ -194,8 +183,8 @@ impl Ring {
         while let Some(entry) = self.backlog.front() {
             // SAFETY: what entries refer to outlives their operations. Sockets belong to connections, which stay in
             // their table until all their operations have completed; listeners and the eventfd of calls live as long as
-            // the core. Bytes that are sent lie in `sending`, the time of a tick in `tick`, and both are never dropped
-            // before the completion: the ring is leaked with them when the core ends.
+            // the core. The time of a tick lies in `tick`, which is never dropped before the completion: the ring is leaked
+            // with it when the core ends.
             if unsafe { queue.push(entry) }.is_err() {
                 break;
             }
@@ -236,7 +225,8 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Read, Write};
+    use std::net::Shutdown;
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -257,9 +247,14 @@ mod tests {
     #[test]
     fn what_a_completion_is_about_survives_the_way_through_the_kernel() {
         let key = Key { slot: u32::MAX, generation: Key::GENERATIONS - 1 };
-        for about in
-            [About::Accept(3), About::Receive(key), About::Readable(key), About::Send(key), About::Call, About::Tick]
-        {
+        for about in [
+            About::Accept(3),
+            About::Receive(key),
+            About::Readable(key),
+            About::Writable(key),
+            About::Call,
+            About::Tick,
+        ] {
             assert_eq!(About::of(about.user_data()), Some(about));
         }
         assert_eq!(About::of(0), None);
@@ -324,17 +319,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_is_kept_until_it_has_left() {
+    fn room_is_told_once_though_the_peer_has_half_closed() {
         let Some(mut ring) = ring(8) else { return };
-        let (one, other) = UnixStream::pair().unwrap();
-        ring.send(key(2), one.as_raw_fd(), Bytes::from_static(b"bytes"));
+        let (mut one, mut other) = UnixStream::pair().unwrap();
+        one.set_nonblocking(true).unwrap();
+        while one.write(&[0; 4096]).is_ok() {}
+        other.shutdown(Shutdown::Write).unwrap();
+        ring.await_room(key(2), one.as_raw_fd());
         ring.enter(true).unwrap();
-        let done = ring.next().unwrap();
-        assert_eq!((done.about, done.result), (About::Send(key(2)), 5));
-        assert_eq!(ring.sent(key(2)), Some(Bytes::from_static(b"bytes")));
-        drop(other);
-        ring.send(key(2), one.as_raw_fd(), Bytes::from_static(b"bytes"));
+        let ended = ring.next().unwrap();
+        assert!(ended.about == About::Writable(key(2)) && ended.goes_on());
+        ring.enter(false).unwrap();
+        assert!(ring.next().is_none(), "a full socket is quiet");
+        other.set_nonblocking(true).unwrap();
+        while other.read(&mut [0; 4096]).is_ok() {}
         ring.enter(true).unwrap();
-        assert_eq!(ring.next().unwrap().result, -libc::EPIPE);
+        let told = ring.next().unwrap();
+        assert!(told.result & i32::from(libc::POLLOUT) != 0 && told.goes_on());
+        ring.cancel(About::Writable(key(2)));
+        ring.enter(true).unwrap();
+        let last = std::iter::from_fn(|| ring.next()).last().unwrap();
+        assert_eq!((last.result, last.goes_on()), (-libc::ECANCELED, false));
     }
 }

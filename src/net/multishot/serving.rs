@@ -28,6 +28,16 @@ enum Waiting {
     Polled,
 }
 
+/// How more room is waited for, once the socket was full.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    NotAwaited,
+    /// By a poll that goes on.
+    Awaited,
+    /// It is no longer needed: the poll has been asked to end.
+    Cancelled,
+}
+
 /// A connection that has its next turn without input.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Queued {
@@ -44,8 +54,9 @@ struct Entry {
     waiting: Waiting,
     /// What it waits with has been asked to end.
     is_cancelled: bool,
-    /// Replies are being sent by the ring, because the socket was full.
-    is_sending: bool,
+    /// The socket took no more, and has not told yet that it takes some again.
+    is_full: bool,
+    room: Room,
     queued: Queued,
     /// So many more of its receives are polled, so that others have their turns, and what is large is received in place.
     polls: u8,
@@ -144,7 +155,8 @@ impl Serving {
                 client,
                 waiting: Waiting::No,
                 is_cancelled: false,
-                is_sending: false,
+                is_full: false,
+                room: Room::NotAwaited,
                 queued: Queued::No,
                 polls: 0,
                 turn: 0,
@@ -175,7 +187,7 @@ impl Serving {
         self.calls.take(&mut self.called);
         while let Some(key) = self.called.pop() {
             self.has_traffic = true;
-            self.answer_call(key);
+            self.settle(key);
         }
         for _ in 0..self.ready.len() {
             let Some(key) = self.ready.pop_front() else { break };
@@ -215,6 +227,7 @@ impl Serving {
             && !self.has_traffic
             && self.ready.is_empty()
             && self.held.is_empty()
+            && self.resting.is_empty()
             && self.calls.may_wait())
     }
 
@@ -223,7 +236,7 @@ impl Serving {
             About::Accept(number) => self.accept(number),
             About::Receive(key) => self.received(key, done),
             About::Readable(key) => self.readable(key, done),
-            About::Send(key) => self.sent(key, done),
+            About::Writable(key) => self.writable(key, done),
             About::Call if !done.goes_on() => self.ring.await_calls(self.calls.event()),
             About::Call | About::Tick => {}
         }
@@ -297,8 +310,10 @@ impl Serving {
                 entry.connection.received(bytes, &mut Direct(&entry.client));
                 entry.note_received(is_full);
                 // A reset that came together with these bytes is told by no other completion: the kernel takes both for one
-                // event. Sending tells of it, and so does the next receive, which follows where a buffer was filled.
-                if !is_full && !entry.connection.has_sent() && direct::has_hung_up(&entry.client) {
+                // event. Sending tells of it, and so does the next receive, which follows where a buffer was filled. Of the
+                // end that the drain brings, sending does not tell.
+                let tells = entry.connection.has_sent() && !self.worker.is_draining();
+                if !is_full && !tells && direct::has_hung_up(&entry.client) {
                     self.cancel(key);
                 }
             }
@@ -371,36 +386,15 @@ impl Serving {
         false
     }
 
-    fn sent(&mut self, key: Key, done: Done) {
-        let bytes = self.ring.sent(key);
-        let (Some(entry), Some(mut bytes)) = (self.table.get(key), bytes) else { return };
-        entry.is_sending = false;
+    fn writable(&mut self, key: Key, done: Done) {
+        let Some(entry) = self.table.get(key) else { return };
+        if !done.goes_on() {
+            entry.room = Room::NotAwaited;
+        }
         if entry.is_closing {
             return self.leave(key);
         }
-        let sent = match done.result {
-            sent @ 0.. => sent as usize,
-            result if [libc::ECANCELED, libc::EINTR, libc::EAGAIN].contains(&-result) => 0,
-            _ => {
-                entry.connection.failed();
-                return self.settle(key);
-            }
-        };
-        entry.connection.sent(sent);
-        let rest = bytes.split_off(sent);
-        if !rest.is_empty() {
-            entry.is_sending = true;
-            self.ring.send(key, entry.client.as_raw_fd(), rest);
-        }
-        self.settle(key);
-    }
-
-    fn answer_call(&mut self, key: Key) {
-        let is_ending = self.worker.is_draining();
-        if self.table.get(key).is_some_and(|entry| is_ending || entry.client.is_killed()) {
-            // The end of its input may have come with bytes, and not be told.
-            self.cancel(key);
-        }
+        entry.is_full = false;
         self.settle(key);
     }
 
@@ -420,19 +414,13 @@ impl Serving {
         }
         let step = loop {
             let step = entry.connection.step(&mut Direct(&entry.client));
-            if entry.is_sending || entry.connection.outgoing().is_empty() {
+            if entry.is_full || entry.connection.outgoing().is_empty() {
                 break step;
             }
             match direct::send_waiting(&mut entry.connection, &entry.client) {
                 // What comes next may be another thing now.
                 Left::All => {}
-                Left::Full => {
-                    if let Some(piece) = entry.connection.outgoing().take() {
-                        entry.is_sending = true;
-                        self.ring.send(key, entry.client.as_raw_fd(), piece);
-                    }
-                    break entry.connection.step(&mut Direct(&entry.client));
-                }
+                Left::Full => entry.is_full = true,
                 Left::Share => break Step::Yield,
             }
         };
@@ -442,6 +430,17 @@ impl Serving {
             Step::Rest => Queued::Resting,
             Step::Wait { .. } => Queued::No,
         };
+        match entry.room {
+            Room::NotAwaited if entry.is_full => {
+                entry.room = Room::Awaited;
+                self.ring.await_room(key, entry.client.as_raw_fd());
+            }
+            Room::Awaited if entry.connection.outgoing().is_empty() => {
+                entry.room = Room::Cancelled;
+                self.ring.cancel(About::Writable(key));
+            }
+            _ => {}
+        }
         if entry.queued == Queued::No && queued != Queued::No {
             entry.queued = queued;
             match queued {
@@ -477,6 +476,9 @@ impl Serving {
             Waiting::Multishot => self.ring.cancel(About::Receive(key)),
             Waiting::Polled => self.ring.cancel(About::Readable(key)),
         }
+        if entry.room == Room::Awaited {
+            self.ring.cancel(About::Writable(key));
+        }
         self.leave(key);
     }
 
@@ -484,7 +486,7 @@ impl Serving {
     fn leave(&mut self, key: Key) {
         if let Some(entry) = self.table.get(key)
             && entry.waiting == Waiting::No
-            && !entry.is_sending
+            && entry.room == Room::NotAwaited
         {
             self.table.remove(key);
         }
