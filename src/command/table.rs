@@ -159,6 +159,20 @@ impl Table {
         self.subcommand(found, args.get(1))
     }
 
+    /// The same after what was found last, and under which name: a request often follows its like.
+    #[inline]
+    pub fn lookup_next<'a>(&self, args: Arguments<'a>, last: &mut Option<(&'a [u8], Found)>) -> Option<Found> {
+        let name = args.get(0);
+        if let Some((_, found)) = last.filter(|(before, _)| *before == name) {
+            return Some(found);
+        }
+        let found = self.lookup(args);
+        *last = found
+            .filter(|(place, row)| *place < self.commands && row.subcommands.is_empty())
+            .map(|found| (name, found));
+        found
+    }
+
     pub fn subcommand(&self, (place, row): Found, name: &[u8]) -> Option<Found> {
         let index = row.subcommands.iter().position(|sub| is_word(name, sub.name))?;
         let found = self.subcommands[place] as usize + index;
@@ -212,6 +226,25 @@ fn first_place(folded: u128, places: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::request::Args;
+
+    #[test]
+    fn what_follows_its_like_is_found_as_well() {
+        let table = Table::get();
+        let input = b"GETgetSETCLIENTIDCLIENTGETNAMECLIENTnoneGET";
+        let mut args = Args::default();
+        let mut at = 0;
+        for len in [3, 3, 3, 6, 2, 6, 7, 6, 4, 3] {
+            args.push(at, len).unwrap();
+            at += len;
+        }
+        let mut last = None;
+        for (from, to) in [(0, 1), (0, 1), (1, 2), (2, 3), (3, 5), (5, 7), (7, 8), (7, 9), (8, 9), (9, 10)] {
+            let args = args.view(input, from, to);
+            let place = |found: Option<Found>| found.map(|(place, _)| place);
+            assert_eq!(place(table.lookup_next(args, &mut last)), place(table.lookup(args)), "{from}");
+        }
+    }
 
     #[test]
     fn every_row_is_found_in_any_case() {

@@ -146,6 +146,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// Argument `index`; 0 is the command's name. Panics beyond the last: the arity was checked before.
+    #[inline]
     pub fn get(&self, index: usize) -> &'a [u8] {
         let Span { start, len } = self.spans[index];
         if len == ASIDE {

@@ -85,12 +85,13 @@ impl Batch {
     pub fn look_ahead(&mut self, input: &[u8], db: u8, guards: &mut ShardGuards) {
         let table = Table::get();
         self.ahead.clear();
+        let mut last = None;
         for request in &mut self.requests {
             let args = self.args.view(input, request.from, request.to);
             if args.is_empty() {
                 continue;
             }
-            request.found = table.lookup(args);
+            request.found = table.lookup_next(args, &mut last);
             if let Some((_, row)) = request.found
                 && row.keys.first > 0
                 && args.len() > row.keys.first as usize

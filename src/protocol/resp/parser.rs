@@ -196,29 +196,11 @@ impl Parser {
                     },
                     Some(_) => return self.inline(input, args),
                 },
-                State::Length { missing } => match input.get(self.pos) {
-                    None => return Ok(Parsed::Incomplete),
-                    Some(b'$') => match number(input, self.pos + 1) {
-                        Line::Incomplete => return Ok(Parsed::Incomplete),
-                        Line::Number(len, next) if (0..=bounds.argument_bytes as i64).contains(&len) => {
-                            self.pos = next;
-                            let len = len as usize;
-                            if len >= limits::STREAMED_ARGUMENT_MIN_BYTES {
-                                self.state = State::Stream { missing, len };
-                                continue;
-                            }
-                            self.state = State::Body { missing, len };
-                            if let Some(parsed) = self.body(input, args, missing, len)? {
-                                return Ok(parsed);
-                            }
-                        }
-                        Line::Number(len, _) if len > 0 && bounds.unauthenticated => {
-                            return Err(ProtocolError::UnauthenticatedBulkLength);
-                        }
-                        Line::Number(..) | Line::Invalid => return Err(ProtocolError::BulkLength),
-                    },
-                    Some(&other) => return Err(ProtocolError::ExpectedDollar(other)),
-                },
+                State::Length { missing } => {
+                    if let Some(parsed) = self.bulks(input, bounds, args, missing)? {
+                        return Ok(parsed);
+                    }
+                }
                 State::Body { missing, len } => {
                     if let Some(parsed) = self.body(input, args, missing, len)? {
                         return Ok(parsed);
@@ -242,8 +224,56 @@ impl Parser {
         }
     }
 
-    /// Takes an argument whose bytes begin here; `None` if the request has more.
+    /// Takes arguments from their length on, as long as they are whole; `None` when one of them is streamed.
     #[inline(always)]
+    fn bulks(
+        &mut self,
+        input: &[u8],
+        bounds: &Bounds,
+        args: &mut Args,
+        mut missing: usize,
+    ) -> Result<Option<Parsed>, ProtocolError> {
+        // What is known stays here until something ends it: that is a quarter of what parsing a small request costs.
+        let mut pos = self.pos;
+        let (state, outcome) = loop {
+            let at_length = State::Length { missing };
+            match input.get(pos) {
+                None => break (at_length, Ok(Some(Parsed::Incomplete))),
+                Some(b'$') => {}
+                Some(&other) => break (at_length, Err(ProtocolError::ExpectedDollar(other))),
+            }
+            let (len, start) = match number(input, pos + 1) {
+                Line::Incomplete => break (at_length, Ok(Some(Parsed::Incomplete))),
+                Line::Number(len, start) if (0..=bounds.argument_bytes as i64).contains(&len) => (len as usize, start),
+                Line::Number(len, _) if len > 0 && bounds.unauthenticated => {
+                    break (at_length, Err(ProtocolError::UnauthenticatedBulkLength));
+                }
+                Line::Number(..) | Line::Invalid => break (at_length, Err(ProtocolError::BulkLength)),
+            };
+            pos = start;
+            if len >= limits::STREAMED_ARGUMENT_MIN_BYTES {
+                break (State::Stream { missing, len }, Ok(None));
+            }
+            let end = start + len;
+            match input.get(end..end + 2) {
+                None => break (State::Body { missing, len }, Ok(Some(Parsed::Incomplete))),
+                Some(b"\r\n") => {}
+                Some(_) => break (State::Body { missing, len }, Err(ProtocolError::BulkTerminator)),
+            }
+            if let Err(error) = args.push(start, len) {
+                break (State::Body { missing, len }, Err(error.into()));
+            }
+            pos = end + 2;
+            missing -= 1;
+            if missing == 0 {
+                break (State::Start, Ok(Some(Parsed::Request)));
+            }
+        };
+        (self.pos, self.state) = (pos, state);
+        outcome
+    }
+
+    /// Takes an argument whose bytes begin here; `None` if the request has more.
     fn body(
         &mut self,
         input: &[u8],
