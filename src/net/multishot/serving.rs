@@ -173,6 +173,8 @@ impl Serving {
         let was_let_in = self.ring.enter(waits && is_idle && self.calls.may_wait())?;
         self.calls.set_awake();
         self.turn = self.turn.wrapping_add(1);
+        // Whoever gives way in this pass goes on in the next: what has come for others by then is before it.
+        let gave_way = self.ready.len();
         self.go_through_held();
         let mut pass = if was_let_in { Pass::Again } else { Pass::Refused };
         while let Some(done) = self.ring.next() {
@@ -189,7 +191,7 @@ impl Serving {
             self.has_traffic = true;
             self.settle(key);
         }
-        for _ in 0..self.ready.len() {
+        for _ in 0..gave_way {
             let Some(key) = self.ready.pop_front() else { break };
             self.go_on(key);
         }
