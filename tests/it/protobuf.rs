@@ -14,6 +14,7 @@ use crate::wire::Value;
 
 on_every_driver!(
     one_keyspace_behind_both_doors,
+    commands_that_nobody_may_run,
     a_conversation_cut_at_every_byte,
     large_values_come_and_go,
     who_does_not_read_is_bounded,
@@ -139,6 +140,27 @@ fn one_keyspace_behind_both_doors(engine: Engine) {
         ("protobuf_requests_processed", 6),
     ] {
         assert_eq!(resp.info_number(field), expect, "{field}");
+    }
+}
+
+fn commands_that_nobody_may_run(engine: Engine) {
+    let requests = [
+        ("get", "get {key: 'k'}"),
+        ("set", "set {key: 'k' value: 'v'}"),
+        ("del", "delete {key: 'k'}"),
+        ("incrby", "increment {key: 'n'}"),
+        ("persist", "touch {key: 'k'}"),
+        ("pexpire", "touch {key: 'k' ttl_ms: 1000}"),
+        ("mget", "multi_get {keys: 'k'}"),
+        ("ping", "ping {}"),
+        ("auth", "auth {password: 'p'}"),
+    ];
+    let names = requests.map(|(name, _)| name).join(",");
+    let (_server, address) = start(engine, &[&format!("--disable-command={names}")]);
+    let mut client = Client::new(address);
+    for (name, request) in requests {
+        let reply = client.ask(&format!("id: 1 {request}"));
+        assert_eq!(reply, "id:1,error:\"ERR --disable-command takes away the command that does this\"", "{name}");
     }
 }
 

@@ -71,6 +71,7 @@ impl From<DecodeError> for Fault {
 }
 
 const UNAUTHENTICATED_TOO_LONG: &str = "an unauthenticated message may have 16 KiB";
+const TAKEN_AWAY: &str = "ERR --disable-command takes away the command that does this";
 const BATCH_IN_BATCH: Asked = Asked { id: 0, outcome: Outcome::Refused("ERR a batch holds no batches") };
 
 impl Session {
@@ -322,10 +323,8 @@ impl Session {
             refuse(reply, text);
         } else if *only_urgent {
             refuse(reply, error::BUSY);
-        } else {
-            let args = self.words.get(0);
-            let found = Table::get().lookup(args).expect("the command of a request is in the table");
-            let row = found.1;
+        } else if let Some(found) = Table::get().lookup(self.words.get(0)) {
+            let (args, row) = (self.words.get(0), found.1);
             is_read = row.flags.intersects(Flags::READONLY.union(Flags::TELLS));
             if let Some(paused) = shared.clients.pause.at(now)
                 && (paused == Paused::All || row.flags.intersects(Flags::WRITE))
@@ -360,6 +359,8 @@ impl Session {
                 turn::note_hold(stats, &self.state.client, timing.took_nanos(), false);
             }
             *begun = timing.ended();
+        } else {
+            refuse(reply, TAKEN_AWAY);
         }
         let room = if self.state.room.covers(reply.len()) {
             None
