@@ -142,6 +142,10 @@ pub const MEMCACHED_ITEM_BYTES: usize = MIB;
 /// they come.
 pub const MEMCACHED_LINE_MAX_BYTES: usize = 2048;
 
+/// Fields of a request over Protobuf, the keys of a multi_get included: an error, then close. Two bytes may be one, and all
+/// of a request is looked through in one go, about a millisecond for so many.
+pub const PROTOBUF_FIELDS_MAX: usize = 65_536;
+
 /// What a meta command of memcached's protocol has to give back: `opaque token too long`, as in memcached.
 pub const MEMCACHED_OPAQUE_MAX_BYTES: usize = 32;
 

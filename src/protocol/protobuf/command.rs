@@ -1,10 +1,9 @@
 //! What a request does: the command that Redis has for it, as words, and what that comes to, as a response.
 
 use bytes::Bytes;
-use prost::DecodeError;
 
 use super::answer;
-use super::message::{self, Command, Condition, Request};
+use super::message::{self, Command, Condition, Malformed, Request};
 use crate::command::{self, Call, count_lookup};
 use crate::config::limits;
 use crate::message::error::Stop;
@@ -40,7 +39,7 @@ impl Asked {
     ///
     /// # Errors
     /// It is no message, or a batch, which has no words.
-    pub fn of(request: Request, words: &mut Kept) -> Result<Asked, DecodeError> {
+    pub fn of(request: Request, words: &mut Kept) -> Result<Asked, Malformed> {
         let outcome = match request.command {
             None | Some(Command::Batch(_)) => UNKNOWN,
             Some(Command::Get(get)) => push(words, b"get", [get.key], Outcome::Value),

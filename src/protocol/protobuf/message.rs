@@ -9,6 +9,33 @@ use prost::encoding::bytes::merge;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use prost::{DecodeError, Enumeration, Message, Oneof};
 
+use crate::config::limits;
+
+/// Why bytes are no request.
+#[derive(Clone, Debug)]
+pub enum Malformed {
+    NoMessage(DecodeError),
+    /// It would take long to look through.
+    TooManyFields,
+}
+
+impl From<DecodeError> for Malformed {
+    fn from(error: DecodeError) -> Malformed {
+        Malformed::NoMessage(error)
+    }
+}
+
+impl std::fmt::Display for Malformed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Malformed::NoMessage(error) => error.fmt(f),
+            Malformed::TooManyFields => {
+                write!(f, "it has more than {} fields or keys, or a group", limits::PROTOBUF_FIELDS_MAX)
+            }
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub struct Request {
     #[prost(uint64, tag = "1")]
@@ -117,17 +144,59 @@ pub fn length(input: &[u8]) -> Result<Option<(u64, usize)>, DecodeError> {
     Ok(Some((decode_varint(&mut &input[..=end])?, end + 1)))
 }
 
+/// Reads a whole request.
+///
+/// # Errors
+/// It is none, or has more fields than may be looked through in one go.
+pub fn request(message: Bytes) -> Result<Request, Malformed> {
+    // A short one has few.
+    if message.len() > limits::PROTOBUF_FIELDS_MAX {
+        count_fields(&message, &mut { limits::PROTOBUF_FIELDS_MAX }, true)?;
+    }
+    Ok(Request::decode(message)?)
+}
+
+/// Counts down by the fields of a message and, if it is `outer`, of those in it. The requests of a batch are counted when
+/// they are looked at, each by itself.
+fn count_fields(mut input: &[u8], left: &mut usize, outer: bool) -> Result<(), Malformed> {
+    const BATCH: u32 = 10;
+    while input.has_remaining() {
+        *left = left.checked_sub(1).ok_or(Malformed::TooManyFields)?;
+        match decode_key(&mut input)? {
+            (_, WireType::StartGroup) => return Err(Malformed::TooManyFields),
+            (number, WireType::LengthDelimited) => {
+                let length = decode_varint(&mut input)?;
+                // Where it is cut off, reading it tells.
+                let Some((content, rest)) = input.split_at_checked(length as usize) else { return Ok(()) };
+                if outer && (2..BATCH).contains(&number) {
+                    count_fields(content, left, false)?;
+                }
+                input = rest;
+            }
+            (number, kind) => skip_field(kind, number, &mut input, DecodeContext::default())?,
+        }
+    }
+    Ok(())
+}
+
 /// Takes the first part, field 1, out of a message that was left as bytes; `None` when there are no more.
-pub fn next_part(parts: &mut Bytes) -> Result<Option<Bytes>, DecodeError> {
-    while parts.has_remaining() {
+///
+/// # Errors
+/// It is no message, or more stands before its first part than may be looked through in one go.
+pub fn next_part(parts: &mut Bytes) -> Result<Option<Bytes>, Malformed> {
+    for _ in 0..limits::PROTOBUF_FIELDS_MAX {
+        if !parts.has_remaining() {
+            return Ok(None);
+        }
         match decode_key(parts)? {
             (1, WireType::LengthDelimited) => {
                 let mut part = Bytes::new();
                 merge(WireType::LengthDelimited, &mut part, parts, DecodeContext::default())?;
                 return Ok(Some(part));
             }
+            (_, WireType::StartGroup) => break,
             (number, kind) => skip_field(kind, number, parts, DecodeContext::default())?,
         }
     }
-    Ok(None)
+    Err(Malformed::TooManyFields)
 }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::{Buf, Bytes};
-use prost::{DecodeError, Message as _};
+use prost::DecodeError;
 
 use super::answer;
 use super::command::{Asked, Outcome};
-use super::message::{self, Command, Request};
+use super::message::{self, Command, Malformed, Request};
 use crate::base::clock::{self, UnixMillis};
 use crate::base::extents::{Extents, Filling};
 use crate::clients::{Client, Paused};
@@ -58,15 +58,21 @@ impl Arriving {
 /// Why the conversation cannot go on.
 enum Fault {
     /// It is no message.
-    Malformed(DecodeError),
+    Malformed(Malformed),
     /// It is longer than one may be.
     TooLong(&'static str),
     NoMemory,
 }
 
+impl From<Malformed> for Fault {
+    fn from(why: Malformed) -> Fault {
+        Fault::Malformed(why)
+    }
+}
+
 impl From<DecodeError> for Fault {
     fn from(error: DecodeError) -> Fault {
-        Fault::Malformed(error)
+        Fault::Malformed(error.into())
     }
 }
 
@@ -242,7 +248,7 @@ impl Session {
         let text = match fault {
             Fault::NoMemory => "OOM no memory for a message of this size".to_owned(),
             Fault::TooLong(why) => format!("ERR {why}"),
-            Fault::Malformed(error) => format!("ERR this is no message of kv_cache.proto: {error}"),
+            Fault::Malformed(why) => format!("ERR this is no message of kv_cache.proto: {why}"),
         };
         turn::note_foreign(&self.state.client, core.stats(), &core.shared, &text);
         answer::error(reply, 0, &text);
@@ -254,7 +260,7 @@ impl Session {
     fn next_request(&mut self, bytes: &mut Bytes, core: &Core) -> Result<bool, Fault> {
         while self.asked.is_none() {
             if let Some(part) = message::next_part(&mut self.batch)? {
-                let request = Request::decode(part)?;
+                let request = message::request(part)?;
                 match request.command {
                     Some(Command::Batch(_)) => self.asked = Some(Asked { id: request.id, ..BATCH_IN_BATCH }),
                     _ => self.ask(request, core)?,
@@ -293,7 +299,7 @@ impl Session {
 
     /// Takes a whole message.
     fn open(&mut self, message: Bytes, core: &Core) -> Result<(), Fault> {
-        let request = Request::decode(message)?;
+        let request = message::request(message)?;
         match request.command {
             Some(Command::Batch(batch)) => self.batch = batch,
             _ => self.ask(request, core)?,

@@ -147,6 +147,35 @@ fn what_is_no_message_is_told_so_and_closed() {
 }
 
 #[test]
+fn what_takes_long_to_look_through_is_refused() {
+    const MOST: usize = limits::PROTOBUF_FIELDS_MAX;
+    let bytes = |message: Vec<u8>| [prefix(message.len()), message].concat();
+    let field = |number: u8, content: Vec<u8>| [vec![number << 3 | 2], prefix(content.len()), content].concat();
+    let refused = |message: Vec<u8>| {
+        let told = last_error(&[bytes(message), frame(get("a"))].concat());
+        assert!(told.contains("has more than 65536 fields or keys"), "{told}");
+    };
+    let keys = |count: usize| [10, 0].repeat(count);
+    // The multi_get itself is a field, too.
+    assert_eq!(split(&converse(&bytes(field(7, keys(MOST - 1))))).len(), 1);
+    refused(field(7, keys(MOST)));
+    refused(field(2, [16, 1].repeat(MOST)));
+    refused([0x78, 1].repeat(MOST + 1));
+    refused([field(7, keys(MOST / 2)), field(7, keys(MOST / 2))].concat());
+    refused([vec![0x7b], [0x78, 1].repeat(MOST), vec![0x7c]].concat());
+    refused(field(10, [[0x78, 1].repeat(MOST), keys(1)].concat()));
+    refused(field(10, field(1, field(7, keys(MOST)))));
+    // Of a batch each request is counted by itself.
+    assert_eq!(split(&converse(&bytes(field(10, field(1, field(8, vec![])).repeat(MOST + 1))))).len(), MOST + 1);
+}
+
+fn prefix(length: usize) -> Vec<u8> {
+    let mut prefix = Vec::new();
+    prost::encoding::encode_varint(length as u64, &mut prefix);
+    prefix
+}
+
+#[test]
 fn without_a_password_little_may_come() {
     let auth = |password: &str| Command::Auth(Auth { password: password.into(), user: String::new() });
     let told = |input: &[u8]| {
