@@ -256,6 +256,14 @@ pub fn note_hold(stats: &CoreStats, client: &Client, nanos: u64, by_script: bool
     }
 }
 
+/// The beginning of a TLS handshake record, of any version.
+pub fn is_tls(input: &[u8]) -> bool {
+    input.starts_with(&[0x16, 0x03])
+}
+
+/// What is said in the log of who begins so where TLS is not spoken.
+pub const NO_TLS: &str = "this port does not speak TLS";
+
 /// Somebody who does not speak the protocol, or not well.
 #[cold]
 pub fn note_foreign(client: &Client, stats: &CoreStats, shared: &Shared, what: &dyn Display) {

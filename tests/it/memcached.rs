@@ -30,6 +30,7 @@ on_every_driver!(
     a_flush_that_is_put_off,
     a_drain_closes,
     what_is_counted,
+    strangers_are_told,
 );
 
 /// A server with its door for memcached.
@@ -467,6 +468,26 @@ fn what_is_counted(engine: Engine) {
     ask(&mut client, "stats cachedump 2 5\r\nstats cachedump\r\n", "END\r\nCLIENT_ERROR bad command line\r\n");
     ask(&mut client, "stats reset\r\nstats detail\r\n", "RESET\r\nCLIENT_ERROR stats detail not allowed\r\n");
     assert_eq!(resp.info("memcached_get_hits"), "0");
+}
+
+/// A `get` of the binary protocol and TLS, neither of which ends like a line: one is answered, with a password or without,
+/// the other closed, and the log says what they were.
+fn strangers_are_told(engine: Engine) {
+    let (server, address) = start(engine, &["--requirepass=secret"]);
+    let request = b"\x80\0\0\x01\0\0\0\0\0\0\0\x01\0\0\x01\x02\0\0\0\0\0\0\0\0k";
+    let expect = b"\x81\0\0\0\0\0\0\x83\0\0\0\x38\0\0\x01\x02\0\0\0\0\0\0\0\0Only memcached's text \
+        and meta protocols are spoken here";
+    let mut binary = connect(address);
+    ask(&mut binary, request, expect);
+    ask(&mut binary, "set k 0 0 14\r\ndefault secret\r\n", "STORED\r\n");
+    ask(&mut binary, request, expect);
+    let mut tls = connect(address);
+    tls.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc");
+    tls.expect_closed();
+    assert!(server.stderr().contains("memcached's binary protocol"), "{}", server.stderr());
+    let mut resp = server.client();
+    resp.check("AUTH secret", "+OK\r\n");
+    assert_eq!(resp.info_number("protocol_errors"), 2);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::answer::{Refusal, Status};
 use super::fields::{self, ByteRange, Tags};
 use super::target::Target;
 use crate::config::limits;
+use crate::protocol::turn::NO_TLS;
 
 const MALFORMED: Refusal = Refusal::new(Status::BadRequest, "the request is malformed");
 
@@ -33,7 +34,7 @@ impl Scan {
     pub fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
         match bytes.first() {
             // The beginning of a TLS handshake.
-            Some(0x16) => return Err(Refusal::new(Status::BadRequest, "this port does not speak TLS")),
+            Some(0x16) => return Err(Refusal::new(Status::BadRequest, NO_TLS)),
             Some(first) if !first.is_ascii_graphic() && *first != b'\r' => return Err(MALFORMED),
             _ => {}
         }

@@ -7,11 +7,13 @@ use bytes::Bytes;
 use memchr::memchr;
 
 use super::answer;
+use super::binary;
 use super::flags;
 use super::line::{self, Line, Verb, Words, next_word};
 use crate::command::{Found, Table};
 use crate::config::limits;
 use crate::message::request::{Args, Arguments};
+use crate::protocol::turn::is_tls;
 use crate::store::guards::ShardGuards;
 
 /// What the bytes that come next belong to.
@@ -39,6 +41,8 @@ pub enum Behind {
     Discarded(usize),
     /// What is no line: the connection has to be closed.
     LongLine,
+    /// The beginning of TLS: the same.
+    Tls,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -122,6 +126,11 @@ impl Batch {
     #[inline]
     fn read_line(&mut self, input: &[u8], within: &mut Within, bounds: &Bounds) -> Result<(), Behind> {
         let start = self.end;
+        match input.get(start) {
+            Some(&binary::MAGIC) => return self.read_binary(input, start),
+            Some(_) if is_tls(&input[start..]) => return Err(Behind::Tls),
+            _ => {}
+        }
         let Some(newline) = memchr(b'\n', &input[start..]).map(|at| start + at) else {
             if input.len() - start <= limits::MEMCACHED_LINE_MAX_BYTES {
                 return Err(Behind::Part);
@@ -150,6 +159,15 @@ impl Batch {
             }
             Some(length) => self.read_data(input, &words, line, (start, newline + 1, length), bounds),
         }
+    }
+
+    /// A request of the binary protocol: nothing is done for it, and its body is passed over.
+    #[cold]
+    fn read_binary(&mut self, input: &[u8], start: usize) -> Result<(), Behind> {
+        let (line, body) = binary::read(&input[start..]).ok_or(Behind::Part)?;
+        let end = start + binary::HEADER_BYTES + body;
+        self.push(line, self.args.len(), start, end.min(input.len()));
+        if end > input.len() { Err(Behind::Discarded(end - input.len())) } else { Ok(()) }
     }
 
     /// A line that has come with the data that belong to it.
@@ -400,6 +418,12 @@ pub fn row(line: &Line) -> Option<Found> {
         Verb::Stats => rows.info,
         Verb::StatsReset => rows.resetstat,
         Verb::StatsKeys => rows.keys,
-        Verb::Version | Verb::Verbosity | Verb::Quit | Verb::Foreign | Verb::MetaNoop | Verb::Refused => return None,
+        Verb::Version
+        | Verb::Verbosity
+        | Verb::Quit
+        | Verb::Foreign
+        | Verb::Binary
+        | Verb::MetaNoop
+        | Verb::Refused => return None,
     })
 }

@@ -37,6 +37,8 @@ pub enum Verb {
     Quit,
     /// Somebody speaks HTTP.
     Foreign,
+    /// Somebody speaks memcached's binary protocol; `flags` are what names the request, `number` what it is.
+    Binary,
     MetaGet,
     MetaSet,
     MetaDelete,
@@ -104,6 +106,7 @@ impl Verb {
                 | Verb::Verbosity
                 | Verb::Quit
                 | Verb::Foreign
+                | Verb::Binary
                 | Verb::MetaNoop
                 | Verb::Refused
         )

@@ -35,6 +35,8 @@ pub struct Session {
     within: Within,
     /// The line that goes on was answered with an error in place of its end: its other keys are passed over.
     is_line_over: bool,
+    /// It was said in the log that the client speaks the binary protocol.
+    is_binary_noted: bool,
     stage: Stage,
     /// Those of the request whose value is arriving.
     words: Kept,
@@ -69,6 +71,7 @@ impl Session {
             pending: Vec::new(),
             within: Within::Line,
             is_line_over: false,
+            is_binary_noted: false,
             stage: Stage::Lines,
             words: Kept::default(),
         }
@@ -251,6 +254,10 @@ impl Session {
             Behind::LongLine if next.is_none() => {
                 turn::note_foreign(&self.state.client, core.stats(), &core.shared, &"a line without an end");
                 answer::line(reply, answer::LONG_LINE);
+                next = Some(Next::Close);
+            }
+            Behind::Tls if next.is_none() => {
+                turn::note_foreign(&self.state.client, core.stats(), &core.shared, &turn::NO_TLS);
                 next = Some(Next::Close);
             }
             Behind::Part if next.is_none() => next = Some(Next::Receive),

@@ -1,5 +1,5 @@
-//! Peers that speak something else to this port: browsers and proxies get one line of help in their own language, whoever
-//! begins TLS is closed. Nothing they send runs.
+//! Peers that speak something else to this port: browsers and proxies get one line of help in their own language.
+//! Nothing they send runs.
 
 use crate::message::request::Arguments;
 
@@ -14,11 +14,6 @@ pub fn is_http(args: Arguments) -> bool {
 pub const HTTP_REPLY: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 122\r\n\
     Connection: close\r\n\r\nThis is the port of kv-cache for RESP: try redis-cli. HTTP is spoken on --http-port, which is 7172 unless it was \
     changed.\n";
-
-/// The beginning of a TLS handshake record, of any version.
-pub fn is_tls(input: &[u8]) -> bool {
-    input.starts_with(&[0x16, 0x03])
-}
 
 #[cfg(test)]
 mod tests {

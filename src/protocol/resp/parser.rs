@@ -7,10 +7,10 @@ use std::collections::TryReserveError;
 
 use bytes::Bytes;
 
-use super::foreign::is_tls;
 use crate::base::extents::{Extents, Filling, Refused};
 use crate::config::limits;
 use crate::message::request::Args;
+use crate::protocol::turn::{NO_TLS, is_tls};
 
 /// What the parser accepts; the session sets it by its options and by whether the client has authenticated.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ impl std::fmt::Display for ProtocolError {
             ProtocolError::BulkTerminator => f.write_str("expected CRLF after bulk"),
             ProtocolError::InlineTooBig => f.write_str("too big inline request"),
             ProtocolError::Memory => f.write_str("no memory for a request of so many arguments"),
-            ProtocolError::Tls => f.write_str("this port does not speak TLS"),
+            ProtocolError::Tls => f.write_str(NO_TLS),
             ProtocolError::UnbalancedQuotes => f.write_str("unbalanced quotes in request"),
         }
     }

@@ -12,11 +12,12 @@ use crate::message::error::Stop;
 use crate::message::output::Mark;
 use crate::message::reply::Reply;
 use crate::message::request::Arguments;
+use crate::observe::log;
 use crate::observe::stats::CoreStats;
 use crate::protocol::front::Next;
 use crate::protocol::memcached::batch::Request;
 use crate::protocol::memcached::line::{Line, Verb};
-use crate::protocol::memcached::{answer, meta, text};
+use crate::protocol::memcached::{answer, binary, meta, text};
 use crate::protocol::turn;
 use crate::script::runner::Runner;
 use crate::shared::Shared;
@@ -124,6 +125,7 @@ impl Session {
                 turn::note_foreign(&self.state.client, run.stats, run.shared, &"it speaks HTTP");
                 return Ok(Some(Next::Close));
             }
+            Verb::Binary => self.refuse_binary(run, line),
             Verb::Version => answer::line(run.reply, &format!("VERSION {}", answer::VERSION)),
             Verb::Verbosity => run.reply.write(b"OK\r\n"),
             Verb::MetaNoop => run.reply.write(b"MN\r\n"),
@@ -137,6 +139,19 @@ impl Session {
             run.reply.rewind(before);
         }
         self.finish(run, (before, true))
+    }
+
+    /// The connection stays: clients wait for the answer to each request, also for one that they sent before they saw this.
+    #[cold]
+    fn refuse_binary(&mut self, run: &mut Run, line: &Line) {
+        if !self.is_binary_noted {
+            self.is_binary_noted = true;
+            run.stats.protocol_errors.add(1);
+            let from = || self.state.client.addresses(&run.shared.unix_path()).0;
+            log::PROTOCOL_ERRORS
+                .warn(|| format!("{} speaks memcached's binary protocol: it is refused all it asks for", from()));
+        }
+        binary::refuse(run.reply, line);
     }
 
     #[inline]
@@ -161,6 +176,10 @@ impl Session {
         match line.verb {
             Verb::Set => {}
             Verb::Quit | Verb::Foreign => return Some(Next::Close),
+            Verb::Binary => {
+                self.refuse_binary(run, line);
+                return None;
+            }
             _ => {
                 answer::line(run.reply, answer::UNAUTHENTICATED);
                 // Of what is not looked at nothing is thrown away either.

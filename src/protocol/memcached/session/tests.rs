@@ -133,6 +133,40 @@ fn what_is_no_request_is_refused_in_memcacheds_words() {
     assert_eq!(converse(&endless), "CLIENT_ERROR line too long\r\n");
 }
 
+/// A request of the binary protocol, and what it is answered.
+fn binary(opcode: u8, opaque: u32, body: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let refusal = b"Only memcached's text and meta protocols are spoken here";
+    let message = |magic: u8, status: u8, body: &[u8]| {
+        let length = (body.len() as u32).to_be_bytes();
+        [&[magic, opcode, 0, 0, 0, 0, 0, status], &length[..], &opaque.to_be_bytes(), &[0; 8], body].concat()
+    };
+    (message(0x80, 0, body), message(0x81, 0x83, refusal))
+}
+
+#[test]
+fn the_binary_protocol_is_refused_in_its_own_terms() {
+    // A get, a set whose value looks like lines, one without a body, one that is larger than any buffer.
+    let (requests, answers): (Vec<_>, Vec<_>) = [
+        binary(0x00, 7, b"key"),
+        binary(0x01, u32::MAX, b"\0\0\0\0\0\0\0\0kset k 0 0 1\r\nv\r\n"),
+        binary(0x0a, 0x0d0a_0d0a, b""),
+        binary(0x11, 1, &[b'\n'; 300_000]),
+    ]
+    .into_iter()
+    .unzip();
+    let (quit, _) = binary(0x07, 3, b"");
+    let input = [&requests.concat(), "get k\r\n".as_bytes(), &quit, b"get k\r\n"].concat();
+    let expect = [&answers.concat(), "END\r\n".as_bytes()].concat();
+    for cut in [1, 23, 24, 25, 1000, usize::MAX] {
+        assert!(begin().run(&input, || (cut, Obstacle::None)) == expect, "{cut}");
+    }
+    assert_eq!(converse(&requests[0][..23]), "");
+    // Where a value is expected it is nothing of the kind.
+    assert_eq!(converse(b"set k 0 0 2\r\n\x80\x00\r\nget k\r\n"), "STORED\r\nVALUE k 0 2\r\n\u{80}\0\r\nEND\r\n");
+    // And TLS.
+    assert_eq!(converse(b"\x16\x03\x01\x02\x00\x01\r\nget k\r\n"), "");
+}
+
 #[test]
 fn versions_are_compared() {
     let mut conversation = begin();
@@ -325,7 +359,9 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
     )
         .prop_map(|(verb, keys, rest)| format!("{verb} {}{rest}\r\n", keys.join(" ")).into_bytes());
     let many = (1..400usize).prop_map(|count| format!("get{}\r\n", " a b none".repeat(count)).into_bytes());
-    prop_oneof![4 => store, 6 => line, 1 => many]
+    let foreign = (any::<u8>(), any::<u32>(), proptest::collection::vec(any::<u8>(), 0..300))
+        .prop_map(|(opcode, opaque, body)| binary(opcode, opaque, &body).0);
+    prop_oneof![8 => store, 12 => line, 2 => many, 1 => foreign]
 }
 
 /// Well-formed requests, of which some bytes may be damaged.
