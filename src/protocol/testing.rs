@@ -1,8 +1,10 @@
 //! Conversations for tests: a session of any protocol, without a socket, cut and held up as a test likes.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 use proptest::prelude::*;
@@ -10,6 +12,7 @@ use proptest::prelude::*;
 use super::core::Core;
 use super::front::{Next, Protocol, Session};
 use crate::base::clock::{self, Turn, UnixMillis};
+use crate::base::testing::Random;
 use crate::clients::Paused;
 use crate::clients::testing::enter;
 use crate::command::Table;
@@ -26,6 +29,8 @@ pub struct Conversation {
     pub core: Core,
     session: Box<dyn Session>,
     now: UnixMillis,
+    /// How much time passes from turn to turn.
+    step: UnixMillis,
     pub replies: Vec<u8>,
 }
 
@@ -66,12 +71,16 @@ impl Conversation {
     pub fn with(shared: Arc<Shared>, protocol: Protocol) -> Conversation {
         let client = enter(&shared.clients);
         let session = protocol.session(client, &shared);
+        Conversation::over(session, shared)
+    }
+
+    pub fn over(session: Box<dyn Session>, shared: Arc<Shared>) -> Conversation {
         let core = Core::new(shared, 0);
-        Conversation { core, session, now: 1_000_000, replies: Vec::new() }
+        Conversation { core, session, now: 1_000_000, step: 1, replies: Vec::new() }
     }
 
     pub fn advance(&mut self, input: &[u8], queued: usize) -> Next {
-        self.now += 1;
+        self.now += self.step;
         let turn = Turn { now: self.now, begun: clock::tick() };
         let mut reply = Output::default();
         let next = self.session.advance(input, &mut self.core, turn, queued, &mut reply);
@@ -149,6 +158,41 @@ fn fill(shared: &Shared) {
             return;
         }
     }
+}
+
+/// Random sequences of `words` and of bytes, each in pieces beside the same at once, while time stands still: what is
+/// `comparable` of the replies must be the same. For `KV_CACHE_FUZZ_SECONDS`, from `KV_CACHE_FUZZ_SEED` on.
+pub fn fuzz<T: PartialEq>(protocol: Protocol, words: &[&[u8]], comparable: impl Fn(&[u8]) -> T) {
+    for_seeds(protocol.name(), |random| {
+        let mut input = Vec::new();
+        for _ in 0..random.index(200) {
+            match random.index(32) {
+                0 => input.push(random.next() as u8),
+                _ => input.extend_from_slice(words[random.index(words.len())]),
+            }
+        }
+        let run = |plan: &mut dyn FnMut() -> (usize, Obstacle)| {
+            let conversation = Conversation { step: 0, ..Conversation::with_empty_cache(protocol) };
+            comparable(&conversation.run(&input, plan))
+        };
+        let whole = run(&mut || (usize::MAX, Obstacle::None));
+        let cut = run(&mut || (1 + random.index(20), Obstacle::None));
+        assert!(whole == cut, "{}", input.escape_ascii());
+    });
+}
+
+/// Has `part` done with one seed after the other, for as long as is asked for.
+pub fn for_seeds(name: &str, mut part: impl FnMut(&mut Random)) {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let end = Instant::now() + Duration::from_secs(number("KV_CACHE_FUZZ_SECONDS").unwrap_or(0));
+    let first = number("KV_CACHE_FUZZ_SEED").unwrap_or(1);
+    let mut seed = first;
+    while seed < first + 200 || Instant::now() < end {
+        let outcome = catch_unwind(AssertUnwindSafe(|| part(&mut Random(seed))));
+        assert!(outcome.is_ok(), "to see it again: KV_CACHE_FUZZ_SEED={seed}");
+        seed += 1;
+    }
+    println!("{name}: {} conversations from seed {first} on", seed - first);
 }
 
 /// What a request meets.

@@ -336,3 +336,6 @@ fn in_place(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::config::limits;
 use crate::protocol::front::Protocol;
-use crate::protocol::testing::{Conversation, Obstacle, in_turn, obstacle};
+use crate::protocol::testing::{Conversation, Obstacle, fuzz, in_turn, obstacle};
 
 fn begin() -> Conversation {
     Conversation::begin(Protocol::Http)
@@ -313,10 +313,9 @@ proptest! {
     }
 }
 
-/// Bytes of every kind, more of them for whoever asks: `KV_CACHE_FUZZ_SECONDS=60 cargo test --lib http`.
 #[test]
 fn arbitrary_bytes_end_nothing_but_their_connection() {
-    let words: Vec<&[u8]> = vec![
+    let words: &[&[u8]] = &[
         b"GET ",
         b"PUT ",
         b"POST ",
@@ -354,27 +353,5 @@ fn arbitrary_bytes_end_nothing_but_their_connection() {
         b"\t",
         b"ffffffffffffffff",
     ];
-    let seconds = std::env::var("KV_CACHE_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    let begun = std::time::Instant::now();
-    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut below = |bound: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random >> 16) as usize % bound
-    };
-    let mut rounds = 0;
-    while rounds < 200 || begun.elapsed().as_secs() < seconds {
-        let mut input = Vec::new();
-        for _ in 0..below(200) {
-            input.extend_from_slice(words[below(words.len())]);
-        }
-        let whole = begin_empty().run(&input, || (usize::MAX, Obstacle::None));
-        let cut = begin_empty().run(&input, || (1 + below(20), Obstacle::None));
-        assert_eq!(comparable(&whole), comparable(&cut), "{}", input.escape_ascii());
-        rounds += 1;
-    }
-    if seconds > 0 {
-        eprintln!("{rounds} conversations");
-    }
+    fuzz(Protocol::Http, words, comparable);
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::config::limits;
 use crate::protocol::front::{Next, Protocol};
-use crate::protocol::testing::{Conversation, Obstacle, in_turn, obstacle};
+use crate::protocol::testing::{Conversation, Obstacle, fuzz, in_turn, obstacle};
 
 fn begin() -> Conversation {
     Conversation::with_empty_cache(Protocol::Memcached)
@@ -410,6 +410,80 @@ proptest! {
     fn a_full_cache_serves_as_well(input in conversation(), cut in 1..20_000usize) {
         Conversation::begin(Protocol::Memcached).run(&input, || (cut, Obstacle::None));
     }
+}
+
+#[test]
+fn arbitrary_bytes_end_nothing_but_their_connection() {
+    let words: &[&[u8]] = &[
+        b"get ",
+        b"gets ",
+        b"gat ",
+        b"set ",
+        b"add ",
+        b"replace ",
+        b"append ",
+        b"prepend ",
+        b"cas ",
+        b"incr ",
+        b"decr ",
+        b"touch ",
+        b"delete ",
+        b"flush_all",
+        b"version",
+        b"verbosity ",
+        b"quit",
+        b"mg ",
+        b"ms ",
+        b"md ",
+        b"ma ",
+        b"me ",
+        b"mn",
+        b"a",
+        b"b",
+        b" ",
+        b" ",
+        b" ",
+        b"0",
+        b"1",
+        b"5",
+        b"-1",
+        b"2592001",
+        b"4294967296",
+        b"18446744073709551615",
+        b" noreply",
+        b"\r\n",
+        b"\r\n",
+        b"\r\n",
+        b"\r\n",
+        b"\r",
+        b"\n",
+        b" v",
+        b" k",
+        b" b",
+        b" q",
+        b" s",
+        b" f",
+        b" t",
+        b" h",
+        b" N300",
+        b" T500",
+        b" C",
+        b" I",
+        b" MA",
+        b" MD",
+        b" Oabc",
+        b" R5",
+        b"YQ==",
+        b"\0",
+        b"\xff",
+        b"set a 0 0 5\r\nhello\r\n",
+        b"ms b 5 T100\r\nhello\r\n",
+        b"\x80\x00\0\x01\0\0\0\0\0\0\0\x01\0\0\x01\x02\0\0\0\0\0\0\0\0k",
+        b"\x80",
+        b"\x16\x03",
+        b"GET / HTTP/1.1",
+    ];
+    fuzz(Protocol::Memcached, words, comparable);
 }
 
 fn first_difference(found: &str, expect: &str) -> String {

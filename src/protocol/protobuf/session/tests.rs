@@ -8,7 +8,7 @@ use super::super::message::*;
 use super::UNAUTHENTICATED_TOO_LONG;
 use crate::config::limits;
 use crate::protocol::front::{Next, Protocol};
-use crate::protocol::testing::{Conversation, Obstacle, in_turn, obstacle};
+use crate::protocol::testing::{Conversation, Obstacle, fuzz, in_turn, obstacle};
 
 fn converse(input: &[u8]) -> Vec<u8> {
     Conversation::with_empty_cache(Protocol::Protobuf).run(input, || (usize::MAX, Obstacle::None))
@@ -249,4 +249,48 @@ proptest! {
         prop_assert!(replies == expect);
         split(&replies);
     }
+}
+
+#[test]
+fn arbitrary_bytes_end_nothing_but_their_connection() {
+    let increment = Command::Increment(Increment { key: "a".into(), by: Some(5) });
+    let touch = Command::Touch(Touch { key: "a".into(), ttl_ms: 500 });
+    let commands =
+        [get("a"), set("a", b"1".to_vec(), Condition::IfAbsent), increment, touch, batch(vec![get("a"), get("b")])];
+    let frames = commands.map(frame);
+    let mut words: Vec<&[u8]> = vec![
+        // Lengths, and numbers.
+        b"\x00",
+        b"\x01",
+        b"\x03",
+        b"\x07",
+        b"\x7f",
+        b"\x80",
+        b"\xff\xff\xff\xff\x0f",
+        b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        // Fields, of every command and of some types.
+        b"\x08",
+        b"\x0a",
+        b"\x10",
+        b"\x12",
+        b"\x18",
+        b"\x1a",
+        b"\x20",
+        b"\x22",
+        b"\x2a",
+        b"\x32",
+        b"\x3a",
+        b"\x42",
+        b"\x4a",
+        b"\x52",
+        b"\x0b",
+        b"\x0d",
+        // What may be in them.
+        b"\x0a\x01a",
+        b"\x05\x12\x03\x0a\x01a",
+        b"a",
+    ];
+    // More of what is well-formed: behind what is not nothing is read.
+    (0..8).for_each(|_| words.extend(frames.iter().map(|frame| frame.as_slice())));
+    fuzz(Protocol::Protobuf, &words, split);
 }
