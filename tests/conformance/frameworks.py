@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import xml.etree.ElementTree
 
+import certificates
 import downloads
 import servers
 from outcome import Outcome
@@ -58,20 +59,31 @@ class Suite:
         return sorted(path.name for path in self.language.folder.glob(self.language.pattern))
 
     def run(self, part, engine, audit=False):
-        memcached = servers.free_port()
-        options = ["--memcached-port", str(memcached)]
-        with tempfile.TemporaryDirectory(prefix="conformance-") as work, servers.start(engine, *options) as server:
-            report = f"{work}/report.xml"
-            settings = {
-                "CACHE_URL": f"redis://127.0.0.1:{server.port}",
-                "MEMCACHED_ADDRESS": f"127.0.0.1:{memcached}",
-            }
-            done = subprocess.run(
-                [*servers.WITH_US, *self.language.command(part, report, work)], env=os.environ | settings,
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                timeout=SECONDS_MAX,
-            )
-            return read(part, done, report)
+        with tempfile.TemporaryDirectory(prefix="conformance-") as work:
+            options, settings = doors(part, work)
+            with servers.start(engine, *options) as server:
+                report = f"{work}/report.xml"
+                settings["CACHE_URL"] = f"redis://127.0.0.1:{server.port}"
+                done = subprocess.run(
+                    [*servers.WITH_US, *self.language.command(part, report, work)], env=os.environ | settings,
+                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                    timeout=SECONDS_MAX,
+                )
+                return read(part, done, report)
+
+
+def doors(part, work):
+    """What the server is started with beside its port for RESP, and what tells the tests of it: TLS for those about it."""
+    memcached, tls = servers.free_port(), servers.free_port()
+    options = ["--memcached-port", str(memcached)]
+    settings = {"MEMCACHED_ADDRESS": f"127.0.0.1:{memcached}"}
+    if "tls" in part:
+        certificates.make(work)
+        files = ["--tls-cert-file", f"{work}/server.pem", "--tls-key-file", f"{work}/server.key"]
+        files += ["--tls-ca-cert-file", f"{work}/ca.pem", "--tls-auth-clients", "optional"]
+        options += ["--tls-port", str(tls), "--tls-other-ports", "yes", *files]
+        settings |= {"CACHE_TLS_URL": f"rediss://127.0.0.1:{tls}", "CERTIFICATES": work}
+    return options, settings
 
 
 def read(part, done, report):
