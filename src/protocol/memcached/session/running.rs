@@ -147,9 +147,11 @@ impl Session {
         if !self.is_binary_noted {
             self.is_binary_noted = true;
             run.stats.protocol_errors.add(1);
-            let from = || self.state.client.addresses(&run.shared.unix_path()).0;
-            log::PROTOCOL_ERRORS
-                .warn(|| format!("{} speaks memcached's binary protocol: it is refused all it asks for", from()));
+            let client = &self.state.client;
+            log::PROTOCOL_ERRORS.warn(|| {
+                let (from, _) = client.addresses(&run.shared.unix_path());
+                format!("{from} speaks memcached's binary protocol and is refused all it asks for: have it speak text")
+            });
         }
         binary::refuse(run.reply, line);
     }
