@@ -94,6 +94,18 @@ impl Inbox {
         }
     }
 
+    /// Drops what is to be forgotten, as far as it is told in RESP2.
+    pub fn forget_invalidations(&self, memory: &ClientMemory) {
+        let mut contents = self.contents();
+        contents.messages.retain(|message| !invalidations::is_in_resp2(message));
+        if contents.invalidations.version == RespVersion::Resp2 {
+            contents.invalidations = Invalidations::default();
+        }
+        let messages: usize = contents.messages.iter().map(|message| message.len() + MESSAGE_BYTES).sum();
+        let left = messages + contents.invalidations.bytes();
+        contents.charge(left, memory).expect("to give back is never refused");
+    }
+
     /// Wakes the connection without a message.
     pub fn wake(&self) {
         self.call(self.contents());
@@ -336,6 +348,20 @@ mod tests {
         assert_eq!(all(&inbox), format!("{lost}>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"));
         inbox.tell_lost(8);
         assert_eq!(all(&inbox), lost.replace('7', "8"));
+        assert_eq!((inbox.bytes(), memory.used_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn what_nobody_is_to_hear_any_more_is_dropped() {
+        let (inbox, memory, _) = attended();
+        let key = [b'k'; 1000];
+        inbox.push(text("+a monitor's line\r\n"), &memory).unwrap();
+        inbox.invalidate(Some(&key), resp3, &memory);
+        (0..100).for_each(|_| inbox.invalidate(Some(&key), || Some(RespVersion::Resp2), &memory));
+        inbox.forget_invalidations(&memory);
+        assert_eq!(inbox.take(0, &memory), "+a monitor's line\r\n");
+        assert_eq!(inbox.take(0, &memory), invalidations::of_one(&key, RespVersion::Resp3));
+        assert!(!inbox.is_called());
         assert_eq!((inbox.bytes(), memory.used_bytes()), (0, 0));
     }
 

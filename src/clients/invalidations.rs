@@ -89,6 +89,11 @@ pub fn of_one(key: &[u8], version: RespVersion) -> Bytes {
     message.into_bytes()
 }
 
+/// Whether a message is one of these, as RESP2 has them.
+pub fn is_in_resp2(message: &[u8]) -> bool {
+    message.starts_with(b"*3\r\n$7\r\nmessage\r\n")
+}
+
 /// What a key takes while it waits, and more than it takes in the message.
 pub fn held_bytes(key: &[u8]) -> usize {
     key.len() + size_of::<Box<[u8]>>() + 32

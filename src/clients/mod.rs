@@ -191,6 +191,11 @@ impl Client {
         self.inbox.take(room, &self.memory)
     }
 
+    /// Drops what waits to be told, in RESP2, of what clients that cache have redirected to it.
+    pub fn forget_invalidations(&self) {
+        self.inbox.forget_invalidations(&self.memory);
+    }
+
     /// It was ended because it did not take what was pushed.
     pub fn has_overflowed(&self) -> bool {
         self.overflowed.load(Relaxed)

@@ -99,14 +99,12 @@ pub struct Call<'c, 'k> {
 
 impl<'c, 'k> Call<'c, 'k> {
     /// Runs what `Table::lookup` has found after the checks that hold for every command, or queues it for EXEC.
-    pub fn run(&mut self, found @ (place, row): Found) -> Result<(), Stop> {
+    pub fn run(&mut self, found @ (_, row): Found) -> Result<(), Stop> {
         self.check(found)?;
+        if self.state.client.is_subscribed() {
+            connection::pubsub::check(self, found)?;
+        }
         if self.state.transaction.is_some() && !row.flags.intersects(Flags::UNQUEUED) {
-            if row.flags.intersects(Flags::NO_MULTI) {
-                self.stats.calls[place].rejected.add(1);
-                return Err(self.refuse("ERR Command not allowed inside a transaction".into()));
-            }
-            self.permit(found)?;
             return transaction::queue(self, found);
         }
         self.execute(found)
@@ -130,9 +128,6 @@ impl<'c, 'k> Call<'c, 'k> {
         if !self.state.authenticated && !row.flags.intersects(Flags::NO_AUTH) {
             self.stats.calls[place].rejected.add(1);
             return Err(self.refuse(error::NO_AUTH.into()));
-        }
-        if self.state.client.is_subscribed() {
-            return connection::pubsub::check(self, (place, row));
         }
         Ok(())
     }

@@ -160,6 +160,11 @@ fn multi(call: &mut Call) -> Result<(), Stop> {
 
 /// Keeps a request for EXEC.
 pub fn queue(call: &mut Call, found: Found) -> Result<(), Stop> {
+    if let Err(stop) = check(call, found.1) {
+        call.stats.calls[found.0].rejected.add(1);
+        return Err(call.refuse(stop));
+    }
+    call.permit(found)?;
     let transaction = call.state.transaction.as_mut().expect("a transaction has begun");
     if transaction.requests.push(call.args).is_err() {
         transaction.failed = true;
@@ -169,6 +174,18 @@ pub fn queue(call: &mut Call, found: Found) -> Result<(), Stop> {
     call.state.client.queued_bytes.store(transaction.held_bytes(), Relaxed);
     call.state.client.queued.store(transaction.rows.len() + 1, Relaxed);
     call.reply.simple("QUEUED");
+    Ok(())
+}
+
+/// Refuses what no transaction can have.
+fn check(call: &Call, row: &Command) -> Result<(), Stop> {
+    if row.flags.intersects(Flags::NO_MULTI) {
+        return Err("ERR Command not allowed inside a transaction".into());
+    }
+    // Each channel is answered by a message of its own.
+    if row.flags.intersects(Flags::PUBSUB) && call.args.len() > 2 {
+        return Err("ERR one channel at a time inside a transaction: EXEC has one reply for each command".into());
+    }
     Ok(())
 }
 
@@ -420,7 +437,7 @@ impl Call<'_, '_> {
             scripts: self.scripts,
         };
         let outcome = loop {
-            match nested.run(found) {
+            match nested.check(found).and_then(|()| nested.execute(found)) {
                 // The shard stays locked, so the room is made in one go; and no script has it.
                 Err(Stop::Retry | Stop::Busy | Stop::Full) => {}
                 outcome => break outcome,

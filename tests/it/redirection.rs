@@ -15,6 +15,8 @@ on_every_driver!(
     a_broken_redirection_is_told,
     a_subscriber_in_resp2_may_ask_for_little,
     there_is_one_channel,
+    it_begins_and_ends_in_a_transaction,
+    in_resp3_a_transaction_has_it_among_its_replies,
     nothing_comes_after_the_end_of_a_subscription,
     who_wants_no_replies_hears_messages,
     too_much_becomes_everything,
@@ -236,9 +238,6 @@ fn a_subscriber_in_resp2_may_ask_for_little(engine: Engine) {
     client.check("RESET", "+RESET\r\n");
     client.check("GET k", "$-1\r\n");
     assert!(client.call(&["CLIENT", "INFO"]).text().contains(" sub=0 "));
-    client.check("MULTI", "+OK\r\n");
-    client.check_error("SUBSCRIBE __redis__:invalidate", "ERR Command not allowed inside a transaction");
-    client.check_error("EXEC", "EXECABORT");
     let script = "return redis.call('SUBSCRIBE', '__redis__:invalidate')";
     let refused = client.call(&["EVAL", script, "0"]);
     assert!(matches!(&refused, Value::Error(text) if text.contains("not allowed from script")), "{refused:?}");
@@ -263,6 +262,88 @@ fn there_is_one_channel(engine: Engine) {
     client.send(request(&["UNSUBSCRIBE", "a", "__redis__:invalidate", "__redis__:invalidate"]));
     client.expect(["*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:1\r\n", UNSUBSCRIBED, UNSUBSCRIBED].concat());
     client.check("GET k", "$-1\r\n");
+}
+
+fn transaction(client: &mut Client, requests: &[&str], replies: &str) {
+    client.check("MULTI", "+OK\r\n");
+    requests.iter().for_each(|request| client.check(request, "+QUEUED\r\n"));
+    client.send("EXEC\r\n");
+    client.expect(format!("*{}\r\n{replies}", requests.len()));
+}
+
+fn it_begins_and_ends_in_a_transaction(engine: Engine) {
+    let server = Server::with(engine, &["--threads=2"]);
+    let (mut client, mut writer) = (server.client(), server.client());
+    let id = client.call(&["CLIENT", "ID"]).integer();
+    let mut reader = redirecting(&server, id, "");
+    // What is queued was asked before the client became a subscriber, so it is not held to what subscribers may ask.
+    let rest = "$-1\r\n$5\r\nhello\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n";
+    transaction(
+        &mut client,
+        &["SUBSCRIBE __redis__:invalidate", "GET k", "EVAL return(redis.call('ECHO','hello')) 0", "PING"],
+        &[SUBSCRIBED, rest].concat(),
+    );
+    assert!(writer.call(&["CLIENT", "LIST", "ID", &id.to_string()]).text().contains(" sub=1 "));
+    client.check_error("MULTI", "ERR Can't execute 'multi'");
+    reader.check("GET k", "$-1\r\n");
+    writer.check("SET k v", "+OK\r\n");
+    client.expect(told("k"));
+    client.check("UNSUBSCRIBE", UNSUBSCRIBED);
+    // It hears what it has changed itself, once the replies are there; but not if it has left.
+    client.check(&format!("CLIENT TRACKING ON REDIRECT {id} BCAST"), "+OK\r\n");
+    let many = ["SET a v", "SET b v", "SUBSCRIBE __redis__:invalidate", "SET c v"];
+    transaction(&mut client, &many, &["+OK\r\n+OK\r\n", SUBSCRIBED, "+OK\r\n"].concat());
+    client.expect(told("c"));
+    client.check("UNSUBSCRIBE", UNSUBSCRIBED);
+    for end in ["UNSUBSCRIBE", "UNSUBSCRIBE __redis__:invalidate"] {
+        let both = ["SUBSCRIBE __redis__:invalidate", "SET k w", end, "GET k"];
+        transaction(&mut client, &both, &[SUBSCRIBED, "+OK\r\n", UNSUBSCRIBED, "$1\r\nw\r\n"].concat());
+        client.check("GET k", "$1\r\nw\r\n");
+    }
+    transaction(
+        &mut client,
+        &["UNSUBSCRIBE", "UNSUBSCRIBE news"],
+        &["*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n", "*3\r\n$11\r\nunsubscribe\r\n$4\r\nnews\r\n:0\r\n"].concat(),
+    );
+    // What is discarded, not run because a key has changed, or wrong, changes nothing.
+    client.send("MULTI\r\nSUBSCRIBE __redis__:invalidate\r\nDISCARD\r\n");
+    client.expect("+OK\r\n+QUEUED\r\n+OK\r\n");
+    client.check("WATCH k", "+OK\r\n");
+    writer.check("SET k x", "+OK\r\n");
+    client.send("MULTI\r\nSUBSCRIBE __redis__:invalidate\r\nEXEC\r\n");
+    client.expect("+OK\r\n+QUEUED\r\n*-1\r\n");
+    client.send("MULTI\r\nSUBSCRIBE news\r\nEXEC\r\n");
+    client.expect(
+        "+OK\r\n+QUEUED\r\n*1\r\n-ERR kv-cache serves strings only: no pub/sub; the one channel is \
+                   __redis__:invalidate, for what CLIENT TRACKING redirects\r\n",
+    );
+    for several in ["SUBSCRIBE __redis__:invalidate __redis__:invalidate", "UNSUBSCRIBE a b"] {
+        client.check("MULTI", "+OK\r\n");
+        client.check_error(several, "ERR one channel at a time inside a transaction");
+        client.check_error("EXEC", "EXECABORT");
+    }
+    assert_eq!(writer.info_number("pubsub_clients"), 0);
+    client.send("CLIENT REPLY OFF\r\nMULTI\r\nSUBSCRIBE __redis__:invalidate\r\nGET k\r\nEXEC\r\n");
+    client.expect(SUBSCRIBED);
+    writer.check("SET k y", "+OK\r\n");
+    client.expect(told("k"));
+}
+
+fn in_resp3_a_transaction_has_it_among_its_replies(engine: Engine) {
+    let server = Server::start(engine);
+    let (mut client, mut writer) = (server.client(), server.client());
+    client.call(&["HELLO", "3"]);
+    client.check("CLIENT TRACKING ON", "+OK\r\n");
+    let (subscribed, unsubscribed) = (SUBSCRIBED.replace("*3", ">3"), UNSUBSCRIBED.replace("*3", ">3"));
+    let subscribe = ["PING", "SUBSCRIBE __redis__:invalidate", "GET k"];
+    transaction(&mut client, &subscribe, &["+PONG\r\n", &subscribed, "_\r\n"].concat());
+    writer.check("SET k v", "+OK\r\n");
+    client.expect(pushed("k"));
+    // What is pushed meanwhile comes after the replies, not among them.
+    let unsubscribe = ["GET k", "SET k w", "UNSUBSCRIBE", "PING"];
+    transaction(&mut client, &unsubscribe, &["$1\r\nv\r\n+OK\r\n", &unsubscribed, "+PONG\r\n"].concat());
+    client.expect(pushed("k"));
+    client.check("PING", "+PONG\r\n");
 }
 
 /// In RESP2 a message cannot be told from a reply: once the subscription has ended there is none.

@@ -1,9 +1,9 @@
 //! SUBSCRIBE and UNSUBSCRIBE, for the one channel that there is: what clients that cache redirect to a connection of RESP2.
 
 use crate::clients::INVALIDATIONS;
-use crate::command::{Call, Command, Flags, Found, Group, Table};
+use crate::command::{Call, Command, Flags, Found, Group, ReplyMode, Table};
 use crate::message::error::Stop;
-use crate::message::reply::RespVersion;
+use crate::message::reply::{Reply, RespVersion};
 
 pub const COMMANDS: &[Command] = &[
     row("subscribe", -2, subscribe).doc(
@@ -16,8 +16,7 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 const fn row(name: &'static str, arity: i32, run: crate::command::Run) -> Command {
-    // Each channel is answered by a message of its own, which no array of replies has room for.
-    Command::new(name, arity, Group::PubSub, run).flags(Flags::PUBSUB.union(Flags::NO_SCRIPT).union(Flags::NO_MULTI))
+    Command::new(name, arity, Group::PubSub, run).flags(Flags::PUBSUB.union(Flags::NO_SCRIPT))
 }
 
 /// About what a message has beside the channel.
@@ -55,20 +54,36 @@ fn unsubscribe(call: &mut Call) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Within a transaction it is one of EXEC's replies. A client that wants no replies hears it alone, as what is pushed.
 fn answer(call: &mut Call, kind: &str, channel: Option<&[u8]>, is_subscribed: bool) {
-    call.reply.push(kind, 3);
-    match channel {
-        Some(channel) => call.reply.bulk(channel),
-        None => call.reply.null(),
+    let write = |reply: &mut Reply| {
+        reply.push(kind, 3);
+        match channel {
+            Some(channel) => reply.bulk(channel),
+            None => reply.null(),
+        }
+        reply.integer(is_subscribed.into());
+    };
+    if call.guards.is_sealed() && call.state.replies != ReplyMode::All {
+        let mut message = Reply::new(call.reply.version);
+        write(&mut message);
+        call.state.client.push(message.into_bytes());
+    } else {
+        write(call.reply);
     }
-    call.reply.integer(is_subscribed.into());
 }
 
-/// The connection hears nothing any more, after what it was to hear before.
-pub fn leave(call: &mut Call) {
-    if call.state.client.is_subscribed() {
-        call.state.client.set_subscribed(false);
+/// The connection hears nothing any more, after what it was to hear before. Within a transaction that cannot be told: the
+/// client does not know yet that it had subscribed, or RESP3 tells it after the replies.
+fn leave(call: &mut Call) {
+    if !call.state.client.is_subscribed() {
+        return;
+    }
+    call.state.client.set_subscribed(false);
+    if !call.guards.is_sealed() {
         deliver(call);
+    } else if call.reply.version == RespVersion::Resp2 {
+        call.state.client.forget_invalidations();
     }
 }
 

@@ -384,7 +384,8 @@ impl Session {
             Some(found) => call.run(found),
             None => Err(call.refuse_unknown()),
         };
-        let is_message = || found.is_some_and(|(_, row)| row.flags.intersects(Flags::PUBSUB));
+        let is_queued = self.state.transaction.is_some();
+        let is_message = || !is_queued && found.is_some_and(|(_, row)| row.flags.intersects(Flags::PUBSUB));
         let is_left_out = quiet && !(outcome.is_ok() && is_message());
         match outcome {
             Ok(()) => {}
