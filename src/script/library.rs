@@ -135,6 +135,28 @@ impl Kept {
     }
 }
 
+/// What scripts and functions hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// How many scripts are kept, and in how many bytes.
+    pub scripts: usize,
+    pub script_bytes: usize,
+    /// Of the libraries of functions.
+    pub function_bytes: usize,
+    /// Charged for the interpreters, each of which runs both.
+    pub interpreter_bytes: usize,
+}
+
+impl Held {
+    pub fn source_bytes(&self) -> usize {
+        self.script_bytes + self.function_bytes
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.source_bytes() + self.interpreter_bytes
+    }
+}
+
 pub struct Library {
     shelf: Mutex<Shelf>,
     pub functions: Functions,
@@ -376,10 +398,14 @@ impl Library {
         self.generation.load(Relaxed)
     }
 
-    /// How many scripts are kept, and in how many bytes.
-    pub fn totals(&self) -> (usize, usize) {
+    pub fn held(&self) -> Held {
         let shelf = self.shelf();
-        (shelf.scripts.len(), shelf.bytes)
+        Held {
+            scripts: shelf.scripts.len(),
+            script_bytes: shelf.bytes,
+            function_bytes: self.functions.bytes(),
+            interpreter_bytes: self.running.iter().map(|core| core.charged_bytes.load(Relaxed)).sum(),
+        }
     }
 
     /// Scripts that had to make way.
@@ -389,11 +415,6 @@ impl Library {
 
     pub fn reset_evicted(&self) {
         self.evicted.store(0, Relaxed);
-    }
-
-    /// Charged for all interpreters.
-    pub fn interpreter_bytes(&self) -> usize {
-        self.running.iter().map(|core| core.charged_bytes.load(Relaxed)).sum()
     }
 }
 

@@ -255,6 +255,12 @@ impl Shared {
         shards + hot + self.clients.memory.used_bytes() as u64 + self.settings.registered_bytes as u64
     }
 
+    /// Of the memory of connections, what requests and replies in flight hold: the rest is of scripts and users.
+    pub fn client_bytes(&self) -> usize {
+        let others = self.scripts.held().bytes() + self.settings.users.held_bytes();
+        self.clients.memory.used_bytes().saturating_sub(others)
+    }
+
     /// One bounded step of a shard's upkeep, with its part of what connections leave unused: whether there is more to do right
     /// now, and for how long the shard was locked.
     pub fn tend_shard(&self, number: usize, now: UnixMillis) -> (bool, Duration) {

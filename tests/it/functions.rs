@@ -9,6 +9,7 @@ on_every_driver!(
     what_a_library_must_be,
     what_functions_may_do,
     the_list,
+    what_they_hold_is_told,
     they_are_bounded_and_charged,
     a_long_one_is_killed,
     a_library_that_never_ends,
@@ -24,6 +25,33 @@ redis.register_function{function_name='look', callback=function(keys) return red
 fn load(client: &mut Client, source: &str) {
     let name = client.call(&["FUNCTION", "LOAD", "REPLACE", source]);
     assert!(matches!(name, Value::Bulk(_)), "{name:?}");
+}
+
+/// Redis's figures: the sources of scripts, those of functions, and the interpreters, apart.
+fn what_they_hold_is_told(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    let numbers = |client: &mut Client| {
+        let stats = client.call(&["MEMORY", "STATS"]);
+        let of = ["lua.caches", "functions.caches", "script.VMs"].map(|name| stats.field(name).integer() as u64);
+        let told = ["used_memory_scripts_eval", "used_memory_functions", "used_memory_vm_total"];
+        assert_eq!(of, told.map(|name| client.info_number(name)));
+        assert_eq!(client.info_number("used_memory_scripts"), of[0] + of[1]);
+        assert_eq!(client.info_number("used_memory_vm_eval") + client.info_number("used_memory_vm_functions"), of[2]);
+        of
+    };
+    assert_eq!(numbers(&mut client)[..2], [0, 0]);
+    let source = format!("{COUNTERS}\n--{}", "x".repeat(100_000));
+    load(&mut client, &source);
+    let [scripts, functions, interpreters] = numbers(&mut client);
+    assert!(scripts == 0 && functions > source.len() as u64 && functions < source.len() as u64 + 2_000, "{functions}");
+    assert!(interpreters > 0);
+    client.call(&["EVAL", "return 1", "0"]);
+    let both = numbers(&mut client);
+    assert!(both[0] > 8 && both[1] == functions, "{both:?}");
+    client.check("FUNCTION DELETE counters", "+OK\r\n");
+    client.check("SCRIPT FLUSH", "+OK\r\n");
+    assert_eq!(numbers(&mut client)[..2], [0, 0]);
 }
 
 fn a_library_on_every_core(engine: Engine) {

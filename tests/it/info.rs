@@ -72,6 +72,13 @@ fn who_waits_watches_and_tracks(engine: Engine) {
     let stats = client.call(&["MEMORY", "STATS"]);
     assert!(stats.field("peak.allocated").integer() >= stats.field("startup.allocated").integer());
     assert_eq!(stats.field("aof.buffer").integer(), 0);
+    client.check("SELECT 3", "+OK\r\n");
+    client.check("SET k v", "+OK\r\n");
+    let stats = client.call(&["MEMORY", "STATS"]);
+    let index = |name: &str| stats.field(name).field("overhead.hashtable.main").integer();
+    assert!(index("db.0") > 0 && index("db.3") > 0);
+    assert_eq!(stats.field("overhead.db.hashtable.lut").integer(), index("db.0") + index("db.3"));
+    assert_eq!(stats.field("allocator-fragmentation.bytes").integer(), stats.field("fragmentation.bytes").integer());
 }
 
 fn info_counts(engine: Engine) {
@@ -130,12 +137,16 @@ fn info_memory(engine: Engine) {
         client.call(&["SET", &format!("key:{n:06}"), &"v".repeat(90)]);
     }
     assert_eq!(client.info_number("used_memory_dataset"), 100 * 100);
+    client.call(&["FUNCTION", "LOAD", "#!lua name=one\nredis.register_function('one', function() return 1 end)"]);
+    client.check("EVAL return(1) 0", ":1\r\n");
+    client.check("ACL SETUSER one on >p ~some:* +get", "+OK\r\n");
     let parts = [
         "used_memory_data",
         "hot_bytes",
         "used_memory_clients",
         "used_memory_lua",
         "used_memory_scripts",
+        "used_memory_users",
         "used_memory_registered_buffers",
     ];
     let text = client.call(&["INFO", "memory"]).text();

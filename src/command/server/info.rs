@@ -158,10 +158,7 @@ fn clients(lines: &mut Lines, &View { shared, now, .. }: &View) {
 }
 
 fn memory(lines: &mut Lines, &View { shared, totals, .. }: &View) {
-    let (scripts, sources) = shared.scripts.totals();
-    let interpreters = shared.scripts.interpreter_bytes();
-    let users = shared.settings.users.held_bytes();
-    let clients = shared.clients.memory.used_bytes().saturating_sub(interpreters + sources + users) as u64;
+    let clients = shared.client_bytes();
     let buffers = shared.settings.registered_bytes as u64;
     let used = shared.used_bytes(totals.used_bytes);
     let peak = shared.rates.peak(used);
@@ -179,7 +176,7 @@ fn memory(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     lines.field("hot_bytes", shared.keyspace.hot().held_bytes());
     lines.field("used_memory_tracking", totals.watches_bytes);
     lines.field("used_memory_clients", clients);
-    lines.field("used_memory_users", users);
+    lines.field("used_memory_users", shared.settings.users.held_bytes());
     lines.field("used_memory_slowlog", shared.command_logs.held_bytes());
     lines.field("used_memory_registered_buffers", buffers);
     lines.bytes("total_system_memory", shared.granted_bytes);
@@ -194,16 +191,25 @@ fn memory(lines: &mut Lines, &View { shared, totals, .. }: &View) {
     lines.field("mem_replication_backlog", 0);
     lines.field("mem_aof_buffer", 0);
     lines.field("mem_allocator", "jemalloc");
-    lines.bytes("used_memory_lua", interpreters as u64);
-    lines.field("used_memory_vm_eval", interpreters);
-    lines.bytes("used_memory_scripts", sources as u64);
-    lines.field("used_memory_scripts_eval", sources);
-    lines.field("number_of_cached_scripts", scripts);
-    let (libraries, functions) = shared.scripts.functions.count();
-    lines.field("number_of_functions", functions);
-    lines.field("number_of_libraries", libraries);
+    script_memory(lines, shared);
     lines.field("active_defrag_running", 0);
     lines.field("lazyfree_pending_objects", 0);
+}
+
+/// One interpreter runs scripts and functions, so what Redis has for the functions' own is 0.
+fn script_memory(lines: &mut Lines, shared: &Shared) {
+    let held = shared.scripts.held();
+    let (libraries, functions) = shared.scripts.functions.count();
+    lines.bytes("used_memory_lua", held.interpreter_bytes as u64);
+    lines.field("used_memory_vm_eval", held.interpreter_bytes);
+    lines.field("used_memory_vm_functions", 0);
+    lines.bytes("used_memory_vm_total", held.interpreter_bytes as u64);
+    lines.bytes("used_memory_scripts", held.source_bytes() as u64);
+    lines.field("used_memory_scripts_eval", held.script_bytes);
+    lines.field("used_memory_functions", held.function_bytes);
+    lines.field("number_of_cached_scripts", held.scripts);
+    lines.field("number_of_functions", functions);
+    lines.field("number_of_libraries", libraries);
 }
 
 /// There is none; in the words that monitoring takes for good news.

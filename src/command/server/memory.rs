@@ -6,6 +6,8 @@ use crate::command::{Call, Command, Flags, Group, Keys, is_word, reply_help};
 use crate::config::host;
 use crate::config::units::human;
 use crate::message::error::{self, Stop};
+use crate::script::library::Held;
+use crate::store::shard::DATABASES;
 
 pub const COMMANDS: &[Command] = &[Command::container("memory", Group::Server, SUBCOMMANDS)
     .flags(Flags::READONLY)
@@ -47,14 +49,18 @@ fn usage(call: &mut Call) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What of the memory is held for what, under the names that clients know.
+/// What of the memory is held for what.
 struct Account {
     total: u64,
     data: u64,
     keys_and_values: u64,
     keys: u64,
+    /// The index of each database, of those that have keys.
+    indexes: Vec<(u8, u64)>,
     clients: u64,
+    scripts: Held,
     buffers: u64,
+    peak: u64,
     resident: u64,
     cap: u64,
 }
@@ -62,75 +68,104 @@ struct Account {
 impl Account {
     fn of(call: &mut Call) -> Result<Account, Stop> {
         let (mut data, mut keys_and_values, mut keys) = (0, 0, 0);
+        let mut databases = [(0, 0); DATABASES];
         call.all()?.each(|shard| {
             let stats = shard.stats();
             data += stats.used_bytes;
             keys_and_values += stats.dataset_bytes;
             keys += stats.items;
+            for (database, (items, bytes)) in (0..).zip(&mut databases) {
+                *items += shard.len_of(database).0;
+                *bytes += shard.index_bytes_of(database);
+            }
         });
-        let clients = call.shared.clients.memory.used_bytes() as u64;
-        let buffers = call.shared.settings.registered_bytes as u64;
-        let hot = call.shared.keyspace.hot().held_bytes();
+        let shared = call.shared;
+        let total = shared.used_bytes(data);
+        let used = (0..).zip(databases).filter(|(_, (items, _))| *items > 0);
         Ok(Account {
-            total: data + clients + buffers + hot,
+            total,
             data,
             keys_and_values,
             keys,
-            clients,
-            buffers,
+            indexes: used.map(|(database, (_, bytes))| (database, bytes)).collect(),
+            clients: shared.client_bytes() as u64,
+            scripts: shared.scripts.held(),
+            buffers: shared.settings.registered_bytes as u64,
+            peak: shared.rates.peak(total),
             resident: host::resident_bytes(),
-            cap: call.shared.settings.max_memory_bytes.load(Relaxed),
+            cap: shared.settings.max_memory_bytes.load(Relaxed),
         })
     }
 
-    fn overhead(&self) -> u64 {
-        self.total - self.keys_and_values.min(self.total)
+    /// As Redis names it; what a cache without replicas and files has not is 0. jemalloc is not asked: between what is
+    /// accounted for and what the process holds there is nothing to tell apart.
+    fn numbers(&self) -> Vec<(&'static str, u64)> {
+        let unused = self.resident.saturating_sub(self.total);
+        vec![
+            ("peak.allocated", self.peak),
+            ("total.allocated", self.total),
+            ("startup.allocated", self.buffers),
+            ("replication.backlog", 0),
+            ("replica.fullsync.buffer", 0),
+            ("clients.slaves", 0),
+            ("clients.normal", self.clients),
+            ("cluster.links", 0),
+            ("aof.buffer", 0),
+            ("lua.caches", self.scripts.script_bytes as u64),
+            ("functions.caches", self.scripts.function_bytes as u64),
+            ("script.VMs", self.scripts.interpreter_bytes as u64),
+            ("overhead.db.hashtable.lut", self.indexes.iter().map(|(_, bytes)| bytes).sum()),
+            ("overhead.db.hashtable.rehashing", 0),
+            ("overhead.total", self.total - self.keys_and_values.min(self.total)),
+            ("db.dict.rehashing.count", 0),
+            ("keys.count", self.keys),
+            ("keys.bytes-per-key", self.data.checked_div(self.keys).unwrap_or(0)),
+            ("dataset.bytes", self.keys_and_values),
+            ("allocator.allocated", self.total),
+            ("allocator.active", self.resident),
+            ("allocator.resident", self.resident),
+            ("allocator.muzzy", 0),
+            ("allocator-fragmentation.bytes", unused),
+            ("allocator-rss.bytes", 0),
+            ("rss-overhead.bytes", 0),
+            ("fragmentation.bytes", unused),
+        ]
+    }
+
+    fn shares(&self) -> Vec<(&'static str, f64)> {
+        let share = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
+        vec![
+            ("dataset.percentage", 100.0 * share(self.keys_and_values, self.total)),
+            ("peak.percentage", 100.0 * share(self.total, self.peak)),
+            ("allocator-fragmentation.ratio", share(self.resident, self.total)),
+            ("allocator-rss.ratio", 1.0),
+            ("rss-overhead.ratio", 1.0),
+            ("fragmentation", share(self.resident, self.total)),
+        ]
     }
 }
 
 fn stats(call: &mut Call) -> Result<(), Stop> {
     let account = Account::of(call)?;
-    let share = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
-    let shared = call.shared;
-    let (_, sources) = shared.scripts.totals();
-    let interpreters = shared.scripts.interpreter_bytes() as u64;
-    // As Redis names them; what a cache without replicas and files has not is 0.
-    let numbers = [
-        ("peak.allocated", shared.rates.peak(account.total)),
-        ("total.allocated", account.total),
-        ("startup.allocated", account.buffers),
-        ("replication.backlog", 0),
-        ("clients.slaves", 0),
-        ("clients.normal", account.clients - (interpreters + sources as u64).min(account.clients)),
-        ("cluster.links", 0),
-        ("aof.buffer", 0),
-        ("lua.caches", interpreters + sources as u64),
-        ("functions.caches", 0),
-        ("overhead.db.hashtable.lut", account.data - account.keys_and_values.min(account.data)),
-        ("overhead.db.hashtable.rehashing", 0),
-        ("overhead.total", account.overhead()),
-        ("db.dict.rehashing.count", 0),
-        ("keys.count", account.keys),
-        ("keys.bytes-per-key", account.data.checked_div(account.keys).unwrap_or(0)),
-        ("dataset.bytes", account.keys_and_values),
-        ("allocator.allocated", account.total),
-        ("allocator.active", account.resident),
-        ("allocator.resident", account.resident),
-        ("fragmentation.bytes", account.resident.saturating_sub(account.total)),
-    ];
-    let shares = [
-        ("dataset.percentage", 100.0 * share(account.keys_and_values, account.total)),
-        ("peak.percentage", 100.0 * share(account.total, shared.rates.peak(account.total))),
-        ("fragmentation", share(account.resident, account.total)),
-    ];
-    call.reply.map(numbers.len() + shares.len());
+    let (numbers, shares) = (account.numbers(), account.shares());
+    let reply = &mut *call.reply;
+    reply.map(numbers.len() + account.indexes.len() + shares.len());
     for (name, number) in numbers {
-        call.reply.bulk(name.as_bytes());
-        call.reply.integer(number as i64);
+        reply.bulk(name.as_bytes());
+        reply.integer(number as i64);
+    }
+    for (database, bytes) in &account.indexes {
+        reply.bulk(format!("db.{database}").as_bytes());
+        reply.map(2);
+        reply.bulk(b"overhead.hashtable.main");
+        reply.integer(*bytes as i64);
+        // An item carries its time of expiry itself.
+        reply.bulk(b"overhead.hashtable.expires");
+        reply.integer(0);
     }
     for (name, share) in shares {
-        call.reply.bulk(name.as_bytes());
-        call.reply.double(&share.to_string());
+        reply.bulk(name.as_bytes());
+        reply.double(&share.to_string());
     }
     Ok(())
 }
@@ -139,12 +174,13 @@ fn doctor(call: &mut Call) -> Result<(), Stop> {
     let account = Account::of(call)?;
     let room = account.cap.saturating_sub(account.total);
     call.reply.text(&format!(
-        "{} of {} are in use ({} by data, {} by requests and replies under way, {} by registered buffers), {} are free; \
-         the process holds {}.\n",
+        "{} of {} are in use ({} by data, {} by requests and replies under way, {} by scripts, {} by registered buffers), \
+         {} are free; the process holds {}.\n",
         human(account.total),
         human(account.cap),
         human(account.data),
         human(account.clients),
+        human(account.scripts.bytes() as u64),
         human(account.buffers),
         human(room),
         human(account.resident),

@@ -135,22 +135,22 @@ fn clients(page: &mut Page, shared: &Shared) {
 }
 
 fn memory(page: &mut Page, shared: &Shared, totals: &Totals) {
-    let (scripts, sources) = shared.scripts.totals();
-    let interpreters = shared.scripts.interpreter_bytes();
-    let clients = shared.clients.memory.used_bytes().saturating_sub(interpreters + sources);
+    let scripts = shared.scripts.held();
     let used = shared.used_bytes(totals.used_bytes);
     page.gauge("kv_cache_memory_used_bytes", "Memory that counts against the cap", used);
     let cap = shared.settings.max_memory_bytes.load(Relaxed);
     page.gauge("kv_cache_memory_max_bytes", "The memory cap", cap);
     page.gauge("kv_cache_memory_peak_bytes", "The most that was used", shared.rates.peak(used));
     page.gauge("kv_cache_memory_dataset_bytes", "Keys and values", totals.dataset_bytes);
-    page.gauge("kv_cache_memory_clients_bytes", "Requests and replies in flight", clients);
+    page.gauge("kv_cache_memory_clients_bytes", "Requests and replies in flight", shared.client_bytes());
+    let users = shared.settings.users.held_bytes();
+    page.gauge("kv_cache_memory_users_bytes", "The users' rules", users);
     let buffers = shared.settings.registered_bytes;
     page.gauge("kv_cache_memory_registered_buffers_bytes", "Buffers registered with the rings", buffers);
     let hot = shared.keyspace.hot().held_bytes();
     page.gauge("kv_cache_hot_bytes", "The cores' own copies of what is read the most", hot);
-    page.gauge("kv_cache_memory_scripts_bytes", "Scripts and their interpreters", interpreters + sources);
-    page.gauge("kv_cache_scripts", "Scripts that are kept", scripts);
+    page.gauge("kv_cache_memory_scripts_bytes", "Scripts, functions and their interpreters", scripts.bytes());
+    page.gauge("kv_cache_scripts", "Scripts that are kept", scripts.scripts);
     let largest = shared.settings.largest_value_bytes.load(Relaxed);
     page.gauge("kv_cache_largest_value_bytes", "The largest value that is accepted", largest);
 }

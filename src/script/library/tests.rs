@@ -74,9 +74,9 @@ fn what_eval_brings_is_forgotten_in_the_order_of_use_and_what_was_loaded_stays()
     // Loaded after it was evaluated: it makes room for another.
     library.load(script("return 2"), b"return 2").unwrap();
     keep(&library, "yet one more");
-    assert_eq!((library.totals().0, library.evicted()), (limits::SCRIPTS_EVALUATED_MAX + 2, 1));
+    assert_eq!((library.held().scripts, library.evicted()), (limits::SCRIPTS_EVALUATED_MAX + 2, 1));
     library.flush();
-    assert_eq!((library.totals(), kept[0].is_gone()), ((0, 0), true));
+    assert_eq!((library.held().scripts, library.held().bytes(), kept[0].is_gone()), (0, 0, true));
 }
 
 #[test]
@@ -85,12 +85,12 @@ fn sources_are_bounded_and_told() {
     let large = vec![0; limits::SCRIPTS_MIN_BYTES / 3];
     let script = |n: u8| Script::new([n; 20], Traits::default());
     (1..=3).for_each(|n| drop(library.keep(script(n), &large)));
-    assert_eq!((library.totals().0, library.evicted(), library.departures()), (2, 1, 1));
+    assert_eq!((library.held().scripts, library.evicted(), library.departures()), (2, 1, 1));
     assert!(library.load(script(4), &large).unwrap_err().starts_with("OOM"));
     assert!(library.keep(script(9), &vec![9; limits::SCRIPTS_MIN_BYTES]).is_gone());
-    assert_eq!(library.take_change(), library.totals().1 as isize);
+    assert_eq!(library.take_change(), library.held().source_bytes() as isize);
     assert_eq!(library.take_change(), 0);
-    let before = library.totals().1 as isize;
+    let before = library.held().source_bytes() as isize;
     library.flush();
     assert_eq!((library.take_change(), library.take_change()), (-before, 0));
 }

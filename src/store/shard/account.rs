@@ -24,6 +24,11 @@ impl Shard {
         (self.databases.index(table).len(), self.databases.expiring(table))
     }
 
+    /// What the index of one database holds.
+    pub fn index_bytes_of(&self, database: u8) -> u64 {
+        self.databases.index(self.databases.table(database)).bytes()
+    }
+
     /// The sum of the times at which items of one database expire.
     pub fn expiry_sum_of(&self, database: u8) -> u128 {
         self.databases.expiry_sum(self.databases.table(database))
