@@ -43,7 +43,8 @@ fn start() -> Result<(), StartError> {
         Some(Task::Tune(tune)) => tune::run(tune),
         Some(Task::Ping { target }) => ping::run(options, target.as_ref()),
         None => {
-            log::begin(options.log_level, options.log_format, options.log_file.as_deref())?;
+            log::begin(options.log_level, options.log_format, options.log_file.as_deref())
+                .map_err(|error| resolved.located(error))?;
             server::run(resolved)
         }
     }

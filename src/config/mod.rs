@@ -4,6 +4,7 @@ pub mod host;
 mod hot;
 pub mod limits;
 mod options;
+mod origin;
 pub mod pin;
 mod policy;
 mod resolve;
@@ -21,6 +22,7 @@ pub const REDIS_VERSION_NUMBER: i64 = 0x0007_0401;
 
 pub use hot::HotMemory;
 pub use options::*;
+pub use origin::{Origin, Resolved, Setting};
 pub use policy::{LfuRules, OrderKind, POLICIES, Policy, parse_policy, policy_name};
-pub use resolve::{Origin, Request, Resolved, Setting, resolve};
+pub use resolve::{Request, resolve};
 pub use start_error::StartError;

@@ -390,12 +390,11 @@ impl Options {
         let Some(path) = &self.requirepass_file else {
             return Ok(self.requirepass.clone());
         };
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            StartError::option(format!("cannot read the password file {}: {error}", path.display()))
-        })?;
+        let refuse = |why: String| StartError::option(format!("--requirepass-file {}: {why}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| refuse(format!("cannot read it: {error}")))?;
         match text.lines().next() {
             Some(line) if !line.is_empty() => Ok(Some(line.to_owned())),
-            _ => Err(StartError::option(format!("the password file {} has an empty first line", path.display()))),
+            _ => Err(refuse("its first line, the password, is empty".to_owned())),
         }
     }
 }

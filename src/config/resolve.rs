@@ -2,7 +2,6 @@
 //! one line that names the place where it was written.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -14,49 +13,7 @@ use toml_edit::{Document, Item, Value};
 
 use super::StartError;
 use super::options::{Options, command};
-
-/// Where an option's value comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    Flag,
-    /// The environment variable of this name.
-    Variable(String),
-    File {
-        path: PathBuf,
-        line: usize,
-        column: usize,
-    },
-    Default,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Origin::Flag => f.write_str("flag"),
-            Origin::Variable(name) => f.write_str(name),
-            Origin::File { path, line, .. } => write!(f, "{}:{line}", path.display()),
-            Origin::Default => f.write_str("default"),
-        }
-    }
-}
-
-/// An option as it was resolved.
-#[derive(Clone, Debug)]
-pub struct Setting {
-    pub name: String,
-    /// As it was written; passwords are not shown.
-    pub text: String,
-    pub origin: Origin,
-}
-
-#[derive(Clone, Debug)]
-pub struct Resolved {
-    pub options: Options,
-    /// Every option, in the order of the declaration.
-    pub settings: Vec<Setting>,
-    /// What was ignored, or is probably a mistake: one line each.
-    pub notes: Vec<String>,
-}
+use super::origin::{Origin, Resolved, Setting};
 
 /// What the command line asks for.
 pub enum Request {
@@ -82,14 +39,7 @@ impl Given {
     /// Refuses a value that does not do, by the place where it was written.
     fn check(&self) -> Result<(), StartError> {
         let Err(error) = bare().try_get_matches_from([OsStr::new("kv-cache"), &self.flag()]) else { return Ok(()) };
-        let text = self.text.to_string_lossy();
-        let place = match &self.origin {
-            Origin::Variable(name) => format!("{name}={text}"),
-            Origin::File { path, line, column } => {
-                format!("{}:{line}:{column}: {} = {text}", path.display(), self.name)
-            }
-            _ => format!("--{} {text}", self.name),
-        };
+        let place = self.origin.place(&self.name, &self.text.to_string_lossy());
         Err(StartError::option(format!("{place}: {}", reason(&error))))
     }
 }
@@ -441,7 +391,7 @@ mod tests {
         for (variable, expect) in [
             ("KV_CACHE_PORT=70000", "KV_CACHE_PORT=70000: 70000 is not in 0..=65535"),
             ("KV_CACHE_ENGINE=kqueue", "KV_CACHE_ENGINE=kqueue: possible values: auto, multishot, uring, epoll"),
-            ("KV_CACHE_REQUIREPASS=", "KV_CACHE_REQUIREPASS=: an empty password"),
+            ("KV_CACHE_REQUIREPASS=", "KV_CACHE_REQUIREPASS='': an empty password"),
         ] {
             let message = options_in(&[variable], &[]).unwrap_err();
             assert!(message.starts_with(expect), "{variable}: {message}");

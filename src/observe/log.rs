@@ -52,16 +52,33 @@ impl Sink {
 /// # Errors
 /// The file cannot be opened.
 pub fn begin(level: LogLevel, format: LogFormat, path: Option<&Path>) -> Result<(), StartError> {
-    let sink = Sink::to(path).map_err(|error| {
-        let shown = path.map_or(String::new(), |path| path.display().to_string());
-        StartError::option(format!("--log-file {shown}: {error}"))
-    })?;
+    let sink = Sink::to(path).map_err(|error| refused(path, error))?;
     let log = Log { level: AtomicU8::new(level as u8), format: AtomicU8::new(format as u8), sink: Mutex::new(sink) };
     if LOG.set(log).is_ok() {
         // It fails only when there is a log already.
         let _ = tracing::subscriber::set_global_default(Registry::default().with(Lines));
     }
     Ok(())
+}
+
+fn refused(path: Option<&Path>, error: io::Error) -> StartError {
+    let shown = path.map_or(String::new(), |path| path.display().to_string());
+    StartError::option(format!("--log-file {shown}: {error}"))
+}
+
+/// Whether `begin` could open the file, as far as can be told without making it.
+///
+/// # Errors
+/// It could not.
+pub fn try_file(path: Option<&Path>) -> Result<(), StartError> {
+    let Some(file) = path else { return Ok(()) };
+    let tried = if file.exists() {
+        File::options().append(true).open(file).map(drop)
+    } else {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(".".as_ref());
+        folder.read_dir().map(drop)
+    };
+    tried.map_err(|error| refused(path, error))
 }
 
 pub fn level() -> LogLevel {

@@ -46,7 +46,7 @@ pub fn run(resolved: Resolved) -> Result<(), StartError> {
             }
         });
     }
-    let start = Start::plan(&options)?;
+    let start = Start::plan(&resolved)?;
     let Placement { threads, cores, reason: placed } = start.placement.clone();
     let (choice, reason) = (start.choice.clone(), start.engine_reason.clone());
     let mut endpoints = endpoints(&options);

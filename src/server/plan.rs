@@ -13,6 +13,7 @@ use crate::command::{Table, users};
 use crate::config::units::{Size, human};
 use crate::config::{Options, Resolved, StartError, YesNo, host, limits};
 use crate::net::{self, Choice, listener};
+use crate::observe::log;
 use crate::protocol::front::Protocol;
 use crate::shared::Plan;
 
@@ -43,16 +44,26 @@ pub struct Memory {
 impl Start {
     /// # Errors
     /// Whatever a start would be refused for, sockets that others have excepted.
-    pub fn plan(options: &Options) -> Result<Start, StartError> {
+    pub fn plan(resolved: &Resolved) -> Result<Start, StartError> {
+        let mut start = Start::of(&resolved.options).map_err(|error| resolved.located(error))?;
+        start.warnings.iter_mut().for_each(|warning| *warning = resolved.locate(warning));
+        Ok(start)
+    }
+
+    fn of(options: &Options) -> Result<Start, StartError> {
         let password = options.password()?;
         // Before anybody looks one up.
         Table::disable(&options.disable_command).map_err(|name| {
             StartError::option(format!(
-                "--disable-command {name}: there is no such command; write flushall, config|set or a category such as \
+                "--disable-command: there is no command '{name}'; write flushall, config|set or a category such as \
                  @dangerous"
             ))
         })?;
-        let users = options.aclfile.as_deref().map(users::read).transpose().map_err(StartError::option)?;
+        let users = options.aclfile.as_deref().map(users::read).transpose().map_err(|error| {
+            let path = options.aclfile.as_deref().unwrap_or("".as_ref());
+            StartError::option(format!("--aclfile {}: {error}", path.display()))
+        })?;
+        check_ports(options)?;
         let tls = options.speaks_tls().then(|| options.tls().load()).transpose().map_err(StartError::option)?;
         let placement = Placement::decide(options, &Grant::of_host())?;
         let mut warnings = Vec::new();
@@ -112,8 +123,9 @@ impl Start {
 /// What a start would be refused for, with the exit code of a wrong option.
 pub fn check(resolved: &Resolved) -> Result<String, StartError> {
     let refused = |error: StartError| StartError::option(error.message);
-    let start = Start::plan(&resolved.options).map_err(refused)?;
+    let start = Start::plan(resolved).map_err(refused)?;
     listener::try_addresses(&resolved.options.bind).map_err(refused)?;
+    log::try_file(resolved.options.log_file.as_deref()).map_err(|error| resolved.located(error))?;
     let mut listing = String::new();
     for setting in &resolved.settings {
         let written = &setting.text;
@@ -149,13 +161,31 @@ fn memory(options: &Options, warnings: &mut Vec<String>) -> Result<Memory, Start
         let lowered = granted_bytes as usize / 10 * 7;
         warnings.push(format!(
             "--maxmemory {} does not fit the {grantor}'s {}: lowered to 70% of it, {}",
-            human(cap_bytes as u64),
+            options.maxmemory,
             human(granted_bytes),
             human(lowered as u64)
         ));
         cap_bytes = lowered;
     }
     Ok(Memory { cap_bytes, granted_bytes })
+}
+
+/// What binding would only call "address in use". One port may be RESP's and encrypted.
+fn check_ports(options: &Options) -> Result<(), StartError> {
+    let doors = [
+        ("port", options.port),
+        ("tls-port", options.tls_port),
+        ("http-port", options.http_port),
+        ("memcached-port", options.memcached_port),
+        ("protobuf-port", options.protobuf_port),
+    ];
+    for (index, (name, port)) in doors.into_iter().enumerate().filter(|(_, (_, port))| *port != 0) {
+        if let Some((other, _)) = doors[..index].iter().find(|before| before.1 == port && name != "tls-port") {
+            let instead = if name == "http-port" { "choose another, or 0 for none" } else { "choose another" };
+            return Err(StartError::option(format!("--{name} {port}: that is the {other} too; {instead}")));
+        }
+    }
+    Ok(())
 }
 
 /// Without this a reservation or an allocation would fail at any time, without a reason that anybody sees.

@@ -1,6 +1,7 @@
 //! Options: where a value comes from, what `--check` says, and that a bad one is one clear line and exit code 2.
 
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
 use crate::client::Client;
 use crate::harness::{self, Engine, Server, command, on_every_driver, run_to_end, temporary};
@@ -57,11 +58,20 @@ fn check_shows_what_things_come_to() {
 fn check_refuses_what_a_start_would_refuse() {
     for (flags, expect) in [
         (vec!["--maxmemory=1mb"], "--maxmemory 1mb is 1.00 MiB and must be at least 8mb"),
-        (vec!["--requirepass-file=/nonexistent"], "cannot read the password file"),
+        (vec!["--requirepass-file=/nonexistent"], "--requirepass-file /nonexistent: cannot read it: "),
         (vec!["--pin=9999"], "--pin names core 9999, and this process may run on "),
         (vec!["--unixsocket=/tmp"], "--unixsocket /tmp: this is a directory; name a file in it"),
         (vec!["--unixsocket=/nonexistent/socket"], "its directory does not exist"),
         (vec!["--bind=192.0.2.1"], "this host has no such address"),
+        (vec!["--log-file=/nonexistent/log"], "--log-file /nonexistent/log: No such file or directory"),
+        (vec!["--log-file=/tmp"], "--log-file /tmp: Is a directory"),
+        (
+            vec!["--port=7171", "--http-port=7171"],
+            "--http-port 7171: that is the port too; choose another, or 0 for none",
+        ),
+        (vec!["--protobuf-port=7999", "--memcached-port=7999"], "--protobuf-port 7999: that is the memcached-port too"),
+        (vec!["--disable-command=get,nosuch"], "--disable-command: there is no command 'nosuch'"),
+        (vec!["--aclfile=/nonexistent"], "--aclfile /nonexistent: Error loading ACLs"),
     ] {
         let all: Vec<&str> = flags.iter().copied().chain(["--check"]).collect();
         let message = refused(&all, 2);
@@ -164,7 +174,7 @@ fn a_bad_option_is_one_line_and_exit_code_2() {
         (vec!["--unixsocketperm=999"], "octal"),
         (vec!["--max-arguments=1"], "--max-arguments"),
         (vec!["--requirepass=a", "--requirepass-file=b"], "cannot be used with"),
-        (vec!["--requirepass-file=/nonexistent"], "cannot read the password file"),
+        (vec!["--requirepass-file=/nonexistent"], "--requirepass-file /nonexistent: cannot read it: "),
         (vec!["--config=/nonexistent"], "cannot read the configuration file"),
         (vec!["--log-level=loud"], "error, warn, info, debug"),
         (vec!["extra"], "extra"),
@@ -180,6 +190,46 @@ fn a_bad_variable_is_named() {
     command.env("KV_CACHE_MAXCLIENTS", "many");
     let (code, _, stderr) = run_to_end(command);
     assert_eq!((code, stderr.as_str()), (Some(2), "kv-cache: KV_CACHE_MAXCLIENTS=many: not a whole number\n"));
+}
+
+/// Without the flags that tests usually give.
+fn bare(flags: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kv-cache"));
+    command.args(flags);
+    command
+}
+
+/// What only shows once all is resolved is told with its place too.
+#[test]
+fn what_does_not_do_on_this_host_is_named_by_its_place() {
+    let path = temporary("place.toml");
+    let flag = format!("--config={}", path.display());
+    for (name, value, expect) in [
+        ("maxmemory", "3kb", "maxmemory = 3kb is 3.00 KiB and must be at least 8mb"),
+        ("pin", "9999", "pin = 9999 names core 9999, and this process may run on "),
+        ("unixsocket", "/tmp", "unixsocket = /tmp: this is a directory"),
+        ("requirepass-file", "/nonexistent", "requirepass-file = /nonexistent: cannot read it"),
+        ("requirepass", "", "requirepass = '': an empty password would let everybody in"),
+        ("log-file", "/nonexistent/log", "log-file = /nonexistent/log: No such file"),
+        ("disable-command", "nosuch", "disable-command = nosuch: there is no command 'nosuch'"),
+        ("http-port", "7171", "http-port = 7171: that is the port too"),
+    ] {
+        std::fs::write(&path, format!("\n{name} = \"{value}\"\n")).unwrap();
+        let (code, _, stderr) = run_to_end(bare(&["--check", &flag]));
+        let place = format!("kv-cache: {}:2:1: {expect}", path.display());
+        assert!(code == Some(2) && stderr.starts_with(&place), "{name}: {stderr}");
+        let mut command = bare(&["--check"]);
+        let variable = format!("KV_CACHE_{}", name.replace('-', "_").to_uppercase());
+        command.env(&variable, value);
+        let (code, _, stderr) = run_to_end(command);
+        let expect = expect.replacen(&format!("{name} = "), &format!("{variable}="), 1);
+        assert!(code == Some(2) && stderr.contains(&expect), "{name}: {stderr}");
+    }
+    std::fs::write(&path, "maxmemory = \"90000gb\"\nbind = \"0.0.0.0\"\n").unwrap();
+    let (_, listing, _) = run_to_end(bare(&["--check", &flag]));
+    for expect in ["1:1: maxmemory = 90000gb does not fit the ", "2:1: bind = 0.0.0.0 without a password: "] {
+        assert!(listing.contains(&format!("\n# {}:{expect}", path.display())), "{listing}");
+    }
 }
 
 #[test]
@@ -219,7 +269,7 @@ fn the_password_may_come_from_a_file_and_is_never_shown() {
     client.check("PING", "-NOAUTH Authentication required.\r\n");
     assert_eq!(client.call(&["AUTH", "from the file"]).text(), "OK");
     std::fs::write(&path, "\n").unwrap();
-    assert!(refused(&[&flag], 2).contains("has an empty first line"));
+    assert!(refused(&[&flag], 2).contains("its first line, the password, is empty"));
     let listing = check(&["--requirepass=hush"]);
     assert!(listing.contains("(hidden)") && !listing.contains("hush"), "{listing}");
     let mut command = command(&["--help"]);
