@@ -44,10 +44,16 @@ impl FromStr for Target {
             return url(rest);
         }
         if text.starts_with("rediss://") || text.starts_with("valkeys://") {
-            return Err("TLS is not spoken here; take redis://".to_owned());
+            return Err("ping speaks no TLS; take a port that is not encrypted, or the Unix socket".to_owned());
         }
         if let Some(path) = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")) {
             return Ok(bare(Place::Unix(path.into())));
+        }
+        if let Some((scheme, _)) = text.split_once("://") {
+            return Err(format!("'{scheme}://' is not Redis's; take redis:// or unix://"));
+        }
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(bare(tcp(&format!("{LOOPBACK}:{text}"))?));
         }
         if text.contains('/') {
             return Ok(bare(Place::Unix(text.into())));
@@ -55,6 +61,9 @@ impl FromStr for Target {
         Ok(bare(tcp(text)?))
     }
 }
+
+/// Where no host is named.
+const LOOPBACK: &str = "127.0.0.1";
 
 /// What follows `redis://`. The database, and parameters, are of no meaning to a ping.
 fn url(rest: &str) -> Result<Target, String> {
@@ -66,7 +75,7 @@ fn url(rest: &str) -> Result<Target, String> {
         None => (None, None),
     };
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let host = if host.is_empty() { "127.0.0.1" } else { host };
+    let host = if host.is_empty() { LOOPBACK } else { host };
     Ok(Target { place: tcp(host)?, user: given(user), password: given(password) })
 }
 
@@ -99,6 +108,7 @@ mod tests {
         for (text, place) in [
             ("127.0.0.1:7171", tcp("127.0.0.1", Some(7171))),
             ("localhost", tcp("localhost", None)),
+            ("7000", tcp("127.0.0.1", Some(7000))),
             ("[::1]:7000", tcp("::1", Some(7000))),
             ("[::1]", tcp("::1", None)),
             ("::1", tcp("::1", None)),
@@ -116,7 +126,18 @@ mod tests {
         assert_eq!(target.place.to_string(), "host:1");
         let target: Target = "redis://:hush@host".parse().unwrap();
         assert_eq!((target.user, target.password.as_deref()), (None, Some("hush")));
-        for text in ["", ":7000", "host:x", "host:70000", "[::1]x", "a b", "rediss://host", "redis://:7000"] {
+        for text in [
+            "",
+            ":7000",
+            "host:x",
+            "host:70000",
+            "[::1]x",
+            "a b",
+            "70000",
+            "rediss://host",
+            "http://host",
+            "redis://:7000",
+        ] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }
     }

@@ -68,7 +68,8 @@ fn ping_finds_the_server_by_its_options() {
     let (code, _, stderr) = task(&["ping", &address]);
     assert!(code == Some(1) && stderr.contains("does not answer"), "{stderr}");
     assert!(task(&["ping", "redis://[::1"]).2.contains("127.0.0.1:7171"));
-    assert!(task(&["ping", "rediss://somewhere"]).2.contains("TLS is not spoken here"));
+    assert!(task(&["ping", "rediss://somewhere"]).2.contains("ping speaks no TLS"));
+    assert!(task(&["ping", "http://somewhere"]).2.contains("'http://' is not Redis's; take redis:// or unix://"));
 }
 
 #[test]
