@@ -34,6 +34,11 @@ impl Client {
         if flags.is_empty() { "N".to_owned() } else { flags }
     }
 
+    /// What CLIENT CAPA has said, in Valkey's letters.
+    pub fn capabilities(&self) -> &'static str {
+        if self.redirects.load(Relaxed) { "r" } else { "" }
+    }
+
     /// One line of CLIENT LIST, in Redis's fields; those that have no meaning here are 0. `omem` is what others have
     /// pushed, `obl` are the replies; `tot-mem` is charged for both and for requests in arrival.
     pub fn describe(&self, now: UnixMillis, unix_path: &str, command_name: impl Fn(usize) -> &'static str) -> String {
@@ -48,8 +53,8 @@ impl Client {
             line,
             "id={} addr={addr} laddr={laddr} fd={} name={} age={} idle={} flags={} db={} sub={} psub=0 ssub=0 multi={} \
              watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r \
-             cmd={command} user={} redir={} resp={} lib-name={} lib-ver={} tot-net-in={} \
-             tot-net-out={} tot-cmds={} tls={} core={}",
+             cmd={command} user={} redir={} resp={} lib-name={} lib-ver={} capa={} \
+             tot-net-in={} tot-net-out={} tot-cmds={} tls={} core={}",
             self.id,
             self.socket.as_raw_fd(),
             labels.name,
@@ -71,6 +76,7 @@ impl Client {
             self.version.load(Relaxed),
             labels.lib_name,
             labels.lib_ver,
+            self.capabilities(),
             self.input_bytes.get(),
             self.output_bytes.get(),
             self.commands.get(),

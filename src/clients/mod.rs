@@ -73,6 +73,8 @@ pub struct Client {
     /// What CLIENT NO-EVICT and NO-TOUCH said.
     pub no_evict: AtomicBool,
     pub no_touch: AtomicBool,
+    /// CLIENT CAPA has said that it follows redirections.
+    pub redirects: AtomicBool,
     /// Bytes held for requests that arrive and replies that wait.
     pub held_bytes: AtomicUsize,
     /// It waits for room for a reply, and what it was granted then.
@@ -303,6 +305,7 @@ impl Clients {
             watched: AtomicUsize::new(0),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
+            redirects: AtomicBool::new(false),
             held_bytes: AtomicUsize::new(0),
             in_line: AtomicBool::new(false),
             granted_bytes: AtomicUsize::new(0),

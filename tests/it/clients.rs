@@ -278,6 +278,8 @@ fn list_by_filter(engine: Engine) {
     two.check("CLIENT SETNAME two", "+OK\r\n");
     two.check("CLIENT NO-EVICT ON", "+OK\r\n");
     two.check("CLIENT NO-TOUCH ON", "+OK\r\n");
+    two.check("CLIENT CAPA later redirect", "+OK\r\n");
+    assert!(two.call(&["CLIENT", "INFO"]).text().contains(" capa=r "));
     let ids = [&mut admin, &mut one, &mut two].map(|client| client.call(&["CLIENT", "ID"]).integer().to_string());
     let mut listed = |words: &str| {
         let request = format!("CLIENT LIST {words}");
@@ -299,6 +301,9 @@ fn list_by_filter(engine: Engine) {
         ("FLAGS e", vec![2]),
         ("DB 3", vec![1]),
         ("NOT-DB 0", vec![1]),
+        ("CAPA r", vec![2]),
+        ("NOT-CAPA r", vec![0, 1]),
+        ("TYPE primary", vec![]),
         ("IP 127.0.0.1", vec![0, 1, 2]),
         ("NOT-IP 127.0.0.1", vec![]),
         ("USER default SKIPME yes", vec![1, 2]),
@@ -317,6 +322,7 @@ fn list_by_filter(engine: Engine) {
         ("DB 16", "ERR DB number should be between 0 and 15"),
         ("DB x", "ERR DB number should be between 0 and 15"),
         ("USER nobody", "ERR No such user 'nobody'"),
+        ("CAPA x", "ERR Unknown capability in the provided filter: x"),
         ("NOT-NONSENSE x", "ERR syntax error"),
         ("NAME", "ERR syntax error"),
         ("MAXAGE 0", "ERR maxage should be greater than 0"),

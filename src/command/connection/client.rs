@@ -33,7 +33,7 @@ const CLIENT: &[Command] = &[
         "2.4.0",
         "[[NOT-]TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [[NOT-]ID client-id [client-id ...]] [[NOT-]USER username] \
          [[NOT-]ADDR ip:port] [[NOT-]LADDR ip:port] [[NOT-]IP ip] [[NOT-]NAME name] [[NOT-]FLAGS flags] \
-         [[NOT-]LIB-NAME name] [[NOT-]LIB-VER version] [[NOT-]DB index] [IDLE seconds] [MAXAGE seconds] \
+         [[NOT-]LIB-NAME name] [[NOT-]LIB-VER version] [[NOT-]DB index] [[NOT-]CAPA letters] [IDLE seconds] [MAXAGE seconds] \
          [SKIPME <YES | NO>]",
         "Lists open connections.",
     ),
@@ -79,11 +79,7 @@ const CLIENT: &[Command] = &[
         "",
         "Returns the client ID to which the connection's tracking notifications are redirected.",
     ),
-    row("capa", -3, Flags::empty(), |call| {
-        call.reply.ok();
-        Ok(())
-    })
-    .doc(
+    row("capa", -3, Flags::empty(), capa).doc(
         "8.0.0",
         "capability [capability ...]",
         "Tells what the client can do; nothing here depends on it (from Valkey).",
@@ -267,6 +263,15 @@ fn no_evict(call: &mut Call) -> Result<(), Stop> {
 fn no_touch(call: &mut Call) -> Result<(), Stop> {
     let on = switch(call)?;
     call.state.client.no_touch.store(on, Relaxed);
+    call.reply.ok();
+    Ok(())
+}
+
+/// What is not known is ignored, as in Valkey.
+fn capa(call: &mut Call) -> Result<(), Stop> {
+    if call.args.iter().skip(2).any(|capability| is_word(capability, "REDIRECT")) {
+        call.state.client.redirects.store(true, Relaxed);
+    }
     call.reply.ok();
     Ok(())
 }

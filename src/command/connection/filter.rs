@@ -36,9 +36,10 @@ enum Field {
     LibName,
     LibVer,
     Db,
+    Capa,
 }
 
-const FIELDS: [(&str, Field); 11] = [
+const FIELDS: [(&str, Field); 12] = [
     ("ID", Field::Id),
     ("TYPE", Field::Type),
     ("USER", Field::User),
@@ -50,9 +51,10 @@ const FIELDS: [(&str, Field); 11] = [
     ("LIB-NAME", Field::LibName),
     ("LIB-VER", Field::LibVer),
     ("DB", Field::Db),
+    ("CAPA", Field::Capa),
 ];
 
-const TYPES: [&str; 5] = ["normal", "master", "replica", "slave", "pubsub"];
+const TYPES: [&str; 6] = ["normal", "master", "primary", "replica", "slave", "pubsub"];
 
 /// The letters that CLIENT LIST knows in Redis; ours are among them.
 const FLAG_LETTERS: &str = "NSMPxbtRBuAcidUreTIO";
@@ -132,6 +134,8 @@ fn checked(call: &Call, field: Field, value: &[u8], bad_id: &'static str) -> Res
         Field::Db if parse_integer(value).is_none_or(|db| !(0..DATABASES as i64).contains(&db)) => {
             Err(format!("ERR DB number should be between 0 and {}", DATABASES - 1).into())
         }
+        // The one that there is.
+        Field::Capa if text != "r" => Err(format!("ERR Unknown capability in the provided filter: {text}").into()),
         _ => Ok(text),
     }
 }
@@ -152,6 +156,7 @@ fn has(call: &Call, client: &Client, field: Field, value: &str) -> bool {
         Field::LibName => client.labels().lib_name == value,
         Field::LibVer => client.labels().lib_ver == value,
         Field::Flags => value.chars().all(|letter| client.flags().contains(letter)),
+        Field::Capa => client.capabilities() == value,
         Field::Db => value.parse() == Ok(client.database.load(std::sync::atomic::Ordering::Relaxed)),
     }
 }
