@@ -10,6 +10,7 @@ on_every_driver!(
     it_hides_passwords_and_administration,
     long_commands_are_cut,
     reset_ends_it,
+    no_transaction_begins_it,
     lines_and_replies_are_whole_and_in_order,
     many_monitors_hear_all_cores,
     one_that_does_not_read_is_cut_off,
@@ -38,6 +39,15 @@ fn line(monitor: &mut Client) -> String {
 /// `[0 address]` of a client, as the lines show it.
 fn origin(client: &Client) -> String {
     format!("[0 {}]", client.stream().local_addr().unwrap())
+}
+
+fn no_transaction_begins_it(engine: Engine) {
+    let server = Server::start(engine);
+    let mut client = server.client();
+    client.send("MULTI\r\nMONITOR\r\nMONITOR\r\nPING\r\nEXEC\r\nPING\r\n");
+    client.expect("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n");
+    client.expect("-ERR MONITOR isn't allowed for DENY BLOCKING client\r\n".repeat(2));
+    client.expect("+PONG\r\n+PONG\r\n");
 }
 
 fn it_shows_what_runs(engine: Engine) {

@@ -16,6 +16,10 @@ pub const COMMANDS: &[Command] = &[Command::new("monitor", 1, Group::Server, mon
     .doc("1.0.0", "", "Listens for all requests received by the server in real-time.")];
 
 fn monitor(call: &mut Call) -> Result<(), Stop> {
+    // EXEC has a reply for each command, and one that listens already is told nothing.
+    if call.guards.is_sealed() {
+        return Err("ERR MONITOR isn't allowed for DENY BLOCKING client".into());
+    }
     // Like Redis, nothing to say to one that listens already.
     if call.shared.clients.monitors.enter(&call.state.client) {
         call.reply.ok();
