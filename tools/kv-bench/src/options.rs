@@ -2,6 +2,7 @@
 //! out.
 
 mod load;
+mod names;
 mod replay;
 mod servers;
 
@@ -15,6 +16,7 @@ use crate::{
 };
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use load::LoadOptions;
+use names::Offered;
 use std::{path::PathBuf, time::Duration};
 
 /// What the command line asks for.
@@ -25,6 +27,9 @@ pub enum Command {
     Replay(Replay),
     Simulate(Simulation),
 }
+
+/// A workload's name.
+const WORKLOAD: Offered = Offered(presets::names);
 
 /// One workload against one server.
 pub struct Run {
@@ -139,7 +144,7 @@ struct RunOptions {
     #[arg(default_value = "127.0.0.1:7171")]
     address: String,
     /// A preset, see below; the options under Load change it
-    #[arg(long, short, default_value = "mixed")]
+    #[arg(long, short, default_value = "mixed", value_parser = WORKLOAD, hide_possible_values = true)]
     workload: String,
     #[command(flatten)]
     load: LoadOptions,
@@ -168,6 +173,7 @@ struct CompareOptions {
     servers: Vec<String>,
     /// Workloads: NAME[:pPIPELINE][:cCONNECTIONS][:tTHREADS][:vVALUESIZE][:kKEYS]
     #[arg(long, num_args = 1.., value_delimiter = ',', default_values = ["get:p1", "set:p1", "get:p16", "set:p16"])]
+    #[arg(value_parser = WORKLOAD, hide_possible_values = true)]
     workloads: Vec<String>,
     /// Rounds per workload and server
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -187,7 +193,7 @@ struct SaturateOptions {
     #[arg(default_value = "127.0.0.1:7171")]
     address: String,
     /// A preset, see below; the options under Load change it
-    #[arg(long, short, default_value = "mixed")]
+    #[arg(long, short, default_value = "mixed", value_parser = WORKLOAD, hide_possible_values = true)]
     workload: String,
     /// The bound on p99
     #[arg(long, value_parser = parse_duration, default_value = "1ms")]

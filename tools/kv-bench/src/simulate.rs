@@ -50,8 +50,7 @@ pub fn simulate(options: &Simulation) -> Result<bool, String> {
 fn chosen(names: &[String]) -> Result<Vec<Row>, String> {
     let all = policy::all();
     if let Some(unknown) = names.iter().find(|name| all.iter().all(|row| row.name != name.as_str())) {
-        let names: Vec<_> = all.iter().map(|row| row.name).collect();
-        return Err(format!("no policy '{unknown}' (there are {})", names.join(", ")));
+        return Err(format!("no policy '{unknown}' (there are {})", policy::names().join(", ")));
     }
     Ok(all.into_iter().filter(|row| names.is_empty() || names.iter().any(|name| name == row.name)).collect())
 }

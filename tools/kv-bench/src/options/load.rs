@@ -114,10 +114,8 @@ impl LoadOptions {
 
     /// The plan of a workload against a target.
     pub fn plan(&self, workload: &str, target: Target, extent: Extent, pace: Pace) -> Result<Plan, String> {
-        let preset = presets::find(workload).ok_or_else(|| {
-            let names: Vec<_> = presets::all().iter().map(|preset| preset.name).collect();
-            format!("no workload '{workload}' (there are {})", names.join(", "))
-        })?;
+        let preset = presets::find(workload)
+            .ok_or_else(|| format!("no workload '{workload}' (there are {})", presets::names().join(", ")))?;
         let traffic = self.traffic(preset.traffic)?;
         if traffic.keys_per_read > 1 && !target.dialect.has_multi_get() {
             return Err(format!("{} reads one key at a time: leave out --mget", target.dialect));

@@ -1,7 +1,8 @@
 //! The options of replays and simulations: which traces, against which servers or policies, with how much memory.
 
-use super::{Outputs, servers::ServerOptions};
+use super::{Outputs, names::Offered, servers::ServerOptions};
 use crate::{
+    policy,
     target::Target,
     trace::Format,
     units::{parse_count, parse_memory},
@@ -81,7 +82,7 @@ pub struct SimulateOptions {
     #[arg(required = true)]
     traces: Vec<PathBuf>,
     /// Policies, by the names in the table [default: all]
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = Offered(policy::names), hide_possible_values = true)]
     policies: Vec<String>,
     /// Memory caps, as Redis reads them: 16mb,32mb,1gb
     #[arg(long, value_delimiter = ',', value_parser = parse_memory)]

@@ -99,3 +99,18 @@ fn help_is_no_error() {
     assert!(help.contains("twitter") && help.contains("--verify"));
     assert!(matches!(parse(arguments("compare --help")), Err((_, 0))));
 }
+
+#[test]
+fn workloads_and_policies_are_offered() {
+    let cli = Cli::command();
+    let sub = |name: &str| cli.find_subcommand(name).unwrap();
+    for (command, option, name) in [
+        (&cli, "workload", "mixed"),
+        (sub("compare"), "workloads", "get"),
+        (sub("saturate"), "workload", "twitter"),
+        (sub("simulate"), "policies", "lru"),
+    ] {
+        let arg = command.get_arguments().find(|arg| arg.get_long() == Some(option)).unwrap();
+        assert!(arg.get_possible_values().iter().any(|value| value.get_name() == name), "{option}");
+    }
+}

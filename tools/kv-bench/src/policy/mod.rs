@@ -34,6 +34,11 @@ pub struct Row {
     pub make: fn(usize, u64) -> Box<dyn Policy>,
 }
 
+/// What they are called.
+pub fn names() -> Vec<&'static str> {
+    all().iter().map(|row| row.name).collect()
+}
+
 /// All policies, the simple ones first.
 pub fn all() -> Vec<Row> {
     use s3fifo::{Rules, S3Fifo};

@@ -17,6 +17,11 @@ pub fn find(name: &str) -> Option<Preset> {
     all().into_iter().find(|preset| preset.name == name)
 }
 
+/// What they are called.
+pub fn names() -> Vec<&'static str> {
+    all().iter().map(|preset| preset.name).collect()
+}
+
 /// All presets, the simple ones first.
 pub fn all() -> Vec<Preset> {
     let preset = |name, about, traffic| Preset { name, about, traffic, fill: true };
