@@ -11,7 +11,7 @@ use super::placement::{Grant, Placement};
 use crate::acl::Rules;
 use crate::command::{Table, users};
 use crate::config::units::{Size, human};
-use crate::config::{Options, Resolved, StartError, YesNo, host, limits};
+use crate::config::{Options, Origin, Resolved, StartError, YesNo, host, limits};
 use crate::net::{self, Choice, listener};
 use crate::observe::log;
 use crate::protocol::front::Protocol;
@@ -45,6 +45,7 @@ impl Start {
     /// # Errors
     /// Whatever a start would be refused for, sockets that others have excepted.
     pub fn plan(resolved: &Resolved) -> Result<Start, StartError> {
+        check_ports(resolved).map_err(|error| resolved.located(error))?;
         let mut start = Start::of(&resolved.options).map_err(|error| resolved.located(error))?;
         start.warnings.iter_mut().for_each(|warning| *warning = resolved.locate(warning));
         Ok(start)
@@ -63,7 +64,6 @@ impl Start {
             let path = options.aclfile.as_deref().unwrap_or("".as_ref());
             StartError::option(format!("--aclfile {}: {error}", path.display()))
         })?;
-        check_ports(options)?;
         let tls = options.speaks_tls().then(|| options.tls().load()).transpose().map_err(StartError::option)?;
         let placement = Placement::decide(options, &Grant::of_host())?;
         let mut warnings = Vec::new();
@@ -170,14 +170,18 @@ fn memory(options: &Options, warnings: &mut Vec<String>) -> Result<Memory, Start
     Ok(Memory { cap_bytes, granted_bytes })
 }
 
-/// What binding would only call "address in use". One port may be RESP's and encrypted.
-fn check_ports(options: &Options) -> Result<(), StartError> {
+/// What binding would only call "address in use". One port may be RESP's and encrypted; and HTTP's, where nobody has asked for
+/// it, gives way to whatever has its port.
+fn check_ports(resolved: &Resolved) -> Result<(), StartError> {
+    let options = &resolved.options;
+    let is_asked_for =
+        resolved.settings.iter().any(|setting| setting.name == "http-port" && setting.origin != Origin::Default);
     let doors = [
         ("port", options.port),
         ("tls-port", options.tls_port),
-        ("http-port", options.http_port),
         ("memcached-port", options.memcached_port),
         ("protobuf-port", options.protobuf_port),
+        ("http-port", if is_asked_for { options.http_port } else { 0 }),
     ];
     for (index, (name, port)) in doors.into_iter().enumerate().filter(|(_, (_, port))| *port != 0) {
         if let Some((other, _)) = doors[..index].iter().find(|before| before.1 == port && name != "tls-port") {

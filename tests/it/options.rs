@@ -79,6 +79,15 @@ fn check_refuses_what_a_start_would_refuse() {
     }
 }
 
+/// A second server on 7172 needs no other option: it goes on without HTTP, and says so.
+#[test]
+fn http_gives_way_where_nobody_has_asked_for_it() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kv-cache"));
+    command.env_remove("KV_CACHE_HTTP_PORT").args(["--port=7172", "--check"]);
+    let (code, listing, stderr) = run_to_end(command);
+    assert_eq!((code, line(&listing, "http-port")), (Some(0), ("7172", "default")), "{stderr}");
+}
+
 #[test]
 fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
     let path = temporary("precedence.toml");
