@@ -13,7 +13,7 @@ const TOP: f64 = 14.0;
 const BOTTOM: f64 = 50.0;
 /// How wide a letter is at most, and how high a line of them, with the larger letters that the page's style gives to a
 /// phone.
-const LETTER: f64 = 9.0;
+const LETTER: f64 = 10.0;
 const LINE: f64 = 17.0;
 
 /// One axis: what its numbers are, how they are spread, where its marks stand.
