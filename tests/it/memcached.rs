@@ -484,7 +484,7 @@ fn strangers_are_told(engine: Engine) {
     let mut tls = connect(address);
     tls.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc");
     tls.expect_closed();
-    assert!(server.stderr().contains("memcached's binary protocol"), "{}", server.stderr());
+    crate::harness::wait_until("the line in the log", || server.stderr().contains("memcached's binary protocol"));
     let mut resp = server.client();
     resp.check("AUTH secret", "+OK\r\n");
     assert_eq!(resp.info_number("protocol_errors"), 2);
