@@ -264,6 +264,9 @@ pub fn is_tls(input: &[u8]) -> bool {
 /// What is said in the log of who begins so where TLS is not spoken.
 pub const NO_TLS: &str = "this port does not speak TLS";
 
+/// What whoever asks for something is told whose command the operator has disabled.
+pub const TAKEN_AWAY: &str = "--disable-command takes away the command that does this";
+
 /// Somebody who does not speak the protocol, or not well.
 #[cold]
 pub fn note_foreign(client: &Client, stats: &CoreStats, shared: &Shared, what: &dyn Display) {

@@ -45,8 +45,8 @@ impl Start {
     /// # Errors
     /// Whatever a start would be refused for, sockets that others have excepted.
     pub fn plan(resolved: &Resolved) -> Result<Start, StartError> {
-        check_ports(resolved).map_err(|error| resolved.located(error))?;
-        let mut start = Start::of(&resolved.options).map_err(|error| resolved.located(error))?;
+        let start = check_ports(resolved).and_then(|()| Start::of(&resolved.options));
+        let mut start = start.map_err(|error| resolved.located(error))?;
         start.warnings.iter_mut().for_each(|warning| *warning = resolved.locate(warning));
         Ok(start)
     }
@@ -60,10 +60,10 @@ impl Start {
                  @dangerous"
             ))
         })?;
-        let users = options.aclfile.as_deref().map(users::read).transpose().map_err(|error| {
-            let path = options.aclfile.as_deref().unwrap_or("".as_ref());
-            StartError::option(format!("--aclfile {}: {error}", path.display()))
-        })?;
+        let read = |path: &Path| {
+            users::read(path).map_err(|error| StartError::option(format!("--aclfile {}: {error}", path.display())))
+        };
+        let users = options.aclfile.as_deref().map(read).transpose()?;
         let tls = options.speaks_tls().then(|| options.tls().load()).transpose().map_err(StartError::option)?;
         let placement = Placement::decide(options, &Grant::of_host())?;
         let mut warnings = Vec::new();

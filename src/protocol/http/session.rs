@@ -395,7 +395,7 @@ impl Session {
             }
             *begun = timing.ended();
         } else {
-            writer.text(reply, Status::Forbidden, "--disable-command takes away the command that does this");
+            writer.text(reply, Status::Forbidden, turn::TAKEN_AWAY);
         }
         let room = if self.state.room.covers(reply.len()) {
             None

@@ -21,7 +21,6 @@ pub const NO_ROOM: &str = "SERVER_ERROR out of memory writing get response";
 pub const NO_SHUTDOWN: &str = "ERROR: shutdown not enabled";
 pub const UNAUTHENTICATED: &str = "CLIENT_ERROR unauthenticated";
 pub const BAD_TOKEN: &str = "CLIENT_ERROR bad authentication token format";
-pub const TAKEN_AWAY: &str = "CLIENT_ERROR --disable-command takes away the command that does this";
 pub const NO_PERMISSION: &str = "CLIENT_ERROR the user may not do that";
 pub const WRONG_PASSWORD: &str = "CLIENT_ERROR authentication failure";
 

@@ -12,7 +12,7 @@ use prost::{DecodeError, Enumeration, Message, Oneof};
 use crate::config::limits;
 
 /// Why bytes are no request.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Malformed {
     NoMessage(DecodeError),
     /// It would take long to look through.
@@ -135,11 +135,14 @@ pub struct Auth {
 ///
 /// # Errors
 /// It is longer than a varint may be.
-pub fn length(input: &[u8]) -> Result<Option<(u64, usize)>, DecodeError> {
+pub fn length(input: &[u8]) -> Result<Option<(u64, usize)>, Malformed> {
     const VARINT_MAX_BYTES: usize = 10;
     let Some(end) = input.iter().take(VARINT_MAX_BYTES).position(|byte| byte & 0x80 == 0) else {
-        // The error is that of too many bytes.
-        return if input.len() < VARINT_MAX_BYTES { Ok(None) } else { decode_varint(&mut &input[..]).map(|_| None) };
+        if input.len() >= VARINT_MAX_BYTES {
+            // The error is that of too many bytes.
+            decode_varint(&mut &input[..])?;
+        }
+        return Ok(None);
     };
     Ok(Some((decode_varint(&mut &input[..=end])?, end + 1)))
 }

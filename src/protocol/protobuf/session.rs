@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::{Buf, Bytes};
-use prost::DecodeError;
 
 use super::answer;
 use super::command::{Asked, Outcome};
@@ -70,14 +69,7 @@ impl From<Malformed> for Fault {
     }
 }
 
-impl From<DecodeError> for Fault {
-    fn from(error: DecodeError) -> Fault {
-        Fault::Malformed(error.into())
-    }
-}
-
 const UNAUTHENTICATED_TOO_LONG: &str = "an unauthenticated message may have 16 KiB";
-const TAKEN_AWAY: &str = "ERR --disable-command takes away the command that does this";
 const BATCH_IN_BATCH: Asked = Asked { id: 0, outcome: Outcome::Refused("ERR a batch holds no batches") };
 
 impl Session {
@@ -366,7 +358,7 @@ impl Session {
             }
             *begun = timing.ended();
         } else {
-            refuse(reply, TAKEN_AWAY);
+            refuse(reply, &format!("ERR {}", turn::TAKEN_AWAY));
         }
         let room = if self.state.room.covers(reply.len()) {
             None

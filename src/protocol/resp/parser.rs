@@ -80,8 +80,6 @@ enum State {
     Start,
     /// A `$length` line comes next, for the first of `missing` arguments.
     Length { missing: usize },
-    /// `len` bytes and CRLF come next.
-    Body { missing: usize, len: usize },
     /// The rest of a streamed argument, then CRLF.
     Stream { missing: usize, len: usize },
     /// The request was complete already and is asked for again.
@@ -201,11 +199,6 @@ impl Parser {
                         return Ok(parsed);
                     }
                 }
-                State::Body { missing, len } => {
-                    if let Some(parsed) = self.body(input, args, missing, len)? {
-                        return Ok(parsed);
-                    }
-                }
                 State::Stream { missing, len } => {
                     if self.stream_bytes() < len || input.len() < self.pos + 2 {
                         return Ok(Parsed::Incomplete);
@@ -237,31 +230,24 @@ impl Parser {
         let mut pos = self.pos;
         let (state, outcome) = loop {
             let at_length = State::Length { missing };
-            match input.get(pos) {
-                None => break (at_length, Ok(Some(Parsed::Incomplete))),
-                Some(b'$') => {}
-                Some(&other) => break (at_length, Err(ProtocolError::ExpectedDollar(other))),
-            }
-            let (len, start) = match number(input, pos + 1) {
-                Line::Incomplete => break (at_length, Ok(Some(Parsed::Incomplete))),
-                Line::Number(len, start) if (0..=bounds.argument_bytes as i64).contains(&len) => (len as usize, start),
-                Line::Number(len, _) if len > 0 && bounds.unauthenticated => {
-                    break (at_length, Err(ProtocolError::UnauthenticatedBulkLength));
-                }
-                Line::Number(..) | Line::Invalid => break (at_length, Err(ProtocolError::BulkLength)),
+            let (len, start) = match length(input, pos, bounds) {
+                Ok(Some(line)) => line,
+                Ok(None) => break (at_length, Ok(Some(Parsed::Incomplete))),
+                Err(error) => break (at_length, Err(error)),
             };
-            pos = start;
             if len >= limits::STREAMED_ARGUMENT_MIN_BYTES {
+                pos = start;
                 break (State::Stream { missing, len }, Ok(None));
             }
             let end = start + len;
             match input.get(end..end + 2) {
-                None => break (State::Body { missing, len }, Ok(Some(Parsed::Incomplete))),
+                // It is short: its length is read again when more of it has come.
+                None => break (at_length, Ok(Some(Parsed::Incomplete))),
                 Some(b"\r\n") => {}
-                Some(_) => break (State::Body { missing, len }, Err(ProtocolError::BulkTerminator)),
+                Some(_) => break (at_length, Err(ProtocolError::BulkTerminator)),
             }
             if let Err(error) = args.push(start, len) {
-                break (State::Body { missing, len }, Err(error.into()));
+                break (at_length, Err(error.into()));
             }
             pos = end + 2;
             missing -= 1;
@@ -271,22 +257,6 @@ impl Parser {
         };
         (self.pos, self.state) = (pos, state);
         outcome
-    }
-
-    /// Takes an argument whose bytes begin here; `None` if the request has more.
-    fn body(
-        &mut self,
-        input: &[u8],
-        args: &mut Args,
-        missing: usize,
-        len: usize,
-    ) -> Result<Option<Parsed>, ProtocolError> {
-        let end = self.pos + len;
-        if input.len() < end + 2 {
-            return Ok(Some(Parsed::Incomplete));
-        }
-        args.push(self.pos, len)?;
-        Ok(self.end_argument(input, end, missing)?.then_some(Parsed::Request))
     }
 
     /// Steps over the CRLF at `end`; true if that was the request's last argument.
@@ -314,6 +284,22 @@ impl Parser {
         split_words(line, self.pos, args)?;
         self.pos += newline + 1;
         Ok(Parsed::Request)
+    }
+}
+
+/// An argument's `$length` line: the length, and where the next line starts; `None` while it is incomplete.
+#[inline(always)]
+fn length(input: &[u8], start: usize, bounds: &Bounds) -> Result<Option<(usize, usize)>, ProtocolError> {
+    match input.get(start) {
+        None => return Ok(None),
+        Some(b'$') => {}
+        Some(&other) => return Err(ProtocolError::ExpectedDollar(other)),
+    }
+    match number(input, start + 1) {
+        Line::Incomplete => Ok(None),
+        Line::Number(len, next) if (0..=bounds.argument_bytes as i64).contains(&len) => Ok(Some((len as usize, next))),
+        Line::Number(len, _) if len > 0 && bounds.unauthenticated => Err(ProtocolError::UnauthenticatedBulkLength),
+        Line::Number(..) | Line::Invalid => Err(ProtocolError::BulkLength),
     }
 }
 

@@ -70,7 +70,7 @@ impl Session {
             answer::line(reply, answer::BUSY);
             self.is_line_over = true;
         } else if !Table::get().is_served(found.0) {
-            answer::line(reply, answer::TAKEN_AWAY);
+            answer::line(reply, &format!("CLIENT_ERROR {}", turn::TAKEN_AWAY));
             self.is_line_over = true;
         } else {
             let state = &mut self.state;
