@@ -230,10 +230,18 @@ impl Parser {
         let mut pos = self.pos;
         let (state, outcome) = loop {
             let at_length = State::Length { missing };
-            let (len, start) = match length(input, pos, bounds) {
-                Ok(Some(line)) => line,
-                Ok(None) => break (at_length, Ok(Some(Parsed::Incomplete))),
-                Err(error) => break (at_length, Err(error)),
+            match input.get(pos) {
+                None => break (at_length, Ok(Some(Parsed::Incomplete))),
+                Some(b'$') => {}
+                Some(&other) => break (at_length, Err(ProtocolError::ExpectedDollar(other))),
+            }
+            let (len, start) = match number(input, pos + 1) {
+                Line::Incomplete => break (at_length, Ok(Some(Parsed::Incomplete))),
+                Line::Number(len, start) if (0..=bounds.argument_bytes as i64).contains(&len) => (len as usize, start),
+                Line::Number(len, _) if len > 0 && bounds.unauthenticated => {
+                    break (at_length, Err(ProtocolError::UnauthenticatedBulkLength));
+                }
+                Line::Number(..) | Line::Invalid => break (at_length, Err(ProtocolError::BulkLength)),
             };
             if len >= limits::STREAMED_ARGUMENT_MIN_BYTES {
                 pos = start;
@@ -284,22 +292,6 @@ impl Parser {
         split_words(line, self.pos, args)?;
         self.pos += newline + 1;
         Ok(Parsed::Request)
-    }
-}
-
-/// An argument's `$length` line: the length, and where the next line starts; `None` while it is incomplete.
-#[inline(always)]
-fn length(input: &[u8], start: usize, bounds: &Bounds) -> Result<Option<(usize, usize)>, ProtocolError> {
-    match input.get(start) {
-        None => return Ok(None),
-        Some(b'$') => {}
-        Some(&other) => return Err(ProtocolError::ExpectedDollar(other)),
-    }
-    match number(input, start + 1) {
-        Line::Incomplete => Ok(None),
-        Line::Number(len, next) if (0..=bounds.argument_bytes as i64).contains(&len) => Ok(Some((len as usize, next))),
-        Line::Number(len, _) if len > 0 && bounds.unauthenticated => Err(ProtocolError::UnauthenticatedBulkLength),
-        Line::Number(..) | Line::Invalid => Err(ProtocolError::BulkLength),
     }
 }
 
